@@ -1,0 +1,190 @@
+"""Where base models come from: the embedded one, `from_pretrained`, or a function of the user's."""
+
+import hashlib
+import importlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from .errors import WorldError
+
+EMBEDDED = Path(__file__).parent / "embedded" / "base"
+_NETWORK_TIMEOUT = 10.0  # seconds
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def load_model(source: str, seed: int) -> torch.nn.Module:
+    """Loads a causal language model, or whatever a factory makes, in float32 on the CPU.
+
+    Args:
+        source: "embedded"; a folder or a Hugging Face id with safetensors weights, for
+            `AutoModelForCausalLM.from_pretrained`; or "module:factory", a function without
+            arguments in a module of the working directory.
+        seed: of the weights that are drawn at random; the global generator stays as it was.
+
+    Raises:
+        WorldError: there is no such model, or it can't be loaded or reached.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if is_reference(source):
+            model = call(import_attribute(source), source)
+        else:
+            model = _from_pretrained(
+                "AutoModelForCausalLM",
+                source,
+                dtype=torch.float32,
+                use_safetensors=True,
+                # The look for an adapter heeds this alone.
+                adapter_kwargs={"local_files_only": _is_local(source)},
+            )
+    if not isinstance(model, torch.nn.Module):
+        raise WorldError(f"{source} must return a torch.nn.Module, but returned {model!r:.100}")
+    return model
+
+
+def save_model(model: torch.nn.Module, folder: Path) -> None:
+    """Writes a model's weights: in Hugging Face's format where it can, else safetensors alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_pretrained: Any = getattr(model, "save_pretrained", None)
+    if save_pretrained is not None:
+        with _quiet():
+            save_pretrained(folder)
+    else:
+        safetensors.torch.save_model(model, str(folder / "model.safetensors"))
+
+
+def load_tokenizer(source: str) -> Any:
+    """Loads the tokenizer of a model of `load_model`; a factory's model has the embedded one's.
+
+    Raises:
+        WorldError: there is none, or it can't be loaded or reached.
+    """
+    return _from_pretrained("AutoTokenizer", "embedded" if is_reference(source) else source)
+
+
+def max_positions(source: str) -> int | None:
+    """The longest sequence that a model of `load_model` takes; None where it doesn't say."""
+    if is_reference(source):
+        return None
+    config = _from_pretrained("AutoConfig", source).get_text_config()
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    return limit
+
+
+def model_hash(model: torch.nn.Module) -> str:
+    """sha256 of the names, types, shapes and bytes of a model's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()
+
+
+def tensor_bytes(tensor: torch.Tensor) -> bytes:
+    """What a tensor holds, in order, whatever its type, layout and device."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text has the form "module:name"."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def import_attribute(reference: str) -> Any:
+    """What "module:name" refers to; modules of the working directory come first.
+
+    Raises:
+        WorldError: the module can't be imported, or has no such name.
+    """
+    module_name, _, name = reference.partition(":")
+    if sys.path[:1] != [os.getcwd()]:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise WorldError(
+            f"{reference}: module {module_name} can't be imported: {_describe(error)}"
+        ) from error
+    if not hasattr(module, name):
+        raise WorldError(f"{reference}: module {module_name} ({module.__file__}) has no {name}")
+    return getattr(module, name)
+
+
+def call(made_by: Any, reference: str) -> Any:
+    """What a user's function or class returns when called without arguments.
+
+    Raises:
+        WorldError: it raised something, or can't be called so.
+    """
+    try:
+        return made_by()
+    except Exception as error:
+        raise WorldError(f"{reference}() failed: {_describe(error)}") from error
+
+
+def _from_pretrained(loader: str, source: str, **options: Any) -> Any:
+    import transformers
+
+    place = str(EMBEDDED) if source == "embedded" else source
+    try:
+        with _quiet():
+            return getattr(transformers, loader).from_pretrained(
+                place, local_files_only=_is_local(source), **options
+            )
+    except Exception as error:
+        raise WorldError(
+            "a model must be 'embedded', a folder or a Hugging Face id with safetensors weights, "
+            f"or 'module:factory', but {source!r} can't be loaded: {_describe(error)}"
+        ) from error
+
+
+@lru_cache
+def _is_local(source: str) -> bool:
+    """Whether folders and the cache are all there is: asked once, not with a minute of retries."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    if source == "embedded" or Path(source).is_dir():
+        return True
+    try:
+        HfApi().model_info(source, timeout=_NETWORK_TIMEOUT)
+    except (HfHubHTTPError, HFValidationError):
+        return False  # reachable, or no id at all: the loader says what is wrong
+    except Exception:
+        return True
+    return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the loading libraries' progress bars, logs and warnings."""
+    from transformers.utils import logging as library_logging
+
+    logging: Any = library_logging  # which has no types
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.ERROR)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _describe(error: Exception) -> str:
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}"

@@ -1,0 +1,85 @@
+"""One environment at work: a request in, a reply out, wherever it runs."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .environment import FineTuneEnv
+from .errors import WorldError
+from .messages import Advance, Reply, Request, Save, Start
+from .records import Control, Outcome
+from .snapshots import read_snapshot
+
+
+def build(factory: str, settings: Mapping[str, Any]) -> FineTuneEnv:
+    """Build an environment from what a pipe can carry.
+
+    Args:
+        factory: "module:function".
+        settings: its keyword arguments, as JSON carries them.
+    """
+    module, _, name = factory.partition(":")
+    env = getattr(importlib.import_module(module), name)(**settings)
+    if not isinstance(env, FineTuneEnv):
+        raise WorldError(f"{factory}: must return a FineTuneEnv, but got {type(env).__name__}")
+    return env
+
+
+def serve(env: FineTuneEnv, request: Request) -> Reply:
+    """Serve a request. What goes wrong inside a trial is its outcome, with a reason."""
+    try:
+        if isinstance(request, Start):
+            return _start(env, request)
+        if isinstance(request, Save):
+            return _save(env, request)
+        return _advance(env, request)
+    except Exception as error:
+        # A task or a model of the user's may raise anything; the study goes on without the trial.
+        return Reply(
+            outcome=Outcome.FAILED, reason=f"{type(error).__name__}: {error}".splitlines()[0]
+        )
+
+
+def _start(env: FineTuneEnv, request: Start) -> Reply:
+    if request.snapshot is not None:
+        observation = env.load(Path(request.snapshot), request.study)
+    else:
+        observation, _ = env.reset(
+            seed=request.seed,
+            options={
+                "trial": request.trial,
+                "initial": request.initial,
+                "fixed": request.fixed,
+                "test": request.test,
+                "study": request.study,
+            },
+        )
+    return Reply(tuple(observation.tolist()))
+
+
+def _advance(env: FineTuneEnv, request: Advance) -> Reply:
+    env.set_study(request.study)
+    if request.hyperparameters is None:
+        observation, reward, _, _, info = env.step(request.action)
+    else:
+        control = Control.STOP if request.last else Control.CONTINUE
+        observation, reward, _, _, info = env.train(request.hyperparameters, control)
+    trial = info.get("trial")
+    if request.snapshot is not None and (trial is None or trial.value is not None):
+        env.save(Path(request.snapshot))
+    return Reply(
+        observation=tuple(observation.tolist()),
+        reward=reward,
+        segment=info["segment"],
+        outcome=trial.outcome if trial else None,
+        reason=trial.reason if trial else "",
+        value=trial.value if trial else None,
+        snapshot=request.snapshot,
+    )
+
+
+def _save(env: FineTuneEnv, request: Save) -> Reply:
+    tensors, meta = read_snapshot(Path(request.snapshot))
+    env.run.save_weights(env.run.restore(tensors, meta["state"]), Path(request.folder))
+    return Reply(snapshot=request.snapshot)

@@ -1,0 +1,158 @@
+"""The plug-in point: what a task is to the training run that tunes it."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .. import models
+from ..errors import WorldError
+
+Split = dict[str, torch.Tensor]  # tensors share their leading dimension: the examples
+
+
+@dataclass(frozen=True)
+class Data:
+    """The examples of a task; nobody changes them once they are loaded.
+
+    Attributes:
+        train: what optimizer steps draw from.
+        validation: what searchers are told about; the first examples alone between segments,
+            so that any order that means something must be shuffled away.
+        test: what the end of a study is judged by.
+        retained_train: examples of what the base model should keep doing, for the penalty on
+            divergence; None for a task without a reference (then all three are).
+        retained_validation: the same, held out: divergence and forgetting are measured on it.
+        retained_test: the same, for the end of a study.
+        hash: sha256 of all of these; computed where it isn't given.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    retained_train: Split | None = None
+    retained_validation: Split | None = None
+    retained_test: Split | None = None
+    hash: str = ""
+
+    def __post_init__(self) -> None:
+        names = ("train", "validation", "test")
+        retained = [name for n in names if getattr(self, name := f"retained_{n}") is not None]
+        if len(retained) not in (0, 3):
+            raise WorldError(f"retained splits must be all three or none, but got {retained}")
+        splits = {name: getattr(self, name) for name in (*names, *retained)}
+        for name, split in splits.items():
+            _check_split(name, split)
+        if not self.hash:
+            object.__setattr__(self, "hash", _hash(splits))
+
+
+class Task(ABC):
+    """What is trained and how it is judged. Subclass it to tune something of your own.
+
+    A worker makes one task, calls `load_model` and `load_data` once, and then the other methods
+    for every batch of every trial. These compute: they keep nothing between calls, and change
+    neither the model nor the batch; devices, train and eval mode, gradients and random seeds are
+    the caller's business. Their batches are splits of fewer examples.
+
+    Attributes:
+        name: as recorded; where it is empty, what the task was asked for by.
+        objective: the entry of `metrics` that is tuned.
+        maximize: whether more of it is better.
+        unit: of the objective.
+        objective_scale: what counts as a large change of it; rewards are divided by it.
+        forgetting_weight: of forgetting in the objective, where there is retained data.
+        default_space: the search space where none is asked for.
+        default_model: the source handed to `load_model` where none is asked for; it may stay
+            empty where `load_model` is defined anew.
+    """
+
+    name: str = ""
+    objective: str = "loss"
+    maximize: bool = False
+    unit: str = "nats/token"
+    objective_scale: float = 1.0
+    forgetting_weight: float = 0.0
+    default_space: str = "default"
+    default_model: str = ""
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether divergence from the base model can be measured: the task defines `logits`."""
+        return type(self).logits is not Task.logits
+
+    def load_model(self, source: str, seed: int) -> torch.nn.Module:
+        """The base model, in float32 on the CPU; `seed` is for weights drawn at random."""
+        return models.load_model(source, seed)
+
+    @abstractmethod
+    def load_data(self, model_source: str, sequence_length: int) -> Data:
+        """All splits, the same at every call.
+
+        Args:
+            model_source: what `load_model` was given, since a tokenizer may belong to it.
+            sequence_length: in tokens, for tasks that cut their examples from longer text.
+
+        Raises:
+            WorldError: the data is missing, or doesn't fit the model or the length.
+        """
+
+    def example_tokens(self, sequence_length: int) -> int:
+        """How many training tokens one example counts for."""
+        return 1
+
+    @abstractmethod
+    def loss_sum(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
+        """The differentiable loss, summed over the counted units of a batch: a scalar."""
+
+    @abstractmethod
+    def loss_count(self, batch: Split) -> int:
+        """How many units `loss_sum` sums over: predicted tokens, or examples."""
+
+    def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
+        """The distributions whose divergence from the base model's is penalized and measured.
+
+        Called with retained batches only: a task defines it if, and only if, it retains data.
+
+        Returns:
+            Logits (n, ..., classes), and which of them count (n, ...), boolean.
+        """
+        raise NotImplementedError(f"task {self.name} has no distributions to compare")
+
+    @abstractmethod
+    def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
+        """What `metrics` needs to know of each example; leading dimension n, without gradients.
+
+        Called with validation, test and retained batches; outputs are concatenated over a split.
+        """
+
+    @abstractmethod
+    def metrics(self, outputs: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Metrics of a split from the outputs of `predict`: the objective, "loss", and any others.
+
+        "loss" is the mean over the units of `loss_count`; its rise on retained data is forgetting.
+        """
+
+    def save_model(self, model: torch.nn.Module, folder: Path) -> None:
+        """Writes trained weights, and what else their user needs, into a folder.
+
+        By default that is what `from_pretrained` loads, or `model.safetensors` alone.
+        """
+        models.save_model(model, folder)
+
+
+def _check_split(name: str, split: Split) -> None:
+    lengths = {key: len(tensor) for key, tensor in split.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise WorldError(f"tensors of {name} must have the same number > 0 of examples: {lengths}")
+
+
+def _hash(splits: dict[str, Split]) -> str:
+    digest = hashlib.sha256()
+    for name, split in splits.items():
+        for key, tensor in sorted(split.items()):
+            digest.update(f"{name}\0{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+            digest.update(models.tensor_bytes(tensor))
+    return digest.hexdigest()

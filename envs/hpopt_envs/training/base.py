@@ -1,0 +1,74 @@
+"""What a training run is to the environment: three implementations share this protocol."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from hpopt_search_spaces import Value
+
+from ..records import Outcome, RunFacts
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a stretch of training came to; the fields are those of `Segment`."""
+
+    tokens: int
+    optimizer_steps: int
+    train_loss: float
+    penalty: float | None
+    gradient_norm: float
+    gradient_norm_std: float
+    clip_fraction: float
+    cost: float
+    wall_seconds: float
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics on one split, and what they cost in token-equivalents.
+
+    `metrics` always has "loss" and the task's objective metric; "forgetting" and "divergence"
+    where the task has retained data.
+    """
+
+    metrics: Mapping[str, float]
+    objective: float
+    cost: float
+
+
+class TrainingRun(Protocol):
+    """A model being fine-tuned: one set of frozen weights, any number of run states.
+
+    A run state is what a trial owns (trainable tensors, optimizer moments, data cursors). Only the
+    run looks inside; the environment hands it back in.
+    """
+
+    @property
+    def facts(self) -> RunFacts: ...
+
+    def start(self, seed: int) -> Any:
+        """Return the state of a new trial, at the base weights."""
+
+    def advance(self, state: Any, hyperparameters: Mapping[str, Value], segment: int) -> Progress:
+        """Train `facts.segment_tokens` tokens, changing `state` in place.
+
+        Draws are keyed by (the trial's seed, `segment`) alone.
+        """
+
+    def evaluate(self, state: Any, split: str, whole: bool) -> Evaluation:
+        """Measure on "validation" or "test": on the whole fixed set, or on its first part."""
+
+    def snapshot(self, state: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return copies of everything in `state`: tensors, and what JSON can carry."""
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> Any:
+        """Return the state that `snapshot` was taken of; continuation is bit-identical."""
+
+    def save_weights(self, state: Any, folder: Path) -> None:
+        """Write the state's model where `from_pretrained` (or the task's user) finds it."""

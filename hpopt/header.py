@@ -1,0 +1,87 @@
+"""The first event of a journal: everything that a study depends on, and whether it still holds."""
+
+import dataclasses
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from hpopt_search_spaces import load_space
+
+from .errors import StudyError
+from .journal import Event
+from .pool.base import Pool
+from .searchers import AgentSpec
+from .settings import DEFAULT_TRIALS, Settings
+
+PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
+
+
+def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
+    """The arguments of the environment's factory, as the journal and workers get them."""
+    space = settings.space
+    return {
+        "task": settings.task,
+        "model": settings.model,
+        # The space itself, so that a study doesn't change with the file it was read from.
+        "space": None if space is None else load_space(space).to_dict(),
+        "view": spec.view,
+        "validate_segments": spec.validates or settings.pruner != "none",
+        "sequence_length": settings.sequence_length,
+        "segment_tokens": settings.segment_tokens,
+        "trial_tokens": settings.trial_tokens,
+        "objective": settings.objective,
+        "forgetting_weight": settings.forgetting_weight,
+        "defaults": None if settings.baseline is None else dict(settings.baseline),
+        "device": settings.device,
+    }
+
+
+def make_header(settings: Settings, name: str, environment: dict[str, Any], pool: Pool) -> Event:
+    """Return a new study's first event."""
+    planned = settings.trials
+    if planned is None and settings.cost is not None:
+        full = pool.facts.trial_tokens * (1 + pool.facts.penalty_cost)
+        planned = max(1, int(settings.cost / (full + pool.facts.final_validation_cost)))
+    return {
+        "event": "study",
+        "name": name,
+        "task": pool.facts.task,
+        "model": pool.facts.model,
+        "agent": settings.agent,
+        "pruner": settings.pruner,
+        "seed": settings.seed,
+        "workers": settings.workers,
+        "experiment": settings.experiment or pool.facts.task,
+        "settings": dataclasses.asdict(settings),
+        "environment": environment,
+        "planned_trials": planned or DEFAULT_TRIALS,
+        "space": pool.space.to_dict(),
+        "facts": dataclasses.asdict(pool.facts),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def check_same(header: Event, pool: Pool) -> None:
+    """Refuse to go on with other data, another model, space or version than the study's."""
+    now: dict[str, Any] = {
+        "data": pool.facts.data_hash,
+        "model": pool.facts.model_hash,
+        "space": pool.space.to_dict(),
+        **_versions(),
+    }
+    then: dict[str, Any] = {
+        "data": header["facts"]["data_hash"],
+        "model": header["facts"]["model_hash"],
+        "space": header["space"],
+        **header["versions"],
+    }
+    for what, value in now.items():
+        if value != then[what]:
+            raise StudyError(
+                f"resume: the {what} must be what the study {header['name']!r} began with, "
+                f"{str(then[what])[:80]}, but got {str(value)[:80]}"
+            )

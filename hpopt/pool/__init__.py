@@ -1,0 +1,1 @@
+"""Where trials run, and how what runs is counted and recorded."""

@@ -1,0 +1,78 @@
+"""The journal of an earlier process, lived through again."""
+
+from collections import deque
+from collections.abc import Callable, Container, Iterable
+
+from ..errors import StudyError
+from ..journal import Event
+
+
+class Replay:
+    """Hands out recorded events in order, each of which must be what is happening now.
+
+    Args:
+        events: of the search, in order.
+        apply: called with each event that is handed out or passed over.
+    """
+
+    def __init__(self, events: Iterable[Event], apply: Callable[[Event], None]) -> None:
+        # What an earlier budget refused at its very end is asked again, of the budget of now.
+        recorded = deque(events)
+        while recorded and recorded[-1]["event"] == "refused":
+            recorded.pop()
+        self._events = recorded
+        self._apply = apply
+
+    def __bool__(self) -> bool:
+        return bool(self._events)
+
+    def refuses(self) -> bool:
+        """Whether no trial could start at this point. Stays so until something happens."""
+        self._pass_over("lost")
+        return bool(self._events) and self._events[0]["event"] == "refused"
+
+    def take(self, event: Event) -> Event:
+        """Take the next event, a decision, which must be `event` but for the study's facts.
+
+        Raises:
+            StudyError: the journal tells another story.
+        """
+        self._pass_over("lost", "refused")
+        recorded = self._events.popleft() if self._events else {"event": "nothing"}
+        if _essence(recorded) != _essence(event):
+            raise StudyError(
+                f"a resumed study must decide as its journal says, but decided "
+                f"{_essence(event)} where the journal has {_essence(recorded)}"
+            )
+        self._apply(recorded)
+        return recorded
+
+    def take_reply(self, waiting: Container[int]) -> Event | None:
+        """Take the next event, a reply to one of the waiting workers; None at the end.
+
+        Raises:
+            StudyError: the journal tells another story.
+        """
+        self._pass_over("lost", "refused")
+        if not self._events:
+            return None
+        recorded = self._events.popleft()
+        if recorded["event"] != "reply" or recorded["worker"] not in waiting:
+            raise StudyError(
+                "a resumed study must wait where its journal has a reply, but waited where the "
+                f"journal has {_essence(recorded)}"
+            )
+        self._apply(recorded)
+        return recorded
+
+    def _pass_over(self, *kinds: str) -> None:
+        while self._events and self._events[0]["event"] in kinds:
+            self._apply(self._events.popleft())
+
+
+def _essence(event: Event) -> Event:
+    """What of a decision has to be the same: not its time, nor what was known of the budget."""
+    essence: Event = {name: event[name] for name in ("event", "worker", "trial") if name in event}
+    if "request" in event:
+        essence |= {name: v for name, v in event["request"].items() if name != "study"}
+    return essence

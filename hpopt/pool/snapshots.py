@@ -1,0 +1,50 @@
+"""Which snapshots a study keeps: the newest of each running trial, and the best trial's last."""
+
+import time
+from pathlib import Path
+
+from hpopt_envs.records import Trial
+
+EVERY_SEGMENT_BYTES = 256 * 2**20  # snapshots up to this size are written after every segment
+SECONDS_BETWEEN = 600.0  # larger ones this often
+
+
+class SnapshotFolder:
+    """Names, finds and deletes snapshots; the workers write them.
+
+    A file's name says after how many segments of which trial it was taken. The one before is
+    deleted only when the journal has the segment, so that one of the two always fits the journal.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._bytes = 0
+        self._written: dict[int, float] = {}
+
+    def next_path(self, trial: Trial, last: bool) -> Path | None:
+        """Where the next segment of a trial is to be saved; None where it is too soon."""
+        since = time.monotonic() - self._written.get(trial.id, float("-inf"))
+        if self._bytes > EVERY_SEGMENT_BYTES and not last and since < SECONDS_BETWEEN:
+            return None
+        return self._path(trial.id, len(trial.segments) + 1)
+
+    def wrote(self, trial: Trial, path: str) -> None:
+        """Note a snapshot whose segment is in the journal, and delete the trial's others."""
+        self._bytes = Path(path).stat().st_size
+        self._written[trial.id] = time.monotonic()
+        self.keep_only(trial.id, Path(path))
+
+    def find(self, trial: Trial) -> Path | None:
+        """The snapshot that fits what the journal says of a trial."""
+        path = self._path(trial.id, len(trial.segments))
+        return path if path.is_file() else None
+
+    def keep_only(self, trial: int, path: Path | None = None) -> None:
+        """Delete a trial's snapshots but for one."""
+        for file in self._folder.glob(f"trial-{trial:07d}-*"):
+            if file != path:
+                file.unlink()
+
+    def _path(self, trial: int, segments: int) -> Path:
+        return self._folder / f"trial-{trial:07d}-{segments:04d}.safetensors"

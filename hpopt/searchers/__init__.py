@@ -1,0 +1,97 @@
+"""Who decides: the registry of searchers. A new one is a module, and a line here.
+
+Importing this is light; what a searcher needs is imported when it is made.
+"""
+
+import importlib
+
+from hpopt_search_spaces import nearest_names
+
+from ..errors import StudyError
+from .base import AgentSpec, Proposal, Proposer, Searcher, SearchPlan
+
+__all__ = [
+    "AGENTS",
+    "PRIORS",
+    "PRUNERS",
+    "AgentSpec",
+    "Proposal",
+    "Proposer",
+    "SearchPlan",
+    "Searcher",
+    "find_agent",
+    "make_searcher",
+]
+
+
+def _sampler(description: str) -> AgentSpec:
+    return AgentSpec(description, "optuna_proposer:build")
+
+
+def _agent(description: str, view: str) -> AgentSpec:
+    return AgentSpec(
+        description,
+        "agents:build",
+        family="agent",
+        view=view,
+        validates=True,
+        holds=False,
+        prunable=False,
+    )
+
+
+AGENTS = {
+    "tpe": _sampler("tree-structured Parzen estimator: models where good trials lie (Optuna)"),
+    "gp": _sampler("Gaussian process with expected improvement (Optuna)"),
+    "cmaes": _sampler("CMA-ES: moves and shapes a normal distribution (Optuna)"),
+    "nsga2": _sampler("evolution: crossover and mutation of the best trials (Optuna)"),
+    "qmc": _sampler("quasi-random points that cover the space evenly (Optuna)"),
+    "random": _sampler("independent random points (Optuna)"),
+    "grid": AgentSpec(
+        "every combination of a few levels", "grid:build", family="grid", prunable=False
+    ),
+    "ppo": _agent("proximal policy optimization, acts in every segment (SB3)", "relative"),
+    "a2c": _agent("plain policy gradient, acts in every segment (SB3)", "relative"),
+    "dqn": _agent("Q-learning, ε-greedy, acts in every segment (SB3)", "discrete"),
+}
+PRUNERS = {
+    "none": "every trial runs to its end",
+    "median": "stops trials that are worse than the median at the same segment",
+    "successive-halving": "only the best third of the trials goes past each checkpoint",
+    "hyperband": "successive halving with checkpoints that start at several depths",
+}
+PRIORS = ("default", "none")
+
+
+def find_agent(agent: str, pruner: str = "none") -> AgentSpec:
+    """Return an agent's entry, after a check that it goes with the pruner.
+
+    Raises:
+        StudyError: an unknown name (with the nearest ones), or an agent that takes no pruner.
+    """
+    if agent not in AGENTS:
+        raise StudyError(f"agent: there is no {agent!r} ({nearest_names(agent, AGENTS)})")
+    if pruner not in PRUNERS:
+        raise StudyError(f"pruner: there is no {pruner!r} ({nearest_names(pruner, PRUNERS)})")
+    spec = AGENTS[agent]
+    if pruner != "none" and not spec.prunable:
+        fitting = ", ".join(name for name, other in AGENTS.items() if other.prunable)
+        raise StudyError(f"pruner: must go with one of {fitting}, but got agent {agent!r}")
+    return spec
+
+
+def make_searcher(
+    agent: str, pruner: str = "none", *, trials: int, seed: int, prior: str = "default"
+) -> Searcher:
+    """Make a searcher, see `SearchPlan`.
+
+    Raises:
+        StudyError: an unknown name (with the nearest ones), or an agent that takes no pruner.
+    """
+    spec = find_agent(agent, pruner)
+    if prior not in PRIORS:
+        raise StudyError(f"prior: must be one of {', '.join(PRIORS)}, but got {prior!r}")
+    module, _, function = spec.build.partition(":")
+    build = getattr(importlib.import_module(f".{module}", __package__), function)
+    searcher: Searcher = build(SearchPlan(agent, pruner, trials, seed, prior))
+    return searcher

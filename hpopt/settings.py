@@ -1,0 +1,219 @@
+"""Settings of a study: one definition for the command line, TOML files and Python."""
+
+import dataclasses
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpopt_search_spaces import Value
+from hpopt_search_spaces.checks import nearest_names
+
+from .errors import StudyError
+from .tracking import Level
+
+DEFAULT_TRIALS = 10
+
+
+def _setting(default: Any, help: str, parse: Callable[[str], Any] = str, metavar: str = "") -> Any:
+    return field(default=default, metadata={"help": help, "parse": parse, "metavar": metavar})
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise StudyError(f"must be a whole number, but got {text!r}") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise StudyError(f"must be a number, but got {text!r}") from None
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise StudyError(f"must be true or false, but got {text!r}")
+    return text == "true"
+
+
+def parse_seconds(text: str) -> float:
+    """Read a duration: seconds, or a number with s, m or h."""
+    match = re.fullmatch(r"([0-9.]+)([smh]?)", text)
+    try:
+        return (
+            float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
+        )
+    except ValueError:
+        return math.nan
+
+
+def parse_values(text: str) -> dict[str, Value]:
+    """Read "name=value,name=value"; numbers and booleans become what they look like."""
+    values: dict[str, Value] = {}
+    for part in text.split(","):
+        name, separator, value = part.partition("=")
+        if not separator or not name.strip() or not value.strip():
+            raise StudyError(f"must be name=value,name=value, but got {text!r}")
+        values[name.strip()] = _literal(value.strip())
+    return values
+
+
+def _literal(text: str) -> Value:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a study is asked to do; `hpopt search --help` explains each."""
+
+    task: str = _setting("lm", "a name from `hpopt tasks`, or module:Class of your own")
+    model: str | None = _setting(
+        None, "Hugging Face id, local path or module:factory (default: the task's own)"
+    )
+    space: str | None = _setting(
+        None, "a name from `hpopt spaces`, or a TOML file (default: the task's own)"
+    )
+    agent: str = _setting("tpe", "who decides: a name from `hpopt agents`")
+    pruner: str = _setting(
+        "none", "stops trials early: none, median, hyperband, successive-halving"
+    )
+    prior: str = _setting("default", "default: the default configuration is tried first; none: not")
+    trials: int | None = _setting(
+        None, f"budget in full trials of training tokens (default: {DEFAULT_TRIALS})", _integer, "N"
+    )
+    cost: float | None = _setting(
+        None, "budget in token-equivalents, confirmation included", _number, "C"
+    )
+    time_limit: float | None = _setting(
+        None, "budget of time, confirmation included: 90, 15m, 2h", parse_seconds, "T"
+    )
+    target: float | None = _setting(None, "stop when a trial's value reaches this", _number, "V")
+    trial_tokens: int | None = _setting(None, "training tokens a trial", _integer, "N")
+    segment_tokens: int | None = _setting(None, "training tokens between decisions", _integer, "N")
+    sequence_length: int | None = _setting(None, "tokens an example (default: 64)", _integer, "N")
+    seed: int = _setting(0, "keys every random draw", _integer, "N")
+    workers: int = _setting(1, "trials run in this many processes", _integer, "N")
+    in_order: bool = _setting(
+        True, "false: take replies as they come; faster, but timing changes the study", _flag, "B"
+    )
+    name: str | None = _setting(None, "of the study (default: a new one is made)")
+    experiment: str | None = _setting(None, "in MLflow (default: the task)")
+    tracking_uri: str | None = _setting(
+        None, "of MLflow (default: sqlite:///runs/mlflow.db)", str, "URI"
+    )
+    track: str = _setting("auto", "MLflow runs for: trials, parents; auto: parents where simulated")
+    objective: str | None = _setting(
+        None, "one of the task's metrics, METRIC, METRIC:min or METRIC:max", str, "METRIC"
+    )
+    forgetting_weight: float | None = _setting(
+        None, "weight of forgetting in the objective (default: the task's own)", _number, "W"
+    )
+    device: str = _setting("auto", "cpu, cuda or auto")
+    baseline: Mapping[str, Value] | None = _setting(
+        None, "what you have now, such as learning_rate=2e-5,batch_size=32", parse_values, "VALUES"
+    )
+    confirm_seeds: int = _setting(
+        2, "fresh seeds to run the winner and the default on; 0: none", _integer, "N"
+    )
+    runs: str = _setting("runs", "folder that studies are kept in", str, "FOLDER")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Settings":
+        """Build checked settings from a mapping; missing ones take their defaults.
+
+        Raises:
+            StudyError: an unknown name (with the nearest ones), or an impossible value.
+        """
+        known = [setting.name for setting in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise StudyError(f"unknown setting {name!r} ({nearest_names(name, known)})")
+        settings = cls(**values)
+        settings._check()
+        if settings.trials is settings.cost is settings.time_limit is None:
+            settings = dataclasses.replace(settings, trials=DEFAULT_TRIALS)
+        return settings
+
+    @property
+    def tracking_level(self) -> Level:
+        """Which MLflow runs are made: "trials" or "parents"."""
+        if self.track == "auto":
+            return "parents" if self.task == "simulated" else "trials"
+        return "parents" if self.track == "parents" else "trials"
+
+    @property
+    def uri(self) -> str:
+        """The MLflow tracking URI."""
+        return self.tracking_uri or f"sqlite:///{Path(self.runs) / 'mlflow.db'}"
+
+    def _check(self) -> None:
+        for name in ("trials", "trial_tokens", "segment_tokens", "sequence_length", "workers"):
+            _check_number(name, getattr(self, name), 1, whole=True)
+        for name in ("seed", "confirm_seeds"):
+            _check_number(name, getattr(self, name), 0, whole=True)
+        for name in ("cost", "time_limit"):
+            _check_number(name, getattr(self, name), 0, above=True)
+        _check_number("forgetting_weight", self.forgetting_weight, 0)
+        _check_number("target", self.target, -math.inf)
+        _check_choice("prior", self.prior, ("default", "none"))
+        _check_choice("track", self.track, ("auto", "trials", "parents"))
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            if setting.metadata["parse"] is str and not isinstance(value, str | None):
+                raise StudyError(f"{setting.name}: must be a text, but got {value!r}")
+        if self.baseline is not None and not isinstance(self.baseline, Mapping):
+            raise StudyError(f"baseline: must be a table of values, but got {self.baseline!r}")
+        if not isinstance(self.in_order, bool):
+            raise StudyError(f"in_order: must be true or false, but got {self.in_order!r}")
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise StudyError(
+                f"name: must be letters, digits, '.', '_' and '-', but got {self.name!r}"
+            )
+
+
+def _check_number(
+    name: str, value: Any, low: float, *, whole: bool = False, above: bool = False
+) -> None:
+    if value is None and name not in ("seed", "workers", "confirm_seeds"):
+        return
+    kinds = int if whole else int | float
+    number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < low or (above and value == low):
+        what = "a whole number" if whole else "a number"
+        bound = "" if low == -math.inf else f" above {low}" if above else f" of at least {low}"
+        raise StudyError(f"{name}: must be {what}{bound}, but got {value!r}")
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise StudyError(f"{name}: must be one of {', '.join(choices)}, but got {value!r}")
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Read settings from a TOML file; names are those of `Settings`.
+
+    Raises:
+        StudyError: the file can't be read, or isn't TOML.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise StudyError(f"config: {path} can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"config: {path} must be TOML, but: {error}") from None
+    if isinstance(values.get("time_limit"), str):
+        values["time_limit"] = parse_seconds(values["time_limit"])
+    return values

@@ -1,0 +1,141 @@
+"""Trains the embedded model on prose, and its tokenizer: python scripts/train_base_model.py.
+
+About ten minutes on one core. Writes safetensors, configuration and tokenizer, in Hugging Face's
+format, to envs/hpopt_envs/embedded/base. Only training splits are read, except that the weights
+that are kept are those of the lowest loss on the validation split of prose.
+"""
+
+import argparse
+import math
+import time
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from hpopt_envs.models import EMBEDDED, save_model
+from hpopt_envs.tasks.base import Split
+from hpopt_envs.tasks.corpus import Corpus, Domain, read_corpus
+from hpopt_envs.tasks.lm import LanguageModeling, cut, tokenize
+
+VOCABULARY = 1024
+END_OF_TEXT = "<|endoftext|>"
+MAX_POSITIONS = 256
+LENGTHS = (64, MAX_POSITIONS)  # tokens of a sequence, taken by turns
+BATCH_TOKENS = 2048
+PEAK_LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.1
+WARMUP_STEPS = 100
+EVALUATION_STEPS = 200
+TASK = LanguageModeling()
+
+
+def train_tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of the training splits of both domains."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [*corpus.prose.train.values(), *corpus.code.train.values()]
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        model_max_length=MAX_POSITIONS,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def new_model() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_POSITIONS,
+            tie_word_embeddings=True,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
+
+
+def train(model: LlamaForCausalLM, ids: torch.Tensor, validation: Split, steps: int) -> None:
+    """Leaves the weights of the lowest validation loss in the model."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, steps))
+    generator = torch.Generator().manual_seed(1)
+    lowest, best, start = math.inf, model.state_dict(), time.perf_counter()
+    for step in range(1, steps + 1):
+        batch = draw(ids, LENGTHS[step % len(LENGTHS)], generator)
+        loss = TASK.loss_sum(model, batch) / TASK.loss_count(batch)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % EVALUATION_STEPS == 0 or step == steps:
+            value = evaluate(model, validation)
+            print(
+                f"step {step:5}: training {loss.item():.3f}, validation {value:.3f} nats/token, "
+                f"{time.perf_counter() - start:.0f} s",
+                flush=True,
+            )
+            if value < lowest:
+                lowest, best = value, {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(best)
+
+
+def factor(step: int, steps: int) -> float:
+    """Of the peak learning rate: warm-up, then cosine to nearly zero."""
+    return min(1.0, (step + 1) / WARMUP_STEPS) * (0.51 + 0.49 * math.cos(math.pi * step / steps))
+
+
+def draw(ids: torch.Tensor, length: int, generator: torch.Generator) -> Split:
+    """Windows from anywhere: (BATCH_TOKENS / length, length)."""
+    starts = torch.randint(len(ids) - length, (BATCH_TOKENS // length,), generator=generator)
+    return {"input_ids": ids[starts[:, None] + torch.arange(length)]}
+
+
+@torch.no_grad()
+def evaluate(model: LlamaForCausalLM, split: Split) -> float:
+    """Loss in nats per token."""
+    batches = torch.split(split["input_ids"], 64)
+    outputs = [TASK.predict(model, {"input_ids": batch}) for batch in batches]
+    return TASK.metrics({k: torch.cat([o[k] for o in outputs]) for k in outputs[0]})["loss"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=4000, help="optimizer steps (default: 4000)")
+    steps = parser.parse_args().steps
+    torch.set_num_threads(1)
+    corpus = read_corpus(train_characters=10**9)
+    tokenizer, model = train_tokenizer(corpus), new_model()
+    tokenizer.save_pretrained(EMBEDDED)
+
+    def validation(domain: Domain) -> Split:
+        return cut(tokenize(tokenizer, list(domain.validation.values())), LENGTHS[0])
+
+    ids = tokenize(tokenizer, list(corpus.prose.train.values()))
+    print(f"{model.num_parameters():,} parameters, {len(ids):,} training tokens", flush=True)
+    train(model, ids, validation(corpus.prose), steps)
+    save_model(model, EMBEDDED)
+    for name, domain in (("prose", corpus.prose), ("code", corpus.code)):
+        print(f"{name}: {evaluate(model, validation(domain)):.4f} nats/token on validation")
+    print(f"corpus {corpus.hash}")
+
+
+if __name__ == "__main__":
+    main()

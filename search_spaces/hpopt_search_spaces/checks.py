@@ -1,0 +1,101 @@
+"""Checks that parameters share; each raises one line that says what must hold and what was got."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .errors import SpaceError
+
+Value = float | int | str | bool
+"""What a hyperparameter can be."""
+
+AUTO_NAMES = ("learning_rate", "batch_size")
+"""Parameters whose default may be "auto" (the rule is in `hpopt_search_spaces.auto`)."""
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: the names closest to it.
+
+    Returns:
+        "nearest: a, b" or, where nothing is close, "known: a, b, c".
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(names) or 'none'}"
+
+
+def require(holds: bool, name: str, what: str, /, **got: object) -> None:
+    """Raise SpaceError("name: what, but got key=value, ...") unless it holds."""
+    if not holds:
+        shown = ", ".join(f"{key}={value!r}" for key, value in got.items())
+        raise SpaceError(f"{name}: {what}, but got {shown}")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite int or float; a bool is not a number here."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is an int; a bool is not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def checked_number(name: str, raw: Value) -> float:
+    """The value, after a check that it is a number."""
+    if isinstance(raw, str) or not is_number(raw):
+        raise SpaceError(f"{name}: must be a finite number, but got {raw!r}")
+    return raw
+
+
+def clip(value: float, low: float, high: float) -> float:
+    """The nearest number in [low, high]."""
+    return min(max(value, low), high)
+
+
+def checked_active_when(name: str, active_when: Any) -> dict[str, tuple[Value, ...]]:
+    """`active_when` with its values as tuples, after a check of its form."""
+    what = "active_when must be a table of lists"
+    require(isinstance(active_when, Mapping), name, what, active_when=active_when)
+    for allowed in active_when.values():
+        require(isinstance(allowed, list | tuple) and allowed != [], name, what, value=allowed)
+    return {parent: tuple(allowed) for parent, allowed in active_when.items()}
+
+
+def check_flags(name: str, **flags: object) -> None:
+    """Require that each is true or false."""
+    for key, value in flags.items():
+        require(isinstance(value, bool), name, f"{key} must be true or false", **{key: value})
+
+
+def checked_octaves(
+    name: str, octaves: Any, low: float, high: float, is_log: bool
+) -> tuple[float, float]:
+    """A range in octaves around the default, after a check; it replaces low and high."""
+    pair = isinstance(octaves, list | tuple) and len(octaves) == 2 and all(map(is_number, octaves))
+    require(pair, name, "octaves must be two numbers", octaves=octaves)
+    below, above = octaves
+    around = below <= 0 <= above and below < above
+    require(around, name, "octaves must reach from below the default to above", octaves=octaves)
+    require(is_log, name, "octaves must be on a log scale", octaves=octaves, log=False)
+    what = "low and high must be left out beside octaves"
+    require(low == high == 0, name, what, low=low, high=high)
+    return (float(below), float(above))
+
+
+def check_range(name: str, low: float, high: float, is_log: bool) -> None:
+    """Require low < high, and on a log scale 0 < low."""
+    require(low < high, name, "low must be below high", low=low, high=high)
+    require(not is_log or low > 0, name, "low must be above 0 on a log scale", low=low, high=high)
+
+
+def check_auto(name: str) -> None:
+    """Require that there is a rule for this parameter's default."""
+    what = f'default can be "auto" only for {" and ".join(AUTO_NAMES)}'
+    require(name in AUTO_NAMES, name, what, default="auto")
+
+
+def check_resolved(name: str, octaves: object) -> None:
+    """Require that the range is in numbers."""
+    require(octaves is None, name, "the space must be resolved first", octaves=octaves)

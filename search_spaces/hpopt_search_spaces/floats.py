@@ -1,0 +1,154 @@
+"""Real-valued parameters."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from . import checks
+from .checks import Value, clip, require
+
+NOTCH = 0.1
+"""Share of the unit interval, at its low end, that means exactly 0 where `zero` is set."""
+
+
+def round_significant(value: float) -> float:
+    """Round to six significant digits; never −0.0."""
+    return float(f"{value:.6g}") + 0.0
+
+
+@dataclass(frozen=True)
+class FloatParameter:
+    """A real number, kept at six significant digits.
+
+    Attributes:
+        name: an identifier.
+        low: least value; 0 while the range is given in octaves.
+        high: greatest value; likewise.
+        default: the value where nothing else is asked for; "auto" until the space is resolved.
+        log: drawn on a log scale.
+        zero: exactly 0 is a value too, a notch of the log scale just below `low`: the lowest tenth
+            of the unit interval.
+        octaves: (below, above): once the space is resolved, the range reaches from
+            default·2^below to default·2^above.
+        dynamic: may change during a trial.
+        active_when: parents' names, and the values of each that switch this parameter on.
+
+    Raises:
+        SpaceError: one line, where these contradict each other.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float | Literal["auto"]
+    log: bool = False
+    zero: bool = False
+    octaves: tuple[float, float] | None = None
+    dynamic: bool = False
+    active_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        checks.check_flags(self.name, log=self.log, zero=self.zero, dynamic=self.dynamic)
+        require(self.log or not self.zero, self.name, "zero must go with log", zero=True, log=False)
+        for key in ("low", "high"):
+            value = getattr(self, key)
+            require(checks.is_number(value), self.name, f"{key} must be a number", **{key: value})
+            self._set(key, round_significant(value))
+        self._set("active_when", checks.checked_active_when(self.name, self.active_when))
+        if self.octaves is None:
+            checks.check_range(self.name, self.low, self.high, self.log)
+        else:
+            ends = checks.checked_octaves(self.name, self.octaves, self.low, self.high, self.log)
+            self._set("octaves", ends)
+        self._check_default(self.default)
+
+    def _set(self, key: str, value: object) -> None:
+        object.__setattr__(self, key, value)  # the class is frozen
+
+    def _check_default(self, default: float | str) -> None:
+        if isinstance(default, str):
+            require(default == "auto", self.name, "default must be a number", default=default)
+            checks.check_auto(self.name)
+            return
+        require(checks.is_number(default), self.name, "default must be a number", default=default)
+        if self.octaves is not None:
+            what = "default must be above 0 beside octaves"
+            require(default > 0, self.name, what, default=default)
+            self._set("default", round_significant(default))
+        else:
+            where = "be 0 or lie" if self.zero else "lie"
+            what = f"default must {where} between low and high"
+            legal = self.contains(default)
+            require(legal, self.name, what, default=default, low=self.low, high=self.high)
+            self._set("default", self.snap(default))
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether default and range are numbers."""
+        return self.octaves is None and self.default != "auto"
+
+    def resolve(self, default: float) -> "FloatParameter":
+        """The same, with numbers for "auto" and octaves; a fixed range clips the default."""
+        if self.octaves is None:
+            return replace(self, default=self.snap(default))
+        low, high = (default * 2**octave for octave in self.octaves)
+        return replace(self, low=low, high=high, default=default, octaves=None)
+
+    def contains(self, value: Value) -> bool:
+        """Whether a native value, at six significant digits, is in the range."""
+        checks.check_resolved(self.name, self.octaves)
+        if isinstance(value, str) or not checks.is_number(value):
+            return False
+        return (self.zero and value == 0) or self.low <= round_significant(value) <= self.high
+
+    def snap(self, raw: Value) -> float:
+        """The legal value nearest to a number; below `low` it is 0 where `zero` is set."""
+        number = checks.checked_number(self.name, raw)
+        first, last = self._scaled_range
+        if self.zero and number < self.low:
+            return 0.0
+        if not self.log and first <= 0 <= last and abs(number) < 1e-8 * (last - first):
+            return 0.0  # beside 0, six digits don't survive the way through the unit interval
+        return round_significant(clip(number, self.low, self.high))
+
+    def from_unit(self, unit: float) -> float:
+        """The native value at a place in [0, 1]."""
+        if self.zero and unit < NOTCH:
+            return 0.0
+        first, last = self._scaled_range
+        place = (unit - NOTCH) / (1 - NOTCH) if self.zero else unit
+        scaled = first + place * (last - first)
+        return self.snap(clip(math.exp(scaled) if self.log else scaled, self.low, self.high))
+
+    def to_unit(self, value: Value) -> float:
+        """The place of a native value in [0, 1]; of the 0 in a notch, the notch's middle."""
+        number = self.snap(value)
+        if self.zero and number == 0:
+            return NOTCH / 2
+        first, last = self._scaled_range
+        place = ((math.log(number) if self.log else number) - first) / (last - first)
+        return clip(NOTCH + (1 - NOTCH) * place if self.zero else place, 0.0, 1.0)
+
+    @property
+    def native_range(self) -> tuple[float, float]:
+        """What a sampler draws native values from, (low, high), before `snap`.
+
+        With `zero` it reaches below `low`, so that the notch is a tenth of it on the log scale.
+        """
+        first, last = self._scaled_range
+        if not self.zero:
+            return (self.low, self.high)
+        return (math.exp(last - (last - first) / (1 - NOTCH)), self.high)
+
+    @property
+    def unit_step(self) -> float:
+        """Size of one octave in the unit interval; off the log scale, an eighth."""
+        first, last = self._scaled_range
+        octave = (1 - NOTCH if self.zero else 1) * math.log(2) / (last - first)
+        return min(1.0, octave) if self.log else 1 / 8
+
+    @property
+    def _scaled_range(self) -> tuple[float, float]:
+        checks.check_resolved(self.name, self.octaves)
+        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)

@@ -1,0 +1,146 @@
+"""A scripted study: the events that its pool would journal, made of the real messages."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from hpopt_envs.messages import Reply, Start, to_json
+from hpopt_envs.records import Control, Outcome, RunFacts, Segment
+from hpopt_search_spaces import SearchSpace, TrainingFacts, load_space
+
+SPACE = load_space("default").resolve(TrainingFacts(10, 10, 16384, 64, False))
+FACTS = RunFacts(
+    task="lm",
+    model="tiny",
+    objective_name="loss",
+    maximize=False,
+    unit="nats/token",
+    objective_scale=1.0,
+    forgetting_weight=0.5,
+    has_reference=True,
+    sequence_length=64,
+    epoch_tokens=10**6,
+    segment_tokens=4096,
+    trial_tokens=16384,
+    total_parameters=10,
+    trainable_parameters=10,
+    lora=False,
+    base_metrics={"loss": 4.0},
+    base_objective=4.0,
+    base_objective_subset=4.0,
+    base_loss=4.0,
+    penalty_cost=1.0,
+    validation_cost=100.0,
+    final_validation_cost=500.0,
+    setup_cost=1000.0,
+    data_hash="data",
+    model_hash="model",
+)
+SECRET = "http://me:password@server"
+HEADER = {
+    "event": "study",
+    "task": "lm",
+    "model": "tiny",
+    "agent": "tpe",
+    "pruner": "none",
+    "seed": 0,
+    "workers": 1,
+    "experiment": "lm",
+    "space": SPACE.to_dict(),
+    "settings": {"trials": 5, "tracking_uri": SECRET, "cost": None},
+    "versions": {"torch": "2"},
+}
+
+
+class Script:
+    """The events of a study with one worker, as its pool would journal them."""
+
+    def __init__(self, maximize: bool = False) -> None:
+        facts = asdict(FACTS) | {"maximize": maximize}
+        self.events: list[dict[str, Any]] = [HEADER | {"facts": facts}]
+        self.cost = FACTS.setup_cost
+
+    def start(self, trial: int) -> None:
+        request = to_json(Start(trial, seed=trial + 100))
+        self.events.append({"event": "decision", "worker": 0, "trial": trial, "request": request})
+
+    def segment(self, trial: int, index: int, objective: float | None, **end: Any) -> None:
+        self.cost += 5000.25
+        values = SPACE.decode([(trial * 0.37 + 0.2) % 1, 0.5, 0.2 * trial % 1])
+        segment = Segment(
+            id=index,
+            parent=index - 1 if index else None,
+            hyperparameters=values,
+            tokens=4096,
+            training_tokens=4096 * (index + 1),
+            optimizer_steps=8,
+            train_loss=math.inf if objective is None else objective + 0.125,
+            penalty=None,
+            gradient_norm=math.nan if objective is None else 1.5,
+            gradient_norm_std=0.1,
+            clip_fraction=0.25,
+            metrics={} if objective is None else {"loss": objective, "forgetting": 0.0},
+            objective=objective,
+            control=Control.CONTINUE,
+            cost=5000.25,
+            study_cost=self.cost,
+            flops=1e9,
+            wall_seconds=0.5,
+        )
+        self.reply(trial, segment=segment, **end)
+
+    def reply(self, trial: int, **parts: Any) -> None:
+        reply = to_json(Reply(**parts))
+        self.events.append({"event": "reply", "worker": 0, "trial": trial, "reply": reply})
+
+    def trial(self, trial: int, *objectives: float) -> None:
+        """A completed trial."""
+        self.start(trial)
+        for index, objective in enumerate(objectives[:-1]):
+            self.segment(trial, index, objective)
+        end, index = objectives[-1], len(objectives) - 1
+        self.segment(trial, index, end, outcome=Outcome.COMPLETED, value=end)
+
+
+def _every_ending() -> Script:
+    """Five trials: completed, pruned, exploded, out of memory, and a better one completed."""
+    script = Script()
+    script.trial(0, 3.5, 3.0)
+    script.start(1)
+    script.segment(1, 0, 3.75)
+    script.events.append({"event": "closed", "worker": 0, "trial": 1, "pruned": True})
+    script.start(2)
+    script.segment(2, 0, 3.75)
+    script.segment(2, 1, None, outcome=Outcome.EXPLODED, reason="the loss became inf")
+    script.start(3)
+    script.segment(3, 0, 3.75)
+    script.reply(3, outcome=Outcome.OUT_OF_MEMORY, reason="no memory left")
+    script.trial(4, 3.25, 2.5)
+    return script
+
+
+@pytest.fixture(scope="session")
+def space() -> SearchSpace:
+    """Of every scripted study."""
+    return SPACE
+
+
+@pytest.fixture(scope="session")
+def facts() -> RunFacts:
+    """Of every scripted study that minimises."""
+    return FACTS
+
+
+@pytest.fixture(scope="session")
+def new_script() -> Callable[..., Script]:
+    """Begins a scripted study."""
+    return Script
+
+
+@pytest.fixture(scope="session")
+def every_ending() -> list[dict[str, Any]]:
+    """Events of a study whose trials end in every way."""
+    return _every_ending().events

@@ -1,0 +1,60 @@
+"""The plot of a search says what its history says, and can be drawn at any time."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpopt.history import History
+from hpopt.plots import search_figure
+
+
+def history_of(events: list[dict[str, Any]]) -> History:
+    history = History()
+    for event in events:
+        history.apply({"name": "otter", **event})
+    return history
+
+
+def test_the_line_is_the_best_so_far(every_ending: list[dict[str, Any]]) -> None:
+    history = history_of(every_ending)
+    figure = search_figure(history)
+    (best,) = [line for line in figure.axes[0].lines if line.get_label() == "best so far"]
+    assert np.asarray(best.get_ydata()).tolist() == [3.0, 2.5, 2.5]
+    assert np.asarray(best.get_xdata()).tolist() == [11000.5, history.cost, history.cost]
+
+
+def test_every_kind_of_trial_is_in_the_legend(every_ending: list[dict[str, Any]]) -> None:
+    legend = search_figure(history_of(every_ending)).axes[0].get_legend()
+    assert legend is not None
+    shown = {text.get_text() for text in legend.get_texts()}
+    assert {"trial", "stopped early", "exploded or failed", "base model"} <= shown
+
+
+def test_a_strip_is_drawn_for_each_hyperparameter_that_varied(
+    new_script: Callable[..., Any],
+) -> None:
+    script = new_script()
+    script.trial(0, 3.5)
+    script.trial(1, 3.0)  # the script moves all but the batch size
+    labels = [axis.get_ylabel() for axis in search_figure(history_of(script.events)).axes]
+    assert "learning\nrate" in labels
+    assert "batch\nsize" not in labels
+
+
+def test_what_is_maximised_goes_up(new_script: Callable[..., Any]) -> None:
+    script = new_script(maximize=True)
+    script.trial(0, -0.5)
+    script.trial(1, -0.75)
+    figure = search_figure(history_of(script.events))
+    (best,) = [line for line in figure.axes[0].lines if line.get_label() == "best so far"]
+    assert np.asarray(best.get_ydata()).tolist() == [0.5, 0.75, 0.75]
+
+
+@pytest.mark.parametrize("cut", range(0, 20, 3))
+def test_a_study_can_be_drawn_at_any_time(cut: int, every_ending: list[dict[str, Any]]) -> None:
+    image = io.BytesIO()
+    search_figure(history_of(every_ending[: 1 + cut])).savefig(image)
+    assert image.getvalue().startswith(b"\x89PNG")

@@ -1,0 +1,142 @@
+"""The rule behind "auto", and ranges in octaves around it."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpopt_search_spaces import (
+    FloatParameter,
+    IntegerParameter,
+    SearchSpace,
+    SpaceError,
+    TrainingFacts,
+    load_space,
+)
+
+# A model of 0.56 M parameters on 40,000 tokens in sequences of 64.
+NANO = TrainingFacts(560_000, 560_000, 40_000, 64, lora=False)
+
+
+def learning_rate(facts: TrainingFacts) -> object:
+    return load_space("default").resolve(facts).defaults()["learning_rate"]
+
+
+def step_law(parameters: float, tokens: float) -> float:
+    """Li et al. 2025, arXiv 2503.04715, equation of the learning rate, by logarithms."""
+    return math.exp(math.log(1.79) - 0.713 * math.log(parameters) + 0.307 * math.log(tokens))
+
+
+@given(st.integers(10**5, 10**12), st.integers(10**3, 10**12))
+def test_the_learning_rate_follows_the_step_law(parameters: int, tokens: int):
+    rate = learning_rate(TrainingFacts(parameters, parameters, tokens, 64, lora=False))
+    assert rate == pytest.approx(step_law(parameters, tokens), rel=0.05)  # two digits
+    assert rate == float(f"{rate:.1e}")
+
+
+@pytest.mark.parametrize(
+    ("facts", "best_of_a_grid", "octaves"),
+    [
+        (NANO, 1.5e-3, 2),  # the embedded model
+        (TrainingFacts(22_000_000, 22_000_000, 60_000, 64, lora=False), 3.2e-4, 1),  # MiniLM
+        (TrainingFacts(135_000_000, 460_000, 11_520, 96, lora=True), 1e-2, 5),  # SmolLM2, LoRA
+    ],
+)
+def test_measured_optima_are_in_the_range(
+    facts: TrainingFacts, best_of_a_grid: float, octaves: float
+):
+    rate = load_space("default").resolve(facts)["learning_rate"]
+    assert rate.contains(best_of_a_grid)
+    assert isinstance(rate.default, float)
+    assert abs(math.log2(rate.default / best_of_a_grid)) < octaves
+
+
+def test_what_else_the_learning_rate_depends_on():
+    plain = step_law(560_000, 40_000)
+    assert learning_rate(NANO) == pytest.approx(plain, rel=0.05)
+    assert learning_rate(replace(NANO, lora=True)) == pytest.approx(10 * plain, rel=0.05)
+    adapter = replace(NANO, lora=True, trainable_parameters=10_000)
+    assert learning_rate(adapter) == pytest.approx(10 * plain, rel=0.05)
+    head = replace(NANO, trainable_parameters=100_000)
+    assert learning_rate(head) == pytest.approx(step_law(100_000, 40_000), rel=0.05)
+    for optimizer, factor in (("adagrad", 3), ("sgd", 100), ("plain_sgd", 1000)):
+        rate = learning_rate(replace(NANO, optimizer=optimizer))
+        assert rate == pytest.approx(factor * plain, rel=0.05)
+
+
+def test_the_optimizer_of_the_space_counts():
+    full = load_space("full")
+    adamw = full.resolve(replace(NANO, optimizer="sgd")).defaults()["learning_rate"]
+    sgd = full.with_defaults({"optimizer": "sgd"}).resolve(NANO).defaults()["learning_rate"]
+    assert adamw == learning_rate(NANO)
+    assert sgd == pytest.approx(100 * step_law(560_000, 40_000), rel=0.05)
+
+
+@given(st.integers(10**3, 10**12), st.integers(1, 10**4))
+def test_the_batch_size_is_the_nearest_power_of_two(tokens: int, sequence_length: int):
+    facts = TrainingFacts(10**6, 10**6, tokens, sequence_length, lora=False)
+    batch_size = load_space("default").resolve(facts).defaults()["batch_size"]
+    target = 0.58 * tokens**0.571 / sequence_length
+    powers = [4, 8, 16, 32, 64]  # the range clips what lies outside
+    assert batch_size == min(powers, key=lambda power: abs(math.log2(power / target)))
+
+
+def test_octaves_reach_around_the_default():
+    low, high = load_space("default").resolve(NANO)["learning_rate"].native_range
+    assert low == pytest.approx(0.0037 / 64)
+    assert high == pytest.approx(0.0037 * 32)
+    batch = IntegerParameter("batch_size", 0, 0, "auto", powers_of_two=True, octaves=(-3, 2))
+    space = SearchSpace("s", (batch,)).resolve(replace(NANO, training_tokens=65_536))
+    assert space["batch_size"] == IntegerParameter("batch_size", 1, 16, 4, powers_of_two=True)
+    rank = IntegerParameter("rank", 0, 0, 3, log=True, octaves=(-1, 1))
+    resolved = SearchSpace("s", (rank,)).resolve(NANO)
+    assert resolved["rank"] == IntegerParameter("rank", 2, 6, 3, log=True)
+
+
+def test_octaves_go_around_a_default_that_is_given():
+    space = load_space("default").with_defaults({"learning_rate": 2e-5}).resolve(NANO)
+    assert space.defaults()["learning_rate"] == 2e-5
+    assert space["learning_rate"].native_range == pytest.approx((2e-5 / 64, 2e-5 * 32))
+
+
+def test_a_fixed_range_clips_the_rule():
+    rate = FloatParameter("learning_rate", 1e-6, 1e-4, "auto", log=True)
+    assert SearchSpace("s", (rate,)).resolve(NANO).defaults() == {"learning_rate": 1e-4}
+
+
+def test_a_resolved_space_stays_as_it_is():
+    space = load_space("full").resolve(NANO)
+    assert space.is_resolved
+    assert space.resolve(replace(NANO, training_tokens=10**9)) == space
+
+
+def test_an_unresolved_space_refuses_values():
+    space = load_space("default")
+    assert not space.is_resolved
+    calls = (
+        lambda: space.decode([0.5] * 3),
+        lambda: space.encode({}),
+        lambda: space.encode({"learning_rate": 1e-3}),
+        lambda: space.snap({}),
+        space.defaults,
+        lambda: space.unit_steps,
+    )
+    for call in calls:
+        with pytest.raises(SpaceError, match="must be resolved first"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (replace(NANO, optimizer="adamv"), "no rule for 'adamv' (nearest: adamw"),
+        (replace(NANO, training_tokens=0), "needs training_tokens above 0, but got"),
+        (replace(NANO, trainable_parameters=-1), "needs trainable_parameters above 0"),
+    ],
+)
+def test_impossible_facts_are_refused(facts: TrainingFacts, message: str):
+    with pytest.raises(SpaceError) as caught:
+        load_space("default").resolve(facts)
+    assert message in str(caught.value)
