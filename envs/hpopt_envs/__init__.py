@@ -1,15 +1,21 @@
 """The world of hpopt: short fine-tuning runs as episodes of a Gymnasium environment.
 
-`gymnasium.make("hpopt_envs:hpopt/FineTune-v0", task="simulated")` builds one.
+`gymnasium.make("hpopt_envs:hpopt/FineTune-v0", task="simulated")` builds one. Records are light;
+what needs torch is imported when it is asked for.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from .environment import FineTuneEnv
 from .errors import WorldError
-from .factory import make_env
 from .records import Control, Outcome, RunFacts, Segment, Trial
-from .tasks import Data, Split, Task
+
+if TYPE_CHECKING:
+    from .environment import FineTuneEnv
+    from .factory import make_env
+    from .tasks import Data, Split, Task
 
 __all__ = [
     "Control",
@@ -25,4 +31,18 @@ __all__ = [
     "make_env",
 ]
 
+_LAZY = {
+    "Data": "tasks",
+    "FineTuneEnv": "environment",
+    "Split": "tasks",
+    "Task": "tasks",
+    "make_env": "factory",
+}
+
 gymnasium.register("hpopt/FineTune-v0", entry_point="hpopt_envs.factory:make_env")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
