@@ -7,13 +7,15 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from hpopt_envs.randomness import key
+from hpopt_envs.records import Control
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.metered import MeteredPool
 from . import AGENTS
-from .agent_settings import FOREVER, A2CSettings, DQNSettings, PPOSettings
+from .agent_settings import FOREVER, STOP_LOGIT, A2CSettings, DQNSettings, PPOSettings
 from .base import SearchPlan
 from .optuna_proposer import OptunaProposer
 from .randomness import preserved_generators
@@ -71,6 +73,13 @@ def make_model(plan: SearchPlan, env: PoolVecEnv, segments: int) -> BaseAlgorith
         **asdict(settings.fit(plan.trials, segments, env.num_envs)),
     )
     model.set_logger(Logger(folder=None, output_formats=[]))
+    if isinstance(model.policy, ActorCriticPolicy):
+        # A policy that knows nothing would stop in every fourth segment, and see no trial's end.
+        # The last logits are the controls'.
+        head = model.policy.action_net
+        assert isinstance(head, torch.nn.Linear)
+        with torch.no_grad():
+            head.bias[Control.STOP.value - len(Control)] = STOP_LOGIT
     return model
 
 
