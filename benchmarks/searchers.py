@@ -1,6 +1,6 @@
 """All searchers on one task with one budget: best values, with their spread, as a table.
 
-    python benchmarks/searchers.py FOLDER [--parallel 2] [--seeds 3] [-- SEARCH OPTIONS ...]
+    python benchmarks/searchers.py FOLDER [--parallel 2] [--seeds 3] [SEARCH OPTIONS ...]
 
 Each study is a `python -m hpopt search` of its own, `--parallel` of them at a time. What is
 finished in FOLDER is not run again.
@@ -57,11 +57,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("options", nargs="*", help="of `hpopt search`, after --")
-    asked = parser.parse_args()
-    jobs = [(agent, pruner, seed) for seed in range(asked.seeds) for agent, pruner in SEARCHERS]
+    asked, options = parser.parse_known_args()  # the rest is for `hpopt search`
+    jobs = [(*searcher, seed) for seed in range(asked.seeds) for searcher in SEARCHERS]
+    jobs.sort(key=lambda job: job[1] != "none")  # so that a table cut short has all agents
     with ThreadPoolExecutor(asked.parallel) as threads:
-        results = list(threads.map(lambda job: run(asked.folder, *job, asked.options), jobs))
+        results = list(threads.map(lambda job: run(asked.folder, *job, options), jobs))
     found = dict(zip(jobs, results, strict=True))
     rows = [
         (mean(r["best_value"] for r in mine), row(agent, pruner, mine))
