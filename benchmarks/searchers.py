@@ -58,10 +58,14 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
     asked, options = parser.parse_known_args()  # the rest is for `hpopt search`
-    jobs = [(*searcher, seed) for seed in range(asked.seeds) for searcher in SEARCHERS]
+    jobs: list[tuple[str, str, int]] = [
+        (agent, pruner, seed) for seed in range(asked.seeds) for agent, pruner in SEARCHERS
+    ]
     jobs.sort(key=lambda job: job[1] != "none")  # so that a table cut short has all agents
     with ThreadPoolExecutor(asked.parallel) as threads:
-        results = list(threads.map(lambda job: run(asked.folder, *job, options), jobs))
+        results = list(
+            threads.map(lambda job: run(asked.folder, job[0], job[1], job[2], options), jobs)
+        )
     found = dict(zip(jobs, results, strict=True))
     rows = [
         (mean(r["best_value"] for r in mine), row(agent, pruner, mine))

@@ -2,22 +2,29 @@
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hpopt_search_spaces.errors import HpoptError
+from hpopt_search_spaces import HpoptError, nearest_names
 
 from .errors import StudyError
-from .settings import Settings, read_config
+from .settings import EXTENSIBLE, Settings, read_config, resume_command
 
-EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
+if TYPE_CHECKING:
+    from .display import Display
+    from .result import StudyResult
+
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise StudyError(f"{message} (see `{self.prog} --help`)")
@@ -30,15 +37,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        asked = _parser().parse_args(arguments)
+        asked, unknown = _parser().parse_known_args(arguments)
+        if unknown:
+            near = nearest_names(unknown[0], asked.options)
+            raise StudyError(f"unknown argument {unknown[0]!r} ({near})")
         status: int = asked.run(asked)
         return status
     except HpoptError as error:
-        print(f"hpopt: {error}", file=sys.stderr)
+        print(f"hpopt: {_as_option(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hpopt: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        return INTERRUPTED
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write out what was printed; `| head` may have seen enough."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _as_option(message: str) -> str:
+    """An error about a setting begins with its name: here that is an option's."""
+    name, colon, rest = message.partition(":")
+    return f"{_option(name)}{colon}{rest}" if name in {*_SETTINGS, "config"} else message
+
+
+def _option(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -50,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     search = commands.add_parser("search", help="find how to fine-tune a model within a budget")
-    _add_settings(search, [setting.name for setting in dataclasses.fields(Settings)])
+    _add_settings(search, _SETTINGS, "--config", "--dry-run")
     search.add_argument(
         "--config", metavar="TOML", help="settings from a file; the command line wins"
     )
@@ -65,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     resume.set_defaults(run=_resume)
 
     ui = commands.add_parser("ui", help="open MLflow's user interface on this machine")
-    _add_settings(ui, ["tracking_uri", "runs"])
-    ui.add_argument("--port", type=int, default=5000, help="(default: 5000)")
+    _add_settings(ui, ["tracking_uri", "runs"], "--port")
+    ui.add_argument("--port", type=int, default=5000, metavar="N", help="(default: 5000)")
     ui.set_defaults(run=_ui)
 
     for name, what in (
@@ -75,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         ("agents", "who can decide"),
     ):
         listing = commands.add_parser(name, help=f"list {what}")
-        listing.set_defaults(run=_list, listing=name)
+        listing.set_defaults(run=_list, listing=name, options=["--help"])
     return parser
 
 
@@ -85,84 +117,87 @@ _DESCRIPTION = (
 )
 
 
-def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+_SETTINGS = {setting.name: setting for setting in dataclasses.fields(Settings)}
+
+
+def _add_settings(parser: argparse.ArgumentParser, names: Iterable[str], *others: str) -> None:
     """Add options for settings; what isn't given stays out of the namespace."""
-    for setting in dataclasses.fields(Settings):
-        if setting.name not in names:
-            continue
-        about = setting.metadata
-        default = setting.default
-        told = "" if default is None or "default" in about["help"] else f" (default: {default})"
+    for name in names:
+        about, default = _SETTINGS[name].metadata, _SETTINGS[name].default
+        shown = str(default).lower() if isinstance(default, bool) else default
+        told = "" if default is None else f" (default: {shown})"
         parser.add_argument(
-            f"--{setting.name.replace('_', '-')}",
-            dest=setting.name,
+            _option(name),
+            dest=name,
             default=argparse.SUPPRESS,
-            metavar=about["metavar"] or setting.name.upper().replace("_", "-"),
+            metavar=about["metavar"] or name.upper().replace("_", "-"),
             help=(about["help"] + told).replace("%", "%%"),
         )
+    parser.set_defaults(options=[*map(_option, names), *others])
 
 
-def _given(asked: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+def _given(asked: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """The settings that the command line gave, parsed."""
     values = {}
-    for setting in dataclasses.fields(Settings):
-        if setting.name in names and hasattr(asked, setting.name):
+    for name in names:
+        if hasattr(asked, name):
             try:
-                values[setting.name] = setting.metadata["parse"](getattr(asked, setting.name))
+                values[name] = _SETTINGS[name].metadata["parse"](getattr(asked, name))
             except StudyError as error:
-                option = setting.name.replace("_", "-")
-                raise StudyError(f"--{option}: {error}") from None
+                raise StudyError(f"{name}: {error}") from None
     return values
 
 
 def _search(asked: argparse.Namespace) -> int:
-    values = read_config(asked.config) if asked.config else {}
-    values |= _given(asked, [setting.name for setting in dataclasses.fields(Settings)])
+    values = {} if asked.config is None else read_config(asked.config)
+    values |= _given(asked, _SETTINGS)
     settings = Settings.of(values)
     if asked.dry_run:
         from .dry_run import dry_run
 
         print(dry_run(settings))
         return 0
-    from .display import make_display
-    from .report import report
     from .study import search
 
-    display = make_display()
-    try:
-        result = search(settings, display)
-    except KeyboardInterrupt:
-        return _interrupted(display.name)
-    print(report(result, settings))
-    return 0
+    return _watched(lambda display: search(settings, display))
 
 
 def _resume(asked: argparse.Namespace) -> int:
     changes = _given(asked, EXTENSIBLE)
     runs = _given(asked, ["runs"]).get("runs", "runs")
+    from .study import resume
+
+    return _watched(lambda display: resume(asked.study, runs, changes, display))
+
+
+def _watched(run: "Callable[[Display], StudyResult]") -> int:
+    """Show a study while it runs, and what came of it."""
     from .display import make_display
     from .report import report
-    from .study import resume
 
     display = make_display()
     try:
-        result = resume(asked.study, runs, changes, display)
-    except KeyboardInterrupt:
-        return _interrupted(display.name)
+        result = run(display)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return _interrupted(display)
     print(report(result, display.settings))
     return 0
 
 
-def _interrupted(name: str | None) -> int:
-    again = f"; `python -m hpopt resume {name}` goes on with it" if name else ""
+def _interrupted(display: "Display") -> int:
+    again = ""
+    if display.name is not None:
+        again = f"; `{resume_command(display.name, display.settings.runs)}` goes on with it"
     print(f"hpopt: interrupted{again}", file=sys.stderr)
     return INTERRUPTED
 
 
 def _ui(asked: argparse.Namespace) -> int:
+    from .tracking.reach import check_reachable
     from .tracking.ui import open_ui
 
     settings = Settings.of(_given(asked, ["tracking_uri", "runs"]))
+    check_reachable(settings.uri)
     open_ui(settings.uri, asked.port)
     return 0
 

@@ -1,21 +1,23 @@
 """What a study shows while it runs: plain lines in a pipe, a live view on a terminal."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hpopt_envs.actions import unit_of_absolute
 from hpopt_envs.records import Outcome, RunFacts, Trial
-from hpopt_search_spaces import SearchSpace
+from hpopt_search_spaces import SearchSpace, Value
 
 from .history import History
 from .journal import Event
 from .pool.budget import Budget
+from .searchers import find_agent
 from .settings import Settings
 from .tracking.client import TrackingProcess
-from .wording import describe
+from .wording import counted, describe, duration, objective
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.live import Live
-    from rich.table import Table
 
 
 class Display:
@@ -65,29 +67,34 @@ class LineDisplay(Display):
             self.line(line)
 
     def _opening(self) -> list[str]:
-        facts, limits = self.facts, self.budget.limits
-        named = (
-            (f"{limits.trials} trials", limits.trials),
-            (f"{limits.cost:,.0f} token-equivalents" if limits.cost else "", limits.cost),
-            (f"{limits.seconds:,.0f} s" if limits.seconds else "", limits.seconds),
-        )
-        budget = " or ".join(text for text, limit in named if limit is not None)
-        pruner = "" if self.settings.pruner == "none" else f" with pruner {self.settings.pruner}"
+        facts, settings = self.facts, self.settings
+        pruner = "" if settings.pruner == "none" else f" with pruner {settings.pruner}"
         sense = "maximised" if facts.maximize else "minimised"
-        forgetting = (
-            f" {'−' if facts.maximize else '+'} {facts.forgetting_weight:g} × forgetting"
-            if facts.forgetting_weight
-            else ""
-        )
+        unit = f", {facts.unit}" if facts.unit else ""
+        default = "baseline" if settings.baseline else "default"
         return [
-            f"study {self.name}: {self.settings.agent}{pruner} on {facts.task}, model "
-            f"{facts.model} ({facts.trainable_parameters:,} trained parameters)",
-            f"objective: {facts.objective_name}{forgetting}, {sense} ({facts.unit}); "
-            f"base model: {facts.shown(facts.base_objective):.4g}",
-            f"space {self.space.name}, default: {describe(self.space.defaults())}",
-            f"budget: {budget}; a trial is {facts.segments} segments of "
+            f"study {self.name}: {settings.agent}{pruner} on {facts.task}, model {facts.model} "
+            f"({facts.trainable_parameters:,} trained parameters)",
+            f"objective: {objective(facts)} ({sense}{unit}); "
+            f"base model: {facts.shown(facts.base_objective):.4f}",
+            f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
+            f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
+            "trial  used  value (* best so far)        hyperparameters",
         ]
+
+    def _limits(self) -> str:
+        limits = self.budget.limits
+        told = []
+        if limits.trials is not None:
+            told.append(counted(limits.trials, "trial"))
+        if limits.cost is not None:
+            told.append(f"{limits.cost:,.0f} token-equivalents")
+        if limits.seconds is not None:
+            told.append(duration(limits.seconds))
+        if limits.target is not None:
+            told.append(f"a value of {self.facts.shown(limits.target):g}")
+        return " or ".join(told)
 
     def line(self, text: str) -> None:
         """Show a line that stays."""
@@ -107,21 +114,22 @@ class LineDisplay(Display):
         return trial if trial.outcome is not None else None
 
     def _trial_line(self, trial: Trial) -> str:
-        best = self.history.best
-        if trial.pruned:
-            result = f"pruned after segment {len(trial.segments)} of {self.facts.segments}"
-        elif trial.value is None:
-            outcome = trial.outcome or Outcome.FAILED
-            result = outcome.value.replace("_", " ")
-            if outcome is Outcome.FAILED:
-                result += f" ({trial.reason})"
-        else:
-            star = " *" if best is not None and best.id == trial.id else ""
-            result = f"{self.facts.shown(trial.value):.4f}{star}"
-            if trial.outcome is Outcome.STOPPED:
-                result += f" (stopped after segment {len(trial.segments)})"
         used = 1.0 - self.budget.left(self.history)
-        return f"trial {trial.id:3d} [{used:4.0%}]  {result:<28s} {self._hyperparameters(trial)}"
+        result = self._result(trial)
+        return f"{trial.id:5d}  {used:4.0%}  {result:<28s} {self._hyperparameters(trial)}"
+
+    def _result(self, trial: Trial) -> str:
+        if trial.pruned:
+            return f"pruned after segment {len(trial.segments)} of {self.facts.segments}"
+        if trial.value is None:
+            outcome = trial.outcome or Outcome.FAILED
+            reason = f" ({trial.reason})" if outcome is Outcome.FAILED else ""
+            return outcome.value.replace("_", " ") + reason
+        best = self.history.best
+        star = " *" if best is not None and best.id == trial.id else ""
+        stopped = trial.outcome is Outcome.STOPPED
+        where = f" (stopped after segment {len(trial.segments)})" if stopped else ""
+        return f"{self.facts.shown(trial.value):.4f}{star}{where}"
 
     def _hyperparameters(self, trial: Trial) -> str:
         """What of the space the trial's last segment was trained with."""
@@ -131,7 +139,7 @@ class LineDisplay(Display):
         return describe({name: last[name] for name in self.space.names if name in last})
 
     def confirming(self, seeds: int) -> None:
-        self.line(f"confirming the winner and the default on {seeds} fresh seeds each ...")
+        self.line(f"confirming the winner on {counted(seeds, 'fresh seed')} ...")
 
     def end(self) -> None:
         self.line("finishing the record in MLflow ...")
@@ -141,6 +149,10 @@ class LiveDisplay(LineDisplay):
     """The same lines, and below them what is running now."""
 
     _live: "Live | None" = None
+    _confirming = False
+
+    def __init__(self) -> None:
+        self._asked: dict[int, str] = {}  # hyperparameters by trial, of the segment under way
 
     def begin(
         self,
@@ -155,19 +167,32 @@ class LiveDisplay(LineDisplay):
         from rich.live import Live
 
         super().begin(settings, name, facts, space, history, budget, tracking)
-        self._live = Live(self._table(), refresh_per_second=4, transient=True)
+        # Rendered anew at each refresh, so that the clock goes on within a segment.
+        self._live = Live(get_renderable=self._view, refresh_per_second=2, transient=True)
         self._live.start()
 
     def line(self, text: str) -> None:
         if self._live is None:
             super().line(text)
         else:
-            self._live.console.print(text, highlight=False, markup=False)
+            self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def event(self, event: Event) -> None:
         super().event(event)
-        if self._live is not None:
-            self._live.update(self._table())
+        if event["event"] == "decision" and event["request"]["kind"] == "advance":
+            self._asked[event["trial"]] = describe(self._decided(event["request"]))
+
+    def _decided(self, request: dict[str, Any]) -> dict[str, Value]:
+        """What a request says of hyperparameters; moves from where a trial stands say nothing."""
+        if request["hyperparameters"] is not None:
+            return {name: request["hyperparameters"][name] for name in self.space.names}
+        if find_agent(self.settings.agent).view != "absolute":
+            return {}
+        return self.space.decode(unit_of_absolute(request["action"]))
+
+    def confirming(self, seeds: int) -> None:
+        self._confirming = True
+        super().confirming(seeds)
 
     def end(self) -> None:
         if self._live is not None:
@@ -175,34 +200,50 @@ class LiveDisplay(LineDisplay):
             self._live = None
         super().end()
 
-    def _table(self) -> "Table":
+    def _view(self) -> "RenderableType":
+        from rich.console import Group
         from rich.table import Table
 
-        table = Table(title=self._status(), title_justify="left", title_style="bold", box=None)
+        running = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
         for column in ("trial", "segment", "train loss", "hyperparameters"):
-            table.add_column(column, justify="left", overflow="fold")
-        for trial_id in sorted(self.history.running.values()):
+            running.add_column(column, overflow="fold")
+        for trial_id in sorted(list(self.history.running.values())):
             trial = self.history.trials[trial_id]
-            table.add_row(
-                str(trial_id) if trial_id not in self.history.tests else "confirmation",
-                f"{len(trial.segments)}/{self.facts.segments}",
+            running.add_row(
+                "fresh seed" if trial_id in self.history.tests else str(trial_id),
+                f"{len(trial.segments) + 1} of {self.facts.segments}",
                 f"{trial.segments[-1].train_loss:.4f}" if trial.segments else "–",
-                self._hyperparameters(trial),
+                self._asked.get(trial_id) or self._hyperparameters(trial),
             )
-        return table
+        return Group("", running, self._best(), self._progress())
 
-    def _status(self) -> str:
+    def _best(self) -> str:
+        best = self.history.best
+        if best is None or best.value is None:
+            return "best so far: none"
+        value = self.facts.shown(best.value)
+        return f"best so far: {value:.4f} (trial {best.id}, {self._hyperparameters(best)})"
+
+    def _progress(self) -> "RenderableType":
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
         used = 1.0 - self.budget.left(self.history)
         elapsed = self.budget.elapsed_seconds()
-        left = f"{elapsed * (1 - used) / used:,.0f} s left" if used > 0.02 else "–"
-        best = self.history.best
-        value = (
-            f"best {self.facts.shown(best.value):.4f} (trial {best.id})"
-            if best is not None and best.value is not None
-            else "no value yet"
-        )
-        record = f"  MLflow: {self.tracking.error}" if self.tracking.error else ""
-        return f"{value}  budget {used:.0%}  {elapsed:,.0f} s  {left}{record}"
+        texts = ["confirming" if self._confirming else f"{used:.0%} of the budget used"]
+        texts.append(duration(elapsed))
+        if used > 0.02 and not self._confirming:
+            texts.append(f"about {duration(self._seconds_left(used, elapsed))} left")
+        if self.tracking.error:
+            texts.append(f"MLflow: {self.tracking.error}")
+        bar = Table.grid(padding=(0, 2, 0, 0))
+        bar.add_row(ProgressBar(total=1.0, completed=used, width=30), ", ".join(texts))
+        return bar
+
+    def _seconds_left(self, used: float, elapsed: float) -> float:
+        """Of the search at its pace so far, and of the confirmation at its longest."""
+        trials = 2 * self.settings.confirm_seeds / self.settings.workers
+        return elapsed * (1.0 - used) / used + trials * self.history.longest_seconds
 
 
 def make_display() -> Display:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -31,7 +32,7 @@ def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
         "trial_tokens": settings.trial_tokens,
         "objective": settings.objective,
         "forgetting_weight": settings.forgetting_weight,
-        "defaults": None if settings.baseline is None else dict(settings.baseline),
+        "baseline": None if settings.baseline is None else dict(settings.baseline),
         "device": settings.device,
     }
 
@@ -65,23 +66,30 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
+def check_versions(header: Event) -> None:
+    """Refuse to go on with other versions of Python and of packages than the study's."""
+    _compare(header, header.get("versions", {}), _versions())
+
+
 def check_same(header: Event, pool: Pool) -> None:
-    """Refuse to go on with other data, another model, space or version than the study's."""
-    now: dict[str, Any] = {
-        "data": pool.facts.data_hash,
-        "model": pool.facts.model_hash,
-        "space": pool.space.to_dict(),
-        **_versions(),
-    }
-    then: dict[str, Any] = {
+    """Refuse to go on with other data, another model or another space than the study's."""
+    then = {
         "data": header["facts"]["data_hash"],
         "model": header["facts"]["model_hash"],
         "space": header["space"],
-        **header["versions"],
     }
+    now = {
+        "data": pool.facts.data_hash,
+        "model": pool.facts.model_hash,
+        "space": pool.space.to_dict(),
+    }
+    _compare(header, then, now)
+
+
+def _compare(header: Event, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for what, value in now.items():
-        if value != then[what]:
+        if value != then.get(what):
             raise StudyError(
-                f"resume: the {what} must be what the study {header['name']!r} began with, "
-                f"{str(then[what])[:80]}, but got {str(value)[:80]}"
+                f"resume: {what} must be what the study {header['name']!r} began with, "
+                f"{str(then.get(what))[:80]}, but got {str(value)[:80]}"
             )

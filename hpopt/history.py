@@ -4,6 +4,7 @@ Metering, resume, tracking, and the display all use it, so that they can't disag
 """
 
 import math
+from bisect import bisect_left, insort
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,7 @@ class History:
         cost: token-equivalents spent, set-up, lost work and confirmation included.
         search_cost: the same without the confirmation.
         training_tokens: task tokens that the search trained on, lost work included.
+        longest_seconds: that any trial took so far.
     """
 
     def __init__(self) -> None:
@@ -58,7 +60,9 @@ class History:
         self.cost = 0.0
         self.search_cost = 0.0
         self.training_tokens = 0
+        self.longest_seconds = 0.0
         self._facts: RunFacts | None = None
+        self._objectives: dict[int, list[float]] = {}  # of ended trials by segment, sorted
 
     @property
     def facts(self) -> RunFacts:
@@ -89,7 +93,7 @@ class History:
             case "lost":
                 self._spend(event["trial"], event["cost"], event["tokens"])
             case "extended":
-                self.settings |= event["settings"]
+                self._extend(event)
             case "refused" | "resumed":
                 pass  # matters to replay alone
             case unknown:
@@ -97,11 +101,28 @@ class History:
                     f"an event must be one that this version of hpopt knows, got {unknown!r}"
                 )
 
+    def rank(self, trial: Trial) -> float:
+        """Share of the ended trials that were better at the segment where this one is.
+
+        Returns:
+            In [0, 1]; 0 where there is nothing to compare.
+        """
+        objective = trial.segments[-1].objective if trial.segments else None
+        others = self._objectives.get(len(trial.segments) - 1)
+        if objective is None or not others:
+            return 0.0
+        return bisect_left(others, objective) / len(others)
+
     def _begin(self, event: Event) -> None:
         self.header = event
         self.settings = dict(event["settings"])
         self._facts = RunFacts(**event["facts"])
         self.cost = self.search_cost = self._facts.setup_cost
+
+    def _extend(self, event: Event) -> None:
+        """Change settings, and give up the confirmation, which is made again at the new end."""
+        self.settings |= event["settings"]
+        self.running = {w: trial for w, trial in self.running.items() if trial not in self.tests}
 
     def _decide(self, event: Event) -> None:
         request = request_from_json(event["request"])
@@ -114,7 +135,10 @@ class History:
     def _take(self, worker: int, trial: int, reply: Reply) -> None:
         if reply.segment is not None:
             old = self.trials[trial]
-            self.trials[trial] = replace(old, segments=(*old.segments, reply.segment))
+            segments = (*old.segments, reply.segment)
+            self.trials[trial] = replace(old, segments=segments)
+            seconds = sum(segment.wall_seconds for segment in segments)
+            self.longest_seconds = max(self.longest_seconds, seconds)
             self._spend(trial, reply.segment.cost, reply.segment.tokens)
         if reply.outcome is not None:
             self._end(worker, trial, reply.outcome, reply.reason, reply.value)
@@ -139,7 +163,12 @@ class History:
         )
         self.trials[trial] = ended
         self.running.pop(worker, None)
-        if trial in self.tests or not ended.can_win or value is None or not math.isfinite(value):
+        if trial in self.tests:
+            return
+        for segment in ended.segments:
+            if segment.objective is not None:
+                insort(self._objectives.setdefault(segment.id, []), segment.objective)
+        if not ended.can_win or value is None or not math.isfinite(value):
             return
         if self.best is None or self.best.value is None or value < self.best.value:
             self.best = ended

@@ -99,6 +99,7 @@ class Journal:
         self.events = events
         self._lock = lock
         self._file = file
+        self._taken_up = len(events) > 0
         self._synced = time.monotonic()
 
     @classmethod
@@ -138,6 +139,9 @@ class Journal:
     def open(cls, path: Path) -> "Journal":
         """Opens the journal of a study to go on with it; a torn last line is cut off.
 
+        What is appended first comes after a "resumed" event, so that all can see that the time
+        before it wasn't the study's.
+
         Raises:
             StudyError: there is no such study, another process is using it, its journal is
                 broken, or it can't be written.
@@ -175,6 +179,9 @@ class Journal:
         Raises:
             StudyError: the disk is full or gone; nothing of the event stays in the file.
         """
+        if self._taken_up:
+            self._taken_up = False
+            self.append({"event": "resumed"})
         event = {**event, "time": time.time()}
         line = encode_line(event)
         end = os.fstat(self._file).st_size

@@ -16,6 +16,7 @@ from .errors import StudyError
 from .tracking import Level
 
 DEFAULT_TRIALS = 10
+EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
 
 
 def _setting(default: Any, help: str, parse: Callable[[str], Any] = str, metavar: str = "") -> Any:
@@ -44,13 +45,10 @@ def _flag(text: str) -> bool:
 
 def parse_seconds(text: str) -> float:
     """Read a duration: seconds, or a number with s, m or h."""
-    match = re.fullmatch(r"([0-9.]+)([smh]?)", text)
-    try:
-        return (
-            float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
-        )
-    except ValueError:
-        return math.nan
+    match = re.fullmatch(r"(\d+|\d*\.\d+)([smh]?)", text)
+    if match is None:
+        raise StudyError(f"must be a duration such as 90, 15m or 2h, but got {text!r}")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def parse_values(text: str) -> dict[str, Value]:
@@ -60,6 +58,8 @@ def parse_values(text: str) -> dict[str, Value]:
         name, separator, value = part.partition("=")
         if not separator or not name.strip() or not value.strip():
             raise StudyError(f"must be name=value,name=value, but got {text!r}")
+        if name.strip() in values:
+            raise StudyError(f"must name each value once, but got {text!r}")
         values[name.strip()] = _literal(value.strip())
     return values
 
@@ -160,6 +160,9 @@ class Settings:
         return self.tracking_uri or f"sqlite:///{Path(self.runs) / 'mlflow.db'}"
 
     def _check(self) -> None:
+        for setting in dataclasses.fields(self):
+            if setting.metadata["parse"] is str:
+                _check_text(setting.name, getattr(self, setting.name), setting.default is None)
         for name in ("trials", "trial_tokens", "segment_tokens", "sequence_length", "workers"):
             _check_number(name, getattr(self, name), 1, whole=True)
         for name in ("seed", "confirm_seeds"):
@@ -170,18 +173,20 @@ class Settings:
         _check_number("target", self.target, -math.inf)
         _check_choice("prior", self.prior, ("default", "none"))
         _check_choice("track", self.track, ("auto", "trials", "parents"))
-        for setting in dataclasses.fields(self):
-            value = getattr(self, setting.name)
-            if setting.metadata["parse"] is str and not isinstance(value, str | None):
-                raise StudyError(f"{setting.name}: must be a text, but got {value!r}")
         if self.baseline is not None and not isinstance(self.baseline, Mapping):
             raise StudyError(f"baseline: must be a table of values, but got {self.baseline!r}")
         if not isinstance(self.in_order, bool):
             raise StudyError(f"in_order: must be true or false, but got {self.in_order!r}")
-        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name or "default"):
             raise StudyError(
-                f"name: must be letters, digits, '.', '_' and '-', but got {self.name!r}"
+                "name: must be up to 100 letters, digits, '.', '_' and '-', and begin with one of "
+                f"the first two, but got {self.name!r}"
             )
+
+
+def _check_text(name: str, value: Any, optional: bool) -> None:
+    if not (isinstance(value, str) and value) and not (optional and value is None):
+        raise StudyError(f"{name}: must be a text, but got {value!r}")
 
 
 def _check_number(
@@ -189,9 +194,8 @@ def _check_number(
 ) -> None:
     if value is None and name not in ("seed", "workers", "confirm_seeds"):
         return
-    kinds = int if whole else int | float
-    number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < low or (above and value == low):
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not number or not low <= value < math.inf or (above and value == low):
         what = "a whole number" if whole else "a number"
         bound = "" if low == -math.inf else f" above {low}" if above else f" of at least {low}"
         raise StudyError(f"{name}: must be {what}{bound}, but got {value!r}")
@@ -200,6 +204,11 @@ def _check_number(
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise StudyError(f"{name}: must be one of {', '.join(choices)}, but got {value!r}")
+
+
+def resume_command(name: str, runs: str) -> str:
+    """Return what to type to go on with a study."""
+    return f"python -m hpopt resume {name}" + ("" if runs == "runs" else f" --runs {runs}")
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -215,5 +224,8 @@ def read_config(path: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"config: {path} must be TOML, but: {error}") from None
     if isinstance(values.get("time_limit"), str):
-        values["time_limit"] = parse_seconds(values["time_limit"])
+        try:
+            values["time_limit"] = parse_seconds(values["time_limit"])
+        except StudyError as error:
+            raise StudyError(f"time_limit: {error}") from None
     return values

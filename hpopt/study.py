@@ -1,7 +1,6 @@
 """A study from its settings to its result, and from its journal to its end."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ from hpopt_envs.environment import AGENT_SHAPE, HELD_SHAPE
 from .confirmation import FIRST_TRIAL, confirm
 from .display import Display
 from .errors import StudyError
-from .header import check_same, environment_settings, make_header
+from .folders import JOURNAL, check_writable, find_study, new_folder
+from .header import check_same, check_versions, environment_settings, make_header
 from .history import History
 from .journal import Event, Journal
 from .pool.base import Pool
@@ -21,14 +21,13 @@ from .pool.local import LocalPool
 from .pool.metered import MeteredPool
 from .pool.processes import ProcessPool
 from .result import StudyResult, write_result
-from .searchers import AgentSpec, find_agent, make_searcher
-from .settings import Settings
+from .searchers import find_agent, make_searcher
+from .settings import EXTENSIBLE, Settings
 from .tracking import Ending
 from .tracking.client import TrackingProcess
 from .tracking.reach import check_reachable
 
 FACTORY = "hpopt_envs.factory:make_env"
-JOURNAL = "journal.jsonl"
 
 
 def search(settings: Settings, display: Display) -> StudyResult:
@@ -37,33 +36,11 @@ def search(settings: Settings, display: Display) -> StudyResult:
     Raises:
         HpoptError: one line, where it can't begin; then nothing of it is left behind.
     """
-    spec = find_agent(settings.agent, settings.pruner)
+    find_agent(settings.agent, settings.pruner)
+    check_writable(Path(settings.runs), "runs:")
     check_reachable(settings.uri)
-    name = settings.name or _new_name(settings)
-    folder = Path(settings.runs) / name
-    if (folder / JOURNAL).exists():
-        raise StudyError(
-            f"name: must be new, but {folder} exists; `python -m hpopt resume {name}` continues it"
-        )
-    fresh = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"runs: {folder} can't be made: {error.strerror}") from None
-    environment = environment_settings(settings, spec)
-    try:
-        pool = _open_pool(settings, environment, folder)
-        try:
-            header = make_header(settings, name, environment, pool)
-            journal = Journal.create(folder / JOURNAL, header)
-        except BaseException:
-            pool.close()
-            raise
-    except BaseException:
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return _conduct(journal, pool, settings, spec, display)
+    journal, pool = begin(settings)
+    return _recorded(journal, pool, settings, display)
 
 
 def resume(name: str, runs: str, changes: Mapping[str, Any], display: Display) -> StudyResult:
@@ -79,52 +56,110 @@ def resume(name: str, runs: str, changes: Mapping[str, Any], display: Display) -
     Raises:
         HpoptError: one line, where it can't go on; its journal stays as it was.
     """
-    folder = Path(runs) / name
-    if not (folder / JOURNAL).is_file():
-        known = sorted(path.parent.name for path in Path(runs).glob(f"*/{JOURNAL}"))
-        there = ", ".join(known[-5:]) or "none"
-        raise StudyError(f"resume: {name!r} must be a study in {runs}/, but there: {there}")
+    journal, pool, settings = take_up(name, runs, changes)
+    return _recorded(journal, pool, settings, display)
+
+
+def begin(settings: Settings) -> tuple[Journal, Pool]:
+    """Open the journal and the workers of a new study.
+
+    Raises:
+        HpoptError: one line, where it can't begin; then nothing of it is left behind.
+    """
+    spec = find_agent(settings.agent, settings.pruner)
+    environment = environment_settings(settings, spec)
+    with new_folder(settings) as folder:
+        pool = _open_pool(settings, environment, folder)
+        try:
+            _make_budget(settings, pool).check_first_trial()
+            header = make_header(settings, folder.name, environment, pool)
+            return Journal.create(folder / JOURNAL, header), pool
+        except BaseException:
+            pool.close()
+            raise
+
+
+def take_up(name: str, runs: str, changes: Mapping[str, Any]) -> tuple[Journal, Pool, Settings]:
+    """Open the journal and the workers of an earlier study, see `resume`.
+
+    Raises:
+        HpoptError: one line, where it can't go on; its journal stays as it was.
+    """
+    folder = find_study(name, runs)
+    for setting in changes:
+        if setting not in EXTENSIBLE:
+            raise StudyError(
+                f"resume: may change {', '.join(EXTENSIBLE)} alone, but got {setting!r}"
+            )
     journal = Journal.open(folder / JOURNAL)
     try:
         header = journal.events[0]
+        check_versions(header)
         saved = {**header["settings"], "runs": runs}
         for event in journal.events:
             if event["event"] == "extended":
                 saved |= event["settings"]
-        settings = Settings.of({**saved, **changes})
+        new = {setting: value for setting, value in changes.items() if saved[setting] != value}
+        settings = Settings.of({**saved, **new})
         pool = _open_pool(settings, header["environment"], folder)
         try:
             check_same(header, pool)
+            if new:
+                journal.events.append(journal.append({"event": "extended", "settings": new}))
         except BaseException:
             pool.close()
             raise
     except BaseException:
         journal.close()
         raise
-    journal.events.append(journal.append({"event": "resumed"}))
-    if changes:
-        journal.events.append(journal.append({"event": "extended", "settings": dict(changes)}))
-    return _conduct(journal, pool, settings, find_agent(settings.agent, settings.pruner), display)
+    return journal, pool, settings
 
 
-def _conduct(
-    journal: Journal, pool: Pool, settings: Settings, spec: AgentSpec, display: Display
+def _recorded(journal: Journal, pool: Pool, settings: Settings, display: Display) -> StudyResult:
+    """Conduct a study while a process of its own writes its journal to MLflow."""
+    folder, experiment = journal.path.parent, journal.events[0]["experiment"]
+    tracking = TrackingProcess(folder, settings.uri, experiment, settings.tracking_level)
+    tracking.start()
+    ending: Ending = "failed"
+    try:
+        result = conduct(journal, pool, settings, display, tracking)
+        ending = "finished"
+    except KeyboardInterrupt:
+        ending = "killed"
+        raise
+    finally:
+        tracking_error = tracking.finish(ending)
+    return dataclasses.replace(result, tracking_error=tracking_error)
+
+
+def conduct(
+    journal: Journal,
+    pool: Pool,
+    settings: Settings,
+    display: Display,
+    tracking: TrackingProcess,
 ) -> StudyResult:
-    """Search, confirm, and write down what came of it."""
+    """Search, confirm, and write down what came of it; closes the journal and the pool.
+
+    Args:
+        journal: of the study; what is in it is lived through again.
+        pool: where trials run.
+        settings: extensions included.
+        display: shows what happens.
+        tracking: whose state is shown; it is started and ended elsewhere.
+    """
     header, folder = journal.events[0], journal.path.parent
-    history = History()
-    for event in journal.events:
-        if event["event"] in ("study", "extended"):
-            history.apply(event)
-    searched, confirmed = split_events(journal.events)
-    validates = spec.validates or settings.pruner != "none"
-    budget = Budget(
-        _limits(settings, pool),
-        pool.facts,
-        validates,
-        confirmations=2 * settings.confirm_seeds,
+    history, started = History(), time.monotonic()
+    settled, searched, confirmed = split_events(journal.events)
+    for event in settled:
+        history.apply(event)
+    budget = _make_budget(
+        settings,
+        pool,
         seconds_before=active_seconds(journal.events),
+        cost_before=history.cost - history.search_cost,
     )
+    spec = find_agent(settings.agent, settings.pruner)
 
     def metered(replay: list[Event], first_trial: int) -> MeteredPool:
         return MeteredPool(
@@ -140,10 +175,6 @@ def _conduct(
             watch=display.event,
         )
 
-    tracking = TrackingProcess(folder, settings.uri, header["experiment"], settings.tracking_level)
-    tracking.start()
-    ending: Ending = "failed"
-    started = time.monotonic()
     try:
         display.begin(settings, header["name"], pool.facts, pool.space, history, budget, tracking)
         searcher = make_searcher(
@@ -153,15 +184,16 @@ def _conduct(
             seed=settings.seed,
             prior=settings.prior,
         )
+        first_test = FIRST_TRIAL + len(history.tests)
         searching = metered(searched, 0)
         searcher.search(searching)
-        if history.best is not None:
-            searching.save_weights(history.best, folder / "best")
         confirmation = None
-        if history.best is not None and settings.confirm_seeds:
-            display.confirming(settings.confirm_seeds)
-            confirming = metered(confirmed, FIRST_TRIAL + _earlier_tests(journal.events))
-            confirmation = confirm(confirming, history.best, settings.confirm_seeds)
+        if history.best is not None:
+            searching.workers.save_weights(history.best, folder / "best")
+            if settings.confirm_seeds:
+                display.confirming(settings.confirm_seeds)
+                confirming = metered(confirmed, first_test)
+                confirmation = confirm(confirming, history.best, settings.confirm_seeds)
         result = StudyResult(
             name=header["name"],
             folder=folder,
@@ -171,42 +203,36 @@ def _conduct(
             wall_seconds=time.monotonic() - started,
         )
         write_result(result, settings)
-        ending = "finished"
-    except KeyboardInterrupt:
-        ending = "killed"
-        raise
+        return result
     finally:
         pool.close()
         journal.close()
         display.end()
-        tracking_error = tracking.finish(ending)
-    return dataclasses.replace(result, tracking_error=tracking_error)
 
 
-def split_events(events: list[Event]) -> tuple[list[Event], list[Event]]:
-    """Return what is to be lived through again of the search, and of the last confirmation.
+def split_events(events: list[Event]) -> tuple[list[Event], list[Event], list[Event]]:
+    """Divide a journal by how a process that takes the study up lives through it again.
 
-    What a budget refused last, before the study was taken up again, is asked again.
+    Returns:
+        What is only taken note of: the study, extensions, and confirmations before them; what is
+        to be replayed of the search; and of the confirmation.
     """
+    settled: list[Event] = []
     searched: list[Event] = []
     confirmed: list[Event] = []
-    for event in events[1:]:
-        if event["event"] in ("resumed", "extended"):
+    for event in events:
+        if event["event"] in ("study", "resumed"):
+            settled.append(event)
+        elif event["event"] == "extended":
             while searched and searched[-1]["event"] == "refused":
-                searched.pop()
-            if event["event"] == "extended":
-                confirmed = []
+                searched.pop()  # the budget of now is asked again
+            settled += [*confirmed, event]
+            confirmed = []
         elif event.get("trial", 0) >= FIRST_TRIAL:
             confirmed.append(event)
         else:
             searched.append(event)
-    return searched, confirmed
-
-
-def _earlier_tests(events: list[Event]) -> int:
-    """Number of confirmation trials before the study was last extended."""
-    last = max((i for i, event in enumerate(events) if event["event"] == "extended"), default=0)
-    return len({e["trial"] for e in events[:last] if e.get("trial", 0) >= FIRST_TRIAL})
+    return settled, searched, confirmed
 
 
 def _open_pool(settings: Settings, environment: dict[str, Any], folder: Path) -> Pool:
@@ -216,18 +242,18 @@ def _open_pool(settings: Settings, environment: dict[str, Any], folder: Path) ->
     return ProcessPool(FACTORY, environment, settings.workers, log, settings.in_order)
 
 
-def _limits(settings: Settings, pool: Pool) -> Limits:
+def _make_budget(
+    settings: Settings, pool: Pool, *, seconds_before: float = 0.0, cost_before: float = 0.0
+) -> Budget:
     target = settings.target
     if target is not None and pool.facts.maximize:
         target = -target
-    return Limits(settings.trials, settings.cost, settings.time_limit, target)
-
-
-def _new_name(settings: Settings) -> str:
-    task = "".join(c if c.isalnum() else "-" for c in settings.task.rpartition(":")[2])
-    stem = f"{task}-{settings.agent}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-    name, number = stem, 1
-    while (Path(settings.runs) / name).exists():
-        number += 1
-        name = f"{stem}-{number}"
-    return name
+    spec = find_agent(settings.agent, settings.pruner)
+    return Budget(
+        Limits(settings.trials, settings.cost, settings.time_limit, target),
+        pool.facts,
+        validate_segments=spec.validates or settings.pruner != "none",
+        confirmations=2 * settings.confirm_seeds,
+        seconds_before=seconds_before,
+        cost_before=cost_before,
+    )

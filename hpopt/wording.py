@@ -1,7 +1,9 @@
 """How values are worded wherever a person reads them."""
 
+import re
 from collections.abc import Mapping
 
+from hpopt_envs.records import RunFacts
 from hpopt_search_spaces import Value
 
 
@@ -9,3 +11,31 @@ def describe(values: Mapping[str, Value]) -> str:
     """Return hyperparameters in one line, numbers at four significant digits."""
     shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values.values())
     return ", ".join(f"{name}={value}" for name, value in zip(values, shown, strict=True))
+
+
+def counted(number: int, what: str) -> str:
+    """Return "1 trial", "2 trials"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return "45 s", "3 min 20 s" or "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def objective(facts: RunFacts) -> str:
+    """Return what trials are judged by, such as "loss + 0.5 × forgetting"."""
+    if not facts.forgetting_weight or not facts.has_reference:
+        return facts.objective_name
+    sign = "−" if facts.maximize else "+"
+    return f"{facts.objective_name} {sign} {facts.forgetting_weight:g} × forgetting"
+
+
+def without_password(uri: str) -> str:
+    """Return a URI as others may see it."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)

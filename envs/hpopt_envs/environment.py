@@ -1,5 +1,6 @@
 """Fine-tuning as a Gymnasium environment: one trial an episode, one segment a step."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,9 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         """
         if self._trial.outcome is not None:
             raise WorldError("step: the trial has ended, reset the environment first")
+        started = time.perf_counter()
         progress = self.run.advance(self._state, hyperparameters, len(self._trial.segments))
-        segment, outcome, reason = self._measure(progress, hyperparameters, control)
+        segment, outcome, reason = self._measure(progress, hyperparameters, control, started)
         gain = self._reward(segment, outcome)
         ended = outcome in (Outcome.COMPLETED, Outcome.STOPPED)
         self._trial = Trial(
@@ -162,7 +164,11 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         return Control(int(control[0]))
 
     def _measure(
-        self, progress: Progress, hyperparameters: Mapping[str, Value], control: Control
+        self,
+        progress: Progress,
+        hyperparameters: Mapping[str, Value],
+        control: Control,
+        started: float,
     ) -> tuple[Segment, Outcome | None, str]:
         """Evaluate where it is due, and put the segment on record."""
         parent = self._trial.segments[-1] if self._trial.segments else None
@@ -202,7 +208,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             cost=cost,
             study_cost=0.0,
             flops=6.0 * self.facts.total_parameters * cost,
-            wall_seconds=progress.wall_seconds,
+            wall_seconds=time.perf_counter() - started,
         )
         return segment, outcome, reason
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from hpopt_search_spaces import SearchSpace, TrainingFacts, Value, load_space
+from hpopt_search_spaces import SearchSpace, SpaceError, TrainingFacts, Value, load_space
 
+from .checks import check_base, check_reference, check_space, check_training
 from .environment import FineTuneEnv
-from .errors import WorldError
+from .errors import WorldError, foreign
 from .models import model_hash
 from .plan import Plan, plan_trial
 from .records import RunFacts
@@ -23,7 +24,6 @@ from .training.simulated import FLOOR, GAIN, PARAMETERS, SimulatedRun
 BASE_SEED = 0  # a base model's new layers are the same in every study, whatever its seed
 SEQUENCE_LENGTH = 64  # tokens, where it isn't given
 PENALTY_COST = 4 / 3  # a retained token passes forward and backward, and forward in the reference
-NEEDED = ("learning_rate", "batch_size")
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def make_env(
     trial_tokens: int | None = None,
     objective: str | None = None,
     forgetting_weight: float | None = None,
-    defaults: Mapping[str, Value] | None = None,
+    baseline: Mapping[str, Value] | None = None,
     device: str = "auto",
 ) -> FineTuneEnv:
     """Build the environment of a task.
@@ -56,23 +56,34 @@ def make_env(
         trial_tokens: task tokens a trial, see `hpopt_envs.plan`.
         objective: one of the task's metrics, with ":min" or ":max" where it isn't the task's own.
         forgetting_weight: weight of forgetting in the objective; the task's own by default.
-        defaults: values that replace the space's defaults.
+        baseline: values that replace the space's defaults.
         device: "cpu", "cuda", or "auto" for the first that is there.
 
     Raises:
         SpaceError, WorldError: one line, where something can't be had or doesn't fit.
     """
     torch.set_num_threads(1)
+    where = _device(device)
     if task == "simulated":
-        return _simulated(space, view, validate_segments, segment_tokens, trial_tokens, defaults)
+        _check_left_out(
+            model=model,
+            sequence_length=sequence_length,
+            objective=objective,
+            forgetting_weight=forgetting_weight,
+        )
+        return _simulated(space, view, validate_segments, segment_tokens, trial_tokens, baseline)
     loaded = load_task(task)
     _set_objective(loaded, objective, forgetting_weight)
-    searched = _load_space(space or loaded.default_space, loaded, defaults)
-    where = _device(device)
     length = sequence_length or SEQUENCE_LENGTH
     source = model or loaded.default_model
-    net = loaded.load_model(source, BASE_SEED).to(where)
-    data = _to_device(loaded.load_data(source, length), where)
+    with foreign(f"task {loaded.name}: load_model({source!r})"):
+        net = loaded.load_model(source, BASE_SEED).to(where)
+    with foreign(f"task {loaded.name}: load_data()"):
+        data = _to_device(loaded.load_data(source, length), where)
+    fitting = "plain" if data.retained_train is None else "default"
+    searched = _load_space(space or loaded.default_space or fitting, baseline)
+    check_reference(searched, loaded, data)
+    check_training(loaded, net, data)
     tokens = loaded.example_tokens(length)
     epoch_tokens = split_size(data.train) * tokens
     resolved, plan = _resolve(searched, net, tokens, epoch_tokens, segment_tokens, trial_tokens)
@@ -84,12 +95,13 @@ def _real_run(
     task: Task, source: str, model: torch.nn.Module, data: Data, length: int, plan: Plan
 ) -> TrainingRun:
     tokens = task.example_tokens(length)
-    domains = 2 if task.has_reference else 1
+    has_reference = data.retained_train is not None
+    domains = 2 if has_reference else 1
     # Forward passes cost 1/3 a token: at most 20% of a segment's compute, 10% of a trial's.
     subset = max(1, int(0.2 * plan.segment_tokens * 3 / tokens / domains))
     whole = max(1, int(0.1 * plan.trial_tokens * 3 / tokens / domains))
     whole = whole // EVALUATION_BATCH * EVALUATION_BATCH or whole
-    reference = copy.deepcopy(model).eval().requires_grad_(False) if task.has_reference else None
+    reference = copy.deepcopy(model).eval().requires_grad_(False) if has_reference else None
     evaluator = Evaluator(
         task,
         data,
@@ -100,7 +112,10 @@ def _real_run(
         whole=whole,
         forgetting_weight=task.forgetting_weight,
     )
-    base, part = evaluator.evaluate("validation", True), evaluator.evaluate("validation", False)
+    with foreign(f"task {task.name}: evaluating the base model"):
+        base = evaluator.evaluate("validation", whole=True)
+        part = evaluator.evaluate("validation", whole=False)
+    check_base(task, base.metrics)
     facts = RunFacts(
         task=task.name,
         model=source,
@@ -109,7 +124,7 @@ def _real_run(
         unit=task.unit,
         objective_scale=task.objective_scale,
         forgetting_weight=task.forgetting_weight,
-        has_reference=task.has_reference,
+        has_reference=has_reference,
         sequence_length=length,
         epoch_tokens=split_size(data.train) * tokens,
         segment_tokens=plan.segment_tokens,
@@ -148,18 +163,20 @@ def _set_objective(task: Task, objective: str | None, forgetting_weight: float |
 
 
 def _load_space(
-    space: str | Mapping[str, Any], task: Task | None, defaults: Mapping[str, Value] | None
+    space: str | Mapping[str, Any], baseline: Mapping[str, Value] | None
 ) -> SearchSpace:
     loaded = SearchSpace.from_dict(space) if isinstance(space, Mapping) else load_space(space)
-    missing = [name for name in NEEDED if name not in loaded]
-    if missing:
-        raise WorldError(f"space {loaded.name!r}: must have {' and '.join(missing)}")
-    if "divergence_weight" in loaded and task is not None and not task.has_reference:
-        raise WorldError(
-            f"space {loaded.name!r}: divergence_weight needs a task with retained data, "
-            f"but {task.name!r} has none"
-        )
-    return loaded.with_defaults(defaults) if defaults else loaded
+    check_space(loaded)
+    try:
+        return loaded.with_defaults(baseline or {})
+    except SpaceError as error:
+        raise WorldError(f"baseline: {error}") from None
+
+
+def _check_left_out(**settings: Any) -> None:
+    for name, value in settings.items():
+        if value is not None:
+            raise WorldError(f"{name}: must be left out for the simulated task, but got {value!r}")
 
 
 def _resolve(
@@ -190,9 +207,9 @@ def _simulated(
     validate_segments: bool,
     segment_tokens: int | None,
     trial_tokens: int | None,
-    defaults: Mapping[str, Value] | None,
+    baseline: Mapping[str, Value] | None,
 ) -> FineTuneEnv:
-    searched = _load_space(space or "default", None, defaults)
+    searched = _load_space(space or "default", baseline)
     epoch = 10**9
     training = trial_tokens or 16 * 4096
     resolved = searched.resolve(

@@ -15,7 +15,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from .errors import WorldError
+from .errors import WorldError, foreign
 
 EMBEDDED = Path(__file__).parent / "embedded" / "base"
 _NETWORK_TIMEOUT = 10.0  # seconds
@@ -110,12 +110,8 @@ def import_attribute(reference: str) -> Any:
     module_name, _, name = reference.partition(":")
     if sys.path[:1] != [os.getcwd()]:
         sys.path.insert(0, os.getcwd())
-    try:
+    with foreign(f"{reference}: importing {module_name}"):
         module = importlib.import_module(module_name)
-    except Exception as error:
-        raise WorldError(
-            f"{reference}: module {module_name} can't be imported: {_describe(error)}"
-        ) from error
     if not hasattr(module, name):
         raise WorldError(f"{reference}: module {module_name} ({module.__file__}) has no {name}")
     return getattr(module, name)
@@ -127,10 +123,8 @@ def call(made_by: Any, reference: str) -> Any:
     Raises:
         WorldError: it raised something, or can't be called so.
     """
-    try:
+    with foreign(f"{reference}()"):
         return made_by()
-    except Exception as error:
-        raise WorldError(f"{reference}() failed: {_describe(error)}") from error
 
 
 def _from_pretrained(loader: str, source: str, **options: Any) -> Any:
@@ -144,8 +138,8 @@ def _from_pretrained(loader: str, source: str, **options: Any) -> Any:
             )
     except Exception as error:
         raise WorldError(
-            "a model must be 'embedded', a folder or a Hugging Face id with safetensors weights, "
-            f"or 'module:factory', but {source!r} can't be loaded: {_describe(error)}"
+            "model: must be 'embedded', a folder or a Hugging Face id with safetensors weights, "
+            f"or 'module:factory', but {source!r} can't be loaded: {_first_line(error)}"
         ) from error
 
 
@@ -185,6 +179,5 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _describe(error: Exception) -> str:
-    first_line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first_line}"
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

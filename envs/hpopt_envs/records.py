@@ -51,7 +51,7 @@ class Segment:
         cost: token-equivalents spent on it, its evaluation included.
         study_cost: token-equivalents spent in the study up to its end (set by the pool).
         flops: estimate, 6 × parameters × cost.
-        wall_seconds: time taken; no part of equality.
+        wall_seconds: time taken, its evaluation included; no part of equality.
     """
 
     id: int

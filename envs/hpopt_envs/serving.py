@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .environment import FineTuneEnv
-from .errors import WorldError
+from .errors import WorldError, describe
 from .messages import Advance, Reply, Request, Save, Start
 from .records import Control, Outcome
 from .snapshots import read_snapshot
@@ -36,9 +36,7 @@ def serve(env: FineTuneEnv, request: Request) -> Reply:
         return _advance(env, request)
     except Exception as error:
         # A task or a model of the user's may raise anything; the study goes on without the trial.
-        return Reply(
-            outcome=Outcome.FAILED, reason=f"{type(error).__name__}: {error}".splitlines()[0]
-        )
+        return Reply(outcome=Outcome.FAILED, reason=describe(error))
 
 
 def _start(env: FineTuneEnv, request: Start) -> Reply:
@@ -66,8 +64,10 @@ def _advance(env: FineTuneEnv, request: Advance) -> Reply:
         control = Control.STOP if request.last else Control.CONTINUE
         observation, reward, _, _, info = env.train(request.hyperparameters, control)
     trial = info.get("trial")
-    if request.snapshot is not None and (trial is None or trial.value is not None):
-        env.save(Path(request.snapshot))
+    # What an explosion left behind is worth nothing.
+    snapshot = request.snapshot if trial is None or trial.value is not None else None
+    if snapshot is not None:
+        env.save(Path(snapshot))
     return Reply(
         observation=tuple(observation.tolist()),
         reward=reward,
@@ -75,7 +75,7 @@ def _advance(env: FineTuneEnv, request: Advance) -> Reply:
         outcome=trial.outcome if trial else None,
         reason=trial.reason if trial else "",
         value=trial.value if trial else None,
-        snapshot=request.snapshot,
+        snapshot=snapshot,
     )
 
 

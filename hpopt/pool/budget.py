@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hpopt_envs.records import RunFacts, Trial
+from hpopt_envs.records import RunFacts
 
+from ..errors import StudyError
 from ..history import History
 from ..journal import Event
 
@@ -36,6 +37,7 @@ class Budget:
         validate_segments: whether trials are validated between segments.
         confirmations: trials that the confirmation at the end will run.
         seconds_before: time spent by earlier processes on this study.
+        cost_before: token-equivalents of confirmations before the study was extended.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Budget:
         validate_segments: bool,
         confirmations: int,
         seconds_before: float = 0.0,
+        cost_before: float = 0.0,
     ) -> None:
         self.limits = limits
         self._facts = facts
@@ -53,14 +56,27 @@ class Budget:
         """Token-equivalents of the dearest segment."""
         self.trial_cost = facts.segments * self.segment_cost + facts.final_validation_cost
         """Token-equivalents of the dearest trial, rounded up by one validation."""
-        self._reserved = confirmations * self.trial_cost
+        self._reserved = confirmations * self.trial_cost + cost_before
         self._confirmations = confirmations
         self._started = time.monotonic() - seconds_before
 
-    def allows(self, history: History, running: Iterable[Trial]) -> bool:
+    def check_first_trial(self) -> None:
+        """Make sure that the cost limit pays for a trial.
+
+        Raises:
+            StudyError: it doesn't.
+        """
+        least = self._facts.setup_cost + self.trial_cost + self._reserved
+        if self.limits.cost is not None and self.limits.cost < least:
+            raise StudyError(
+                f"cost: must be at least {least:,.0f} token-equivalents, for one trial and the "
+                f"confirmation, but got {self.limits.cost:,.0f}"
+            )
+
+    def allows(self, history: History) -> bool:
         """Whether a trial may start beside those that run, which keep what they may still need."""
-        limits, open_trials = self.limits, list(running)
-        best = history.best
+        limits, best = self.limits, history.best
+        open_trials = [history.trials[trial] for trial in history.running.values()]
         value = None if best is None else best.value
         if limits.target is not None and value is not None and value <= limits.target:
             return False
@@ -75,8 +91,8 @@ class Budget:
             if total > limits.cost:
                 return False
         if limits.seconds is not None:
-            longest = max((_seconds(t) for t in history.trials.values()), default=0.0)
-            needed_seconds = self.elapsed_seconds() + (1 + self._confirmations) * longest
+            needed_seconds = (1 + self._confirmations) * history.longest_seconds
+            needed_seconds += self.elapsed_seconds()
             if needed_seconds > limits.seconds:
                 return False
         return True
@@ -102,11 +118,7 @@ def active_seconds(events: Iterable[Event]) -> float:
     """Return how long a journal was being written: the gaps before a resumption don't count."""
     total, last = 0.0, None
     for event in events:
-        if last is not None and event["event"] not in ("resumed", "extended"):
+        if last is not None and event["event"] != "resumed":
             total += max(0.0, event["time"] - last)
         last = event["time"]
     return total
-
-
-def _seconds(trial: Trial) -> float:
-    return sum(segment.wall_seconds for segment in trial.segments)

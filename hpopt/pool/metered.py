@@ -1,11 +1,9 @@
 """The pool that searchers see: everything that runs through it is paid for and journaled once.
 
 Resume is replay: a searcher that is built again from its seed makes the decisions it made before,
-and gets its replies from the journal until that is exhausted. Then each running trial is rebuilt
-in a worker, from its snapshot or by running its recorded actions again, and the study goes on.
+and gets its replies from the journal until that is exhausted. Then the study goes on.
 """
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +27,8 @@ from ..history import History
 from ..journal import Event, Journal
 from .base import Pool
 from .budget import Budget
+from .enduring import EnduringPool
 from .replay import Replay
-from .snapshots import SnapshotFolder
 
 FAILURES_AT_START = 3  # a study whose first trials all fail ends with their reason
 
@@ -49,6 +47,9 @@ class MeteredPool:
         replay: events of an earlier process, to be lived through again first.
         first_trial: id of the first trial.
         watch: called with each event as it happens, not as it is replayed.
+
+    Attributes:
+        workers: the pool, as it goes on after a worker's death or the study's.
     """
 
     def __init__(
@@ -69,25 +70,23 @@ class MeteredPool:
         self.seed = seed
         self.history = history
         self.budget = budget
-        self._pool = pool
+        self.workers = EnduringPool(pool, history, folder / "snapshots", self._lose)
         self._journal = journal
         self._shape = dict(shape)
-        self._snapshots = SnapshotFolder(folder / "snapshots")
         self._replay = Replay(replay, history.apply)
-        self._live = not self._replay
         self._watch = watch
         self._next_trial = first_trial
-        self._pending: dict[int, tuple[int, Start | Advance]] = {}
-        self._requests: dict[int, list[Start | Advance]] = {}  # of running trials, those replied to
-        self._objectives: dict[int, list[float]] = {}  # of ended trials by segment, sorted
+        self._last_event = ""
+        self._trained = history.best is not None  # some trial did, so others may fail
+        self._failures = 0
 
     def can_start(self) -> bool:
         """Whether the budget allows another whole trial, the dearest of the space."""
-        if self._replay:
-            return not self._replay.refuses()
-        running = [self.history.trials[trial] for trial in self.history.running.values()]
-        allowed = self.budget.allows(self.history, running)
-        if not allowed:
+        recorded = self._replay.allows()
+        if recorded is not None:
+            return recorded
+        allowed = self.budget.allows(self.history)
+        if not allowed and self._last_event != "refused":
             self._record({"event": "refused"})
         return allowed
 
@@ -96,7 +95,6 @@ class MeteredPool:
         worker: int,
         *,
         initial: Sequence[float] | None = None,
-        shape: Mapping[str, Value] | None = None,
         seed: int | None = None,
         test: bool = False,
     ) -> int:
@@ -105,7 +103,6 @@ class MeteredPool:
         Args:
             worker: where.
             initial: unit-cube point that relative moves start from; the default where None.
-            shape: hyperparameters beside the space's; the searcher's where None.
             seed: keys the trial's draws; follows from study and trial where None.
             test: judge its end on the test split.
 
@@ -118,11 +115,10 @@ class MeteredPool:
             trial=trial,
             seed=key(self.seed, "trial", trial) if seed is None else seed,
             initial=None if initial is None else tuple(initial),
-            fixed=self._shape if shape is None else dict(shape),
+            fixed=self._shape,
             test=test,
             study=self._study_facts(None),
         )
-        self._requests[trial] = []
         self._decide(worker, trial, start)
         return trial
 
@@ -141,12 +137,10 @@ class MeteredPool:
         """End the worker's trial for a pruner."""
         trial = self.history.running[worker]
         event = {"event": "closed", "worker": worker, "trial": trial, "pruned": True}
-        if self._replay:
-            self._replay.take(event)
-        else:
-            self._go_live()
+        if self._replay.take(event) is None:
             self._record(event)
-        self._ended(trial)
+        self.workers.ended(self.history.trials[trial])
+        self._check_failures(self.history.trials[trial])
 
     def collect(self) -> tuple[int, Reply]:
         """Wait for the reply to the request that was made first.
@@ -154,35 +148,27 @@ class MeteredPool:
         Raises:
             StudyError: the first trials all failed, or the journal tells another story.
         """
-        recorded = self._replay.take_reply(self._pending) if self._replay else None
-        if recorded is not None:
-            worker, reply = recorded["worker"], reply_from_json(recorded["reply"])
+        recorded = self._replay.take_reply(self.workers.waiting)
+        if recorded is None:
+            self.workers.go_live()
+            worker, reply = self.workers.collect()
+            trial = self.history.running[worker]
+            reply = self._journaled(worker, trial, reply)
         else:
-            self._go_live()
-            worker, reply = self._pool.collect()
-            if reply.died:
-                reply = self._again(worker)
-            reply = self._journaled(worker, reply)
-        trial, request = self._pending.pop(worker)
-        self._requests[trial].append(request)
+            worker, trial = recorded["worker"], recorded["trial"]
+            reply = reply_from_json(recorded["reply"])
+        self.workers.answered(worker, self.history.trials[trial], reply)
         if reply.outcome is not None:
-            self._ended(trial)
-        elif reply.snapshot is not None and recorded is None:
-            self._snapshots.wrote(self.history.trials[trial], reply.snapshot)
+            self._check_failures(self.history.trials[trial])
         return worker, reply
 
-    def save_weights(self, trial: Trial, folder: Path) -> bool:
-        """Write an ended trial's model; False where its snapshot isn't there any more."""
-        snapshot = self._snapshots.find(trial)
-        if snapshot is None:
-            return False
-        self._pool.submit(0, Save(str(snapshot), str(folder)))
-        return self._pool.collect(0)[1].outcome is None
-
     def worst_value(self) -> float:
-        """The worst value so far, as minimised, else the base's: what a failure is told as."""
-        values = [trial.value for trial in self.trials if trial.value is not None]
-        return max(values, default=self.facts.base_objective)
+        """The worst objective at a trial's end so far, as minimised, else the base's.
+
+        What a failure is told as. Pruned trials count, or a failure would look better than they.
+        """
+        ends = (t.segments[-1].objective if t.pruned else t.value for t in self.trials)
+        return max((end for end in ends if end is not None), default=self.facts.base_objective)
 
     @property
     def trials(self) -> list[Trial]:
@@ -193,18 +179,18 @@ class MeteredPool:
     def _decide(self, worker: int, trial: int, request: Start | Advance) -> None:
         plain = {name: v for name, v in to_json(request).items() if name != "snapshot"}
         event = {"event": "decision", "worker": worker, "trial": trial, "request": plain}
-        if self._replay:
-            recorded = request_from_json(self._replay.take(event)["request"])
-            assert not isinstance(recorded, Save)
-            self._pending[worker] = trial, recorded
-            return
-        self._go_live()
-        self._record(event)
-        self._pending[worker] = trial, request
-        self._submit(worker)
+        recorded = self._replay.take(event)
+        if recorded is None:
+            self.workers.go_live()
+            self._record(event)
+            self.workers.ask(worker, request)
+        else:
+            # What the study knew then is part of the request: it is in what comes of it.
+            asked = request_from_json(recorded["request"])
+            assert not isinstance(asked, Save)
+            self.workers.ask(worker, asked)
 
-    def _journaled(self, worker: int, reply: Reply) -> Reply:
-        trial = self._pending[worker][0]
+    def _journaled(self, worker: int, trial: int, reply: Reply) -> Reply:
         if reply.segment is not None:
             cost = self.history.cost + reply.segment.cost
             reply = replace(reply, segment=replace(reply.segment, study_cost=cost))
@@ -215,98 +201,27 @@ class MeteredPool:
         self._record(event)
         return reply
 
-    def _lose(self, worker: int, tokens: int) -> None:
-        event = {"event": "lost", "worker": worker, "trial": self._pending[worker][0]}
+    def _lose(self, worker: int, tokens: int = 0) -> None:
+        """Charge a segment that came to nothing, the dearest of the space."""
+        event = {"event": "lost", "worker": worker, "trial": self.history.running[worker]}
         self._record(event | {"cost": self.budget.segment_cost, "tokens": tokens})
 
     def _record(self, event: Event) -> None:
         event = self._journal.append(event)
         self.history.apply(event)
+        self._last_event = event["event"]
         self._watch(event)
 
     def _study_facts(self, trial: Trial | None) -> StudyFacts:
         facts, best = self.facts, self.history.best
         gain = 0.0 if best is None or best.value is None else facts.base_objective - best.value
-        rank = 0.0
-        if trial is not None and trial.segments and trial.segments[-1].objective is not None:
-            others = self._objectives.get(trial.segments[-1].id, [])
-            if others:
-                rank = bisect_left(others, trial.segments[-1].objective) / len(others)
+        rank = 0.0 if trial is None else self.history.rank(trial)
         return StudyFacts(self.budget.left(self.history), gain / facts.objective_scale, rank)
 
-    def _ended(self, trial_id: int) -> None:
-        trial = self.history.trials[trial_id]
-        del self._requests[trial_id]
-        for segment in trial.segments:
-            if segment.objective is not None:
-                insort(self._objectives.setdefault(segment.id, []), segment.objective)
-        if self._live:
-            self._clear_snapshots(trial)
-        ended = [t for t in self.trials if t.outcome is not None]
-        if len(ended) == FAILURES_AT_START and all(t.outcome is Outcome.FAILED for t in ended):
+    def _check_failures(self, ended: Trial) -> None:
+        self._trained |= ended.outcome is not Outcome.FAILED
+        self._failures += 1
+        if not self._trained and self._failures == FAILURES_AT_START:
             raise StudyError(
-                f"trials must train, but the first {len(ended)} failed: {trial.reason}"
+                f"trials must train, but the first {self._failures} failed: {ended.reason}"
             )
-
-    def _clear_snapshots(self, trial: Trial) -> None:
-        """Keep the best trial's last snapshot alone, from which its weights are written."""
-        improvements = self.history.improvements
-        if improvements and improvements[-1].trial == trial.id:
-            if len(improvements) > 1:
-                self._snapshots.keep_only(improvements[-2].trial)
-            self._snapshots.keep_only(trial.id, self._snapshots.find(trial))
-        else:
-            self._snapshots.keep_only(trial.id)
-
-    def _submit(self, worker: int) -> None:
-        trial, request = self._pending[worker]
-        if isinstance(request, Advance):
-            record = self.history.trials[trial]
-            last = len(record.segments) + 1 == self.facts.segments
-            path = self._snapshots.next_path(record, last)
-            request = replace(request, snapshot=None if path is None else str(path))
-        self._pool.submit(worker, request)
-
-    def _go_live(self) -> None:
-        """Once the journal is exhausted: rebuild what was running, and ask what was asked."""
-        if self._live:
-            return
-        self._live = True
-        for worker, trial in sorted(self.history.running.items()):
-            if self._requests[trial]:
-                self._rebuild(worker, trial)
-        for worker in self._pending:
-            self._submit(worker)
-
-    def _rebuild(self, worker: int, trial: int) -> bool:
-        """Bring a worker to where its trial stands; False where that failed too."""
-        start, *advances = self._requests[trial]
-        assert isinstance(start, Start)
-        snapshot = self._snapshots.find(self.history.trials[trial])
-        if snapshot is not None and self._ask(worker, replace(start, snapshot=str(snapshot))):
-            return True
-        for number, request in enumerate((start, *advances)):
-            if number:
-                self._record(
-                    {"event": "lost", "worker": worker, "trial": trial}
-                    | {"cost": self.budget.segment_cost, "tokens": 0}
-                )
-            if not self._ask(worker, request):
-                return False
-        return True
-
-    def _ask(self, worker: int, request: Start | Advance) -> bool:
-        self._pool.submit(worker, request)
-        reply = self._pool.collect(worker)[1]
-        return reply.outcome is None and not reply.died
-
-    def _again(self, worker: int) -> Reply:
-        """Ask once more what a worker died of; a second death ends its trial."""
-        self._lose(worker, tokens=0)
-        trial, request = self._pending[worker]
-        if isinstance(request, Start) or self._rebuild(worker, trial):
-            self._submit(worker)
-            reply = self._pool.collect(worker)[1]
-            if not reply.died:
-                return reply
-        return Reply(outcome=Outcome.FAILED, reason="its worker died twice in the same segment")

@@ -49,7 +49,8 @@ class ProcessPool:
         self._dead: set[int] = set()
         self._workers: list[subprocess.Popen[str]] = []
         try:
-            self._workers = [self._spawn() for _ in range(size)]
+            for _ in range(size):
+                self._workers.append(self._spawn())
             hellos = [self._greet(worker) for worker in range(size)]
         except BaseException:
             self.close()
@@ -65,13 +66,14 @@ class ProcessPool:
             stderr=self._log,
             text=True,
         )
-        _pipe(process.stdin).write(self._first_line + "\n")
-        _pipe(process.stdin).flush()
+        with contextlib.suppress(BrokenPipeError):  # it died at once: its greeting will be missing
+            _pipe(process.stdin).write(self._first_line + "\n")
+            _pipe(process.stdin).flush()
         return process
 
     def _greet(self, worker: int) -> dict[str, Any]:
         line = _pipe(self._workers[worker].stdout).readline()
-        if not line:
+        if not line.endswith("\n"):
             raise StudyError(
                 f"a worker must start, but it died; its errors are in {self._log.name}"
             )

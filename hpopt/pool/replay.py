@@ -1,5 +1,6 @@
 """The journal of an earlier process, lived through again."""
 
+import json
 from collections import deque
 from collections.abc import Callable, Container, Iterable
 
@@ -16,29 +17,31 @@ class Replay:
     """
 
     def __init__(self, events: Iterable[Event], apply: Callable[[Event], None]) -> None:
-        # What an earlier budget refused at its very end is asked again, of the budget of now.
-        recorded = deque(events)
-        while recorded and recorded[-1]["event"] == "refused":
-            recorded.pop()
-        self._events = recorded
+        self._events = deque(events)
         self._apply = apply
 
-    def __bool__(self) -> bool:
-        return bool(self._events)
+    def allows(self) -> bool | None:
+        """Whether a trial could start at this point; None at the end.
 
-    def refuses(self) -> bool:
-        """Whether no trial could start at this point. Stays so until something happens."""
+        Stays as it is until something else is taken.
+        """
         self._pass_over("lost")
-        return bool(self._events) and self._events[0]["event"] == "refused"
+        return self._events[0]["event"] != "refused" if self._events else None
 
-    def take(self, event: Event) -> Event:
+    def take(self, event: Event) -> Event | None:
         """Take the next event, a decision, which must be `event` but for the study's facts.
+
+        Returns:
+            The event as it was recorded; None at the end.
 
         Raises:
             StudyError: the journal tells another story.
         """
         self._pass_over("lost", "refused")
-        recorded = self._events.popleft() if self._events else {"event": "nothing"}
+        if not self._events:
+            return None
+        recorded = self._events.popleft()
+        event = json.loads(json.dumps(event))  # lists for tuples, as in the journal
         if _essence(recorded) != _essence(event):
             raise StudyError(
                 f"a resumed study must decide as its journal says, but decided "

@@ -35,10 +35,13 @@ class SnapshotFolder:
         self._written[trial.id] = time.monotonic()
         self.keep_only(trial.id, Path(path))
 
-    def find(self, trial: Trial) -> Path | None:
-        """The snapshot that fits what the journal says of a trial."""
-        path = self._path(trial.id, len(trial.segments))
-        return path if path.is_file() else None
+    def newest(self, trial: Trial) -> tuple[int, Path | None]:
+        """The newest snapshot that isn't ahead of the journal, and the segments that it holds."""
+        for segments in range(len(trial.segments), 0, -1):
+            path = self._path(trial.id, segments)
+            if path.is_file():
+                return segments, path
+        return 0, None
 
     def keep_only(self, trial: int, path: Path | None = None) -> None:
         """Delete a trial's snapshots but for one."""

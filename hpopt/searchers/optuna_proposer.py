@@ -11,7 +11,7 @@ from hpopt_search_spaces import SearchSpace
 
 from .base import Proposal, SearchPlan
 from .driver import ProposerSearcher
-from .optuna_settings import make_encoding, make_pruner, make_sampler
+from .optuna_settings import LEARN_FROM_PRUNED, make_encoding, make_pruner, make_sampler
 
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
@@ -30,7 +30,8 @@ class OptunaProposer:
     """A sampler of Optuna's, with or without a pruner; see `Proposer`.
 
     A trial that exploded or ran out of memory is told with the worst value so far, so that the
-    sampler learns where the cliff is; samplers don't learn from failed trials.
+    sampler learns where the cliff is; samplers don't learn from failed trials. A pruned trial is
+    told as such, or with its last objective where the sampler would learn nothing otherwise.
 
     Args:
         space: resolved.
@@ -49,6 +50,7 @@ class OptunaProposer:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._prunes = plan.pruner != "none"
+        self._learns_from_pruned = plan.agent in LEARN_FROM_PRUNED
         self._worst_value = worst_value
         self._encoding = make_encoding(plan.agent, space)
         self._trials: dict[int, optuna.Trial] = {}
@@ -74,8 +76,10 @@ class OptunaProposer:
 
     def tell(self, proposal: Proposal, trial: "Trial") -> None:
         asked = self._trials.pop(proposal.number)
-        if trial.pruned:
+        if trial.pruned and self._learns_from_pruned:
             self._study.tell(asked, state=TrialState.PRUNED)
+        elif trial.pruned:
+            self._study.tell(asked, trial.segments[-1].objective)
         elif trial.outcome is Outcome.FAILED:
             self._study.tell(asked, state=TrialState.FAIL)
         else:

@@ -6,6 +6,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from ..errors import StudyError
+from ..folders import check_writable
 from .store import SQLITE, database_path
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # databases that MLflow knows
@@ -69,12 +70,10 @@ def _check_file(uri: str) -> None:
     database = database_path(uri)
     if database is None or not database.name:
         raise StudyError(f"a tracking URI of SQLite must name a file, got {uri!r}")
+    check_writable(database.parent, "the tracking database's place")
+    if not database.exists():
+        return
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{database}.lock", "a"):
-            pass
-        if not database.exists():
-            return
         with database.open("r+b") as file:
             start = file.read(16)
     except OSError as error:

@@ -219,4 +219,6 @@ def _resolved(parameter: Parameter, facts: TrainingFacts) -> Parameter:
 
 
 def _with_default(parameter: Parameter, value: Value) -> Parameter:
+    if isinstance(parameter, ChoiceParameter) or parameter.octaves is None:
+        check_value(parameter, value)
     return replace(parameter, default=value)  # type: ignore[arg-type]  # checked by the class

@@ -1,6 +1,7 @@
 """Requests and replies survive JSON; serving never raises."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -52,7 +53,10 @@ def test_what_raises_inside_a_trial_is_its_outcome(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(env.run, "advance", broken)
     reply = serve(env, Advance(absolute_action(env.space.default_unit)))
-    assert (reply.outcome, reply.reason) == (Outcome.FAILED, "RuntimeError: no such kernel")
+    assert reply.outcome is Outcome.FAILED
+    assert re.fullmatch(
+        r"RuntimeError: no such kernel \(test_messages.py, line \d+\)", reply.reason
+    )
 
 
 def test_environments_are_built_from_what_json_carries() -> None:

@@ -27,9 +27,6 @@ class Signs(Task):
     def loss_sum(self, model, batch):
         return torch.nn.functional.cross_entropy(model(batch["x"]), batch["y"], reduction="sum")
 
-    def loss_count(self, batch):
-        return len(batch["y"])
-
     def predict(self, model, batch):
         logits = model(batch["x"])
         losses = torch.nn.functional.cross_entropy(logits, batch["y"], reduction="none")
@@ -61,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
 
 def test_a_task_of_the_working_directory_needs_no_language(folder: str) -> None:
     task = load_task(f"{folder}:Signs")
-    assert (task.name, task.has_reference, task.example_tokens(64)) == ("signs", False, 1)
+    assert (task.name, task.example_tokens(64)) == ("signs", 1)
     data = task.load_data(task.default_model, 64)
     model: Any = task.load_model(task.default_model, seed=0)
     with torch.no_grad():
@@ -93,13 +90,12 @@ def test_built_in_tasks_are_listed_and_made() -> None:
     assert {"lm", "simulated"} <= listed.keys()
     assert all(line and "\n" not in line for line in listed.values())
     assert isinstance(load_task("lm"), LanguageModeling)
-    assert load_task("lm").has_reference
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("lmm", "a task must be 'lm' or 'module:Class', but got 'lmm'"),
+        ("lmm", "task: must be 'lm' or 'module:Class', but got 'lmm'"),
         ("", "'lm' or 'simulated'"),
         ("MODULE:Absent", "has no Absent"),
         ("MODULE:build", "must be a subclass of hpopt_envs.Task"),

@@ -1,12 +1,20 @@
-"""A scripted study: the events that its pool would journal, made of the real messages."""
+"""A scripted study (the events that its pool would journal), and metered pools to search on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hpopt.history import History
+from hpopt.journal import Journal
+from hpopt.pool.budget import Budget, Limits
+from hpopt.pool.local import LocalPool
+from hpopt.pool.metered import MeteredPool
+from hpopt.searchers import find_agent
+from hpopt_envs.environment import AGENT_SHAPE, HELD_SHAPE
 from hpopt_envs.messages import Reply, Start, to_json
 from hpopt_envs.records import Control, Outcome, RunFacts, Segment
 from hpopt_search_spaces import SearchSpace, TrainingFacts, load_space
@@ -144,3 +152,50 @@ def new_script() -> Callable[..., Script]:
 def every_ending() -> list[dict[str, Any]]:
     """Events of a study whose trials end in every way."""
     return _every_ending().events
+
+
+@pytest.fixture
+def make_pool(tmp_path: Path) -> Iterator[Callable[..., MeteredPool]]:
+    """Make a metered pool for an agent: slots in this process, a real journal.
+
+    The simulated task's trials have 4 segments, where nothing else is asked for; `folder` names
+    the study's folder below `tmp_path`.
+    """
+    opened: list[Journal] = []
+
+    def make(
+        agent: str,
+        pruner: str = "none",
+        *,
+        trials: int,
+        seed: int = 0,
+        workers: int = 1,
+        factory: str = "hpopt_envs.factory:make_env",
+        folder: str = "",
+        **settings: Any,
+    ) -> MeteredPool:
+        spec = find_agent(agent, pruner)
+        validates = spec.validates or pruner != "none"
+        environment = {"view": spec.view, "validate_segments": validates, **settings}
+        if factory == "hpopt_envs.factory:make_env":
+            environment = {"task": "simulated", "trial_tokens": 4 * 4096} | environment
+        pool = LocalPool(factory, environment, workers)
+        where = tmp_path / (folder or f"study-{len(opened)}")
+        header = {"event": "study", "facts": vars(pool.facts), "settings": {}}
+        journal = Journal.create(where / "journal.jsonl", header)
+        opened.append(journal)
+        history = History()
+        history.apply(journal.events[0])
+        return MeteredPool(
+            pool,
+            journal,
+            history,
+            Budget(Limits(trials=trials), pool.facts, validates, confirmations=0),
+            seed=seed,
+            folder=where,
+            shape=HELD_SHAPE if spec.holds else AGENT_SHAPE,
+        )
+
+    yield make
+    for journal in opened:
+        journal.close()

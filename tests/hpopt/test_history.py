@@ -154,6 +154,35 @@ def test_the_best_is_the_first_of_the_lowest(
         assert better.training_tokens == 4096 * (better.trial + 1)
 
 
+@given(st.lists(st.lists(st.sampled_from([1.0, 2.0, 3.0, None]), min_size=1, max_size=3)))
+def test_a_trial_s_rank_is_the_share_of_ended_ones_that_were_better(
+    folded: Fold, trials: list[list[float | None]]
+) -> None:
+    """The first trial still runs; those judged on the test split don't count."""
+    history, others = folded(), trials[1:]
+    for index, objectives in enumerate(trials):
+        history.apply(start(index, worker=index))
+        for number, objective in enumerate(objectives):
+            history.apply(reply(index, index, segment=segment(number, objective=objective)))
+        if index:
+            history.apply({"event": "closed", "worker": index, "trial": index, "pruned": True})
+    for event in ended(99, 0.0, Outcome.COMPLETED, test=True):
+        history.apply(event)
+    if not trials:
+        return
+    at, mine = len(trials[0]) - 1, trials[0][-1]
+    measured = [other[at] for other in others if len(other) > at]
+    there = [objective for objective in measured if objective is not None]
+    better = [objective for objective in there if mine is not None and objective < mine]
+    assert history.rank(history.trials[0]) == (len(better) / len(there) if better else 0.0)
+
+
+def test_an_extension_gives_up_the_confirmation_that_ran(folded: Fold) -> None:
+    extended = {"event": "extended", "settings": {"trials": 9}}
+    history = folded(start(0, 0), start(1_000_000, 1, test=True), extended)
+    assert history.running == {0: 0}
+
+
 def test_an_extension_changes_settings_but_not_the_header(folded: Fold) -> None:
     history = folded({"event": "extended", "settings": {"trials": 9}})
     assert history.settings == {"trials": 9}

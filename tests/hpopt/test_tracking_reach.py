@@ -54,6 +54,8 @@ def test_a_server_that_does_not_answer_is_refused(server: Callable[[int], str]) 
 
 def test_a_database_that_can_be_made_is_taken(tmp_path: Path) -> None:
     check_reachable(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "new").mkdir()
     sqlite3.connect(tmp_path / "new" / "mlflow.db").close()
     check_reachable(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
 
@@ -62,7 +64,7 @@ def test_a_database_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("a text and no database")
     with pytest.raises(StudyError, match="must be an SQLite file"):
         check_reachable(f"sqlite:///{tmp_path / 'text'}")
-    with pytest.raises(StudyError, match="must be writable"):
+    with pytest.raises(StudyError, match="must be a folder that can be written to"):
         check_reachable(f"sqlite:///{tmp_path / 'text' / 'mlflow.db'}")
 
 

@@ -183,5 +183,5 @@ def test_unknown_names_are_answered_with_the_nearest():
         assert str(caught.value) == "space 's' has no parameter 'bach_size' (nearest: batch_size)"
     with pytest.raises(SpaceError, match="^batch_size: must be a power of two between 4 and 64"):
         space.encode({"batch_size": 12})
-    with pytest.raises(SpaceError, match="^divergence_weight: default must be 0 or lie between"):
+    with pytest.raises(SpaceError, match="^divergence_weight: must be 0 or a number between"):
         space.with_defaults({"divergence_weight": 100.0})

@@ -32,7 +32,7 @@ def load_task(name: str) -> Task:
         if name not in installed:
             known = [task for task, _ in available_tasks()]
             nearest = " or ".join(map(repr, get_close_matches(name, known) or known))
-            raise WorldError(f"a task must be {nearest} or 'module:Class', but got {name!r}")
+            raise WorldError(f"task: must be {nearest} or 'module:Class', but got {name!r}")
         reference = installed[name].value
     task = call(import_attribute(reference), reference)
     if not isinstance(task, Task):

@@ -61,10 +61,11 @@ class Task(ABC):
         name: as recorded; where it is empty, what the task was asked for by.
         objective: the entry of `metrics` that is tuned.
         maximize: whether more of it is better.
-        unit: of the objective.
+        unit: of the objective; empty for a share or a count.
         objective_scale: what counts as a large change of it; rewards are divided by it.
         forgetting_weight: of forgetting in the objective, where there is retained data.
-        default_space: the search space where none is asked for.
+        default_space: the search space where none is asked for; where it is empty, "default" for
+            a task with retained data, else "plain".
         default_model: the source handed to `load_model` where none is asked for; it may stay
             empty where `load_model` is defined anew.
     """
@@ -72,16 +73,11 @@ class Task(ABC):
     name: str = ""
     objective: str = "loss"
     maximize: bool = False
-    unit: str = "nats/token"
+    unit: str = ""
     objective_scale: float = 1.0
     forgetting_weight: float = 0.0
-    default_space: str = "default"
+    default_space: str = ""
     default_model: str = ""
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether divergence from the base model can be measured: the task defines `logits`."""
-        return type(self).logits is not Task.logits
 
     def load_model(self, source: str, seed: int) -> torch.nn.Module:
         """The base model, in float32 on the CPU; `seed` is for weights drawn at random."""
@@ -107,14 +103,14 @@ class Task(ABC):
     def loss_sum(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
         """The differentiable loss, summed over the counted units of a batch: a scalar."""
 
-    @abstractmethod
     def loss_count(self, batch: Split) -> int:
-        """How many units `loss_sum` sums over: predicted tokens, or examples."""
+        """How many units `loss_sum` sums over: examples, if not something finer."""
+        return len(next(iter(batch.values())))
 
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
         """The distributions whose divergence from the base model's is penalized and measured.
 
-        Called with retained batches only: a task defines it if, and only if, it retains data.
+        Called with retained batches only: a task that retains data must define it.
 
         Returns:
             Logits (n, ..., classes), and which of them count (n, ...), boolean.

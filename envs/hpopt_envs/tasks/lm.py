@@ -20,6 +20,7 @@ class LanguageModeling(Task):
     """
 
     name = "lm"
+    unit = "nats/token"
     forgetting_weight = 0.5
     default_model = "embedded"
 
@@ -27,7 +28,7 @@ class LanguageModeling(Task):
         limit = models.max_positions(model_source)
         if sequence_length < 2 or (limit is not None and sequence_length > limit):
             raise WorldError(
-                f"sequence_length must be from 2 to {limit or 'any number'} for model "
+                f"sequence_length: must be from 2 to {limit or 'any number'} for model "
                 f"{model_source}, but got {sequence_length}"
             )
         streams = _read_streams(model_source)
@@ -35,7 +36,7 @@ class LanguageModeling(Task):
         for name, split in splits.items():
             if not len(split["input_ids"]):
                 raise WorldError(
-                    f"sequence_length must be at most {len(streams[name])}, the tokens of {name}, "
+                    f"sequence_length: must be at most {len(streams[name])}, the tokens of {name}, "
                     f"but got {sequence_length}"
                 )
         return Data(

@@ -24,7 +24,6 @@ class Progress:
     gradient_norm_std: float
     clip_fraction: float
     cost: float
-    wall_seconds: float
     outcome: Outcome | None = None
     reason: str = ""
 

@@ -109,13 +109,14 @@ class Evaluator:
     def _task_metrics(self, model: torch.nn.Module, split: Split, whole: bool) -> dict[str, float]:
         outputs = [self._task.predict(model, batch) for batch in self._batches(split, whole)]
         joined = {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
-        metrics = self._task.metrics(joined)
-        for name in {"loss", self._task.objective}:
-            if name not in metrics:
-                raise WorldError(
-                    f"task {self._task.name}: metrics() must return {name!r}, "
-                    f"but it returned {', '.join(sorted(metrics))}"
-                )
+        metrics = {name: float(value) for name, value in self._task.metrics(joined).items()}
+        names, objective = ", ".join(sorted(metrics)), self._task.objective
+        if "loss" not in metrics:
+            raise WorldError(f"task {self._task.name}: metrics() must have 'loss', but has {names}")
+        if objective not in metrics:
+            raise WorldError(
+                f"objective: must be one of the task's metrics, {names}, but got {objective!r}"
+            )
         return metrics
 
     def _batches(self, split: Split, whole: bool) -> list[Split]:

@@ -1,6 +1,5 @@
 """Real fine-tuning: a torch model, a task, and the segment loop."""
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +69,6 @@ class RealRun:
     def advance(
         self, state: RunState, hyperparameters: Mapping[str, Value], segment: int
     ) -> Progress:
-        started = time.perf_counter()
         self._activate(state, hyperparameters)
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -79,8 +77,8 @@ class RealRun:
             try:
                 steps = self._train_steps(state, hyperparameters)
             except torch.OutOfMemoryError as error:
-                return self._out_of_memory(state, started, str(error))
-        return self._progress(steps, hyperparameters, started)
+                return self._out_of_memory(str(error))
+        return self._progress(steps, hyperparameters)
 
     def _train_steps(
         self, state: RunState, hyperparameters: Mapping[str, Value]
@@ -147,7 +145,7 @@ class RealRun:
             yield {field_name: tensor[index] for field_name, tensor in split.items()}
 
     def _progress(
-        self, steps: list[torch.Tensor], hyperparameters: Mapping[str, Value], started: float
+        self, steps: list[torch.Tensor], hyperparameters: Mapping[str, Value]
     ) -> Progress:
         loss, penalty, norm = torch.stack(steps).double().cpu().T
         penalised = float(hyperparameters.get("divergence_weight", 0.0)) > 0.0
@@ -165,7 +163,6 @@ class RealRun:
             gradient_norm_std=float(norm.std(correction=0)),
             clip_fraction=float((norm > MAX_GRADIENT_NORM).double().mean()),
             cost=tokens * (1.0 + (self.facts.penalty_cost if penalised else 0.0)),
-            wall_seconds=time.perf_counter() - started,
             outcome=Outcome.EXPLODED if exploded else None,
             reason=(
                 f"mean training loss {mean:.4g}, of the base model {self.facts.base_loss:.4g}"
@@ -174,7 +171,7 @@ class RealRun:
             ),
         )
 
-    def _out_of_memory(self, state: RunState, started: float, message: str) -> Progress:
+    def _out_of_memory(self, message: str) -> Progress:
         return Progress(
             tokens=self.facts.segment_tokens,
             optimizer_steps=0,
@@ -184,7 +181,6 @@ class RealRun:
             gradient_norm_std=float("nan"),
             clip_fraction=0.0,
             cost=self.facts.segment_tokens * (1.0 + self.facts.penalty_cost),
-            wall_seconds=time.perf_counter() - started,
             outcome=Outcome.OUT_OF_MEMORY,
             reason=message.splitlines()[0],
         )

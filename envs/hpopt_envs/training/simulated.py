@@ -11,7 +11,6 @@ that searchers, pool, journal and resume are tested in milliseconds a trial.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +103,6 @@ class SimulatedRun:
     def advance(
         self, state: SimulatedState, hyperparameters: Mapping[str, Value], segment: int
     ) -> Progress:
-        started = time.perf_counter()
         batch = int(hyperparameters["batch_size"])
         weight = float(hyperparameters.get("divergence_weight", 0.0))
         tokens = self.facts.segment_tokens
@@ -139,7 +137,6 @@ class SimulatedRun:
             gradient_norm_std=spread,
             clip_fraction=0.0,
             cost=tokens * (1.0 + (self.facts.penalty_cost if weight > 0.0 else 0.0)),
-            wall_seconds=time.perf_counter() - started,
             outcome=Outcome.EXPLODED if exploded else None,
             reason=f"mean training loss {loss:.4g}" if exploded else "",
         )

@@ -1,0 +1,88 @@
+"""Where studies are kept: a folder each, named after the study, below the folder of all runs."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from pathlib import Path
+
+from .errors import StudyError
+from .settings import Settings, resume_command
+
+JOURNAL = "journal.jsonl"
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Check that a folder can be written to, or made; nothing is made yet.
+
+    Raises:
+        StudyError: "`what` must be a folder that can be written to".
+    """
+    try:
+        there = folder
+        while not there.exists():
+            there = there.parent
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            return
+        reason = f"{there} isn't"
+    except OSError as error:
+        reason = f"{str(folder)[:80]!r}: {error.strerror}"
+    raise StudyError(f"{what} must be a folder that can be written to, but {reason}")
+
+
+@contextmanager
+def new_folder(settings: Settings) -> Iterator[Path]:
+    """Make the folder of a new study, and take it away again where the study can't begin.
+
+    Raises:
+        StudyError: the name is taken, or the folder can't be made.
+    """
+    name = settings.name or _new_name(settings)
+    folder = Path(settings.runs) / name
+    if (folder / JOURNAL).exists():
+        raise StudyError(
+            f"name: must be new, but {folder} exists; "
+            f"`{resume_command(name, settings.runs)}` goes on with it"
+        )
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"runs: {folder} can't be made: {error.strerror}") from None
+    try:
+        yield folder
+    except BaseException:
+        taken = (folder / JOURNAL).exists()  # by another process, which was quicker
+        if folder in made and not taken:
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in made[1:]:
+                with suppress(OSError):  # somebody else's study is in it by now
+                    parent.rmdir()
+        raise
+
+
+def _new_name(settings: Settings) -> str:
+    task = "".join(c if c.isalnum() else "-" for c in settings.task.rpartition(":")[2])
+    stem = f"{task}-{settings.agent}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, number = stem, 1
+    while (Path(settings.runs) / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def find_study(name: str, runs: str) -> Path:
+    """Return the folder of a study.
+
+    Raises:
+        StudyError: there is no such study; the text has the nearest names.
+    """
+    with suppress(OSError):
+        if (Path(runs) / name / JOURNAL).is_file():
+            return Path(runs) / name
+    journals = sorted(Path(runs).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
+    known = [path.parent.name for path in journals]
+    near = get_close_matches(name, known, cutoff=0.5) or known[-3:]
+    raise StudyError(f"resume: must be a study in {runs}/ ({', '.join(near)}), but got {name!r}")

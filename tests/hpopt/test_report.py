@@ -1,0 +1,162 @@
+"""What a person reads at the end of a study."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpopt.confirmation import Confirmation, Judged
+from hpopt.history import History
+from hpopt.report import report
+from hpopt.result import StudyResult
+from hpopt.settings import Settings
+from hpopt_envs.records import Outcome
+from hpopt_search_spaces import SearchSpace
+
+
+def judged(*values: float, **metrics: float) -> Judged:
+    return Judged(values, tuple(metrics for _ in values), ())
+
+
+@pytest.fixture
+def tell(
+    new_script: Callable[..., Any], space: SearchSpace, tmp_path: Path
+) -> Callable[..., list[str]]:
+    """Returns the lines of the report on trials with these values, by default 3.0 and 2.5."""
+
+    def told(
+        confirmation: Confirmation | None = None,
+        *,
+        values: tuple[float, ...] = (3.0, 2.5),
+        maximize: bool = False,
+        schedule: Callable[[int, Mapping[str, Any]], Mapping[str, Any]] = lambda _, held: held,
+        error: str | None = None,
+        **settings: Any,
+    ) -> list[str]:
+        script = new_script(maximize=maximize)
+        for trial, value in enumerate(values):
+            script.trial(trial, 3.75, 3.5, 3.25, value)
+        script.start(len(values))
+        script.segment(len(values), 0, None, outcome=Outcome.EXPLODED, reason="the loss became inf")
+        history = History()
+        for event in script.events:
+            history.apply(event)
+        if history.best is not None:
+            path = [
+                replace(segment, hyperparameters=schedule(segment.id, segment.hyperparameters))
+                for segment in history.best.segments
+            ]
+            history.best = replace(history.best, segments=tuple(path))
+        result = StudyResult("otter", tmp_path, history, space, confirmation, 75.0, error)
+        return report(result, Settings.of(settings)).splitlines()
+
+    return told
+
+
+def test_a_winner_that_is_better(tell: Callable[..., list[str]]) -> None:
+    lines = tell(
+        Confirmation(judged(2.5, 2.6, loss=2.25), judged(3.0, 3.02, loss=2.75), default_won=False)
+    )
+    assert lines[1] == (
+        "Winner: trial 1 with 2.5000 on validation (base model 4.0000), "
+        "found after 32,768 training tokens."
+    )
+    table = lines.index("On the test split, 2 fresh seeds, mean ± standard deviation:")
+    cells = [line.split() for line in lines[table + 1 : table + 4]]
+    assert cells == [
+        ["winner", "default"],
+        ["objective", "2.5500", "±", "0.0707", "3.0100", "±", "0.0141"],
+        ["loss", "2.2500", "2.7500"],
+    ]
+    assert "The winner is better than the default by 0.4600, more than twice the spread." in lines
+    assert any(line.startswith("  0%–100%    learning_rate=") for line in lines)
+    cost = next(line for line in lines if line.startswith("Cost: "))
+    assert cost.startswith("Cost: 46,002 token-equivalents")  # 1,000 and 9 segments of 5,000.25
+    assert "3 trials with 36,864 training tokens; 1 min 15 s." in cost
+
+
+@pytest.mark.parametrize(
+    ("winner", "default", "verdict"),
+    [
+        ((2.5, 2.6), (2.6, 2.7), "better than the default by 0.1000, which may be noise."),
+        ((2.6, 2.7), (2.5, 2.6), "no better than the default on fresh seeds: 0.1000 worse."),
+        ((2.5,), (2.75,), "better than the default by 0.2500; one seed can't tell noise."),
+        ((), (2.5, 2.6), "can't be compared: no trial of the winner has a value."),
+    ],
+)
+def test_a_verdict_claims_no_more_than_the_seeds_show(
+    tell: Callable[..., list[str]],
+    winner: tuple[float, ...],
+    default: tuple[float, ...],
+    verdict: str,
+) -> None:
+    confirmation = Confirmation(judged(*winner), judged(*default), default_won=False)
+    (line,) = [line for line in tell(confirmation) if "better than" in line or "compared" in line]
+    assert line.endswith(verdict)
+
+
+def test_failures_on_fresh_seeds_are_told(tell: Callable[..., list[str]]) -> None:
+    failed = Judged((2.5,), ({"loss": 2.5},), ("the loss became inf",))
+    lines = tell(Confirmation(failed, judged(3.0, 3.1, loss=3.0), default_won=False))
+    assert "  a trial failed: the loss became inf" in lines
+
+
+def test_the_default_won(tell: Callable[..., list[str]]) -> None:
+    same = judged(2.5, 2.6, loss=2.25)
+    lines = tell(Confirmation(same, same, default_won=True))
+    assert "The default configuration won the search: it was run once, not twice." in lines
+    assert "default (the winner)" in "\n".join(lines)
+    assert sum("2.5500 ± 0.0707" in line for line in lines) == 1
+    assert not any("2.5500 ± 0.0707" in line.split("±", 2)[-1] for line in lines)
+
+
+def test_a_baseline_takes_the_place_of_the_default(tell: Callable[..., list[str]]) -> None:
+    confirmation = Confirmation(judged(2.5, 2.51), judged(3.0, 3.01), default_won=False)
+    told = "\n".join(tell(confirmation, baseline={"learning_rate": 1e-3}))
+    assert "better than the baseline by 0.5000" in told
+    assert "default" not in told
+
+
+def test_a_metric_to_be_maximised_is_shown_as_itself(tell: Callable[..., list[str]]) -> None:
+    confirmation = Confirmation(judged(-0.9, -0.92), judged(-0.7, -0.72), default_won=False)
+    lines = tell(confirmation, values=(-0.75, -0.875), maximize=True)
+    assert "Winner: trial 1 with 0.8750 on validation" in lines[1]
+    assert any(line.split()[:2] == ["objective", "0.9100"] for line in lines)
+    assert "The winner is better than the default by 0.2000, more than twice the spread." in lines
+
+
+def test_an_agents_schedule_has_a_line_for_each_stretch(tell: Callable[..., list[str]]) -> None:
+    rates = (0.004, 0.004, 0.002, 0.001)
+    lines = tell(schedule=lambda segment, held: {"learning_rate": rates[segment], "batch_size": 4})
+    begin = lines.index("Schedule to paste (in fractions of the run):")
+    assert [line.split() for line in lines[begin + 1 : begin + 5]] == [
+        ["0%–50%", "learning_rate=0.004,", "batch_size=4"],
+        ["50%–75%", "learning_rate=0.002,", "batch_size=4"],
+        ["75%–100%", "learning_rate=0.001,", "batch_size=4"],
+        [],
+    ]
+
+
+def test_a_study_without_any_value_says_why_and_what_it_cost(
+    tell: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "result.json").touch()
+    lines = tell(values=())
+    assert lines[1] == "No trial ended with a value (the loss became inf)."
+    assert not any("Schedule" in line for line in lines)
+    assert any("1 trial with 4,096 training tokens" in line for line in lines)
+    assert any(line.startswith(f"Record: {tmp_path}/ (result.json), MLflow") for line in lines)
+
+
+def test_the_record_is_named_with_the_commands_that_show_and_complete_it(
+    tell: Callable[..., list[str]],
+) -> None:
+    assert "Look at it: python -m hpopt ui" in tell()
+    told = "\n".join(tell(runs="elsewhere", error="the disk is full"))
+    assert "Look at it: python -m hpopt ui --runs elsewhere" in told
+    assert "MLflow is incomplete: the disk is full; `python -m hpopt resume otter --runs" in told
+    told = "\n".join(tell(tracking_uri="https://me:secret@mlflow.example"))
+    assert "--tracking-uri https://***@mlflow.example" in told
+    assert "secret" not in told
