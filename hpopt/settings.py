@@ -15,7 +15,7 @@ from hpopt_search_spaces.checks import nearest_names
 from .errors import StudyError
 from .tracking import Level
 
-DEFAULT_TRIALS = 10
+DEFAULT_TRIALS = 8
 EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
 
 

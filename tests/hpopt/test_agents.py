@@ -52,7 +52,7 @@ class UpwardRun:
     def advance(self, state: dict[str, Any], hyperparameters: Any, segment: int) -> Progress:
         state["loss"] -= math.log2(hyperparameters["learning_rate"] / 1e-3) / 80
         tokens = self.facts.segment_tokens
-        return Progress(tokens, 1, state["loss"], None, 1.0, 0.0, 0.0, float(tokens), 0.0)
+        return Progress(tokens, 1, state["loss"], None, 1.0, 0.0, 0.0, cost=float(tokens))
 
     def evaluate(self, state: dict[str, Any], split: str, whole: bool) -> Evaluation:
         return Evaluation({"loss": state["loss"]}, state["loss"], 0.0)
@@ -246,7 +246,7 @@ def rewards_of(journal: Path) -> dict[int, list[float]]:
 def test_only_what_happened_is_learned_from(make_pool: MakePool, tmp_path: Path) -> None:
     pool = make_pool("dqn", trials=5, workers=2, folder="ours")
     env = PoolVecEnv(pool, "discrete", None)
-    model = make_model(SearchPlan("dqn", "none", 5, 0, "default"), env, pool.facts.segments)
+    model = make_model(SearchPlan("dqn", "none", 20, 0, "default"), env, pool.facts.segments)
     assert isinstance(model, DQN)
     model.learn(FOREVER, UntilExhausted())
     assert model._n_updates > 0  # it learned before the budget ended

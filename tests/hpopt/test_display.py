@@ -1,10 +1,11 @@
 """What a person sees while a study runs: lines in a pipe, a view that moves on a terminal."""
 
+import contextlib
 import os
 import pty
 import re
-import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hpopt_envs.records import RunFacts
 from hpopt_search_spaces import SearchSpace
 
 Play = Callable[..., None]
+OnTerminal = Callable[[Callable[[], None]], str]
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ def play(facts: RunFacts, space: SearchSpace, tmp_path: Path) -> Play:
         events: list[dict[str, Any]],
         limits: Limits = Limits(trials=5),  # noqa: B008 (frozen)
         error: str | None = None,
+        confirms: bool = True,
         **settings: Any,
     ) -> None:
         history, asked = History(), Settings.of(settings)
@@ -43,7 +46,8 @@ def play(facts: RunFacts, space: SearchSpace, tmp_path: Path) -> Play:
         for event in events[1:]:
             history.apply(event)
             display.event(event)
-        display.confirming(2)
+        if confirms:
+            display.confirming(2)
         display.end()
 
     return show
@@ -95,22 +99,30 @@ def test_the_budget_is_told_in_its_own_units(
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """A pseudo-terminal of 120 columns as standard output; returns what was written to it."""
-    ours, theirs = pty.openpty()
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> OnTerminal:
+    """Does something on a pseudo-terminal of 120 columns; returns what was written to it."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("LINES", "40")
 
-    def read() -> str:
-        sys.stdout.flush()
-        return os.read(ours, 1_000_000).decode()
+    def do(action: Callable[[], None]) -> str:
+        ours, theirs = pty.openpty()
+        written: list[bytes] = []
 
-    with os.fdopen(theirs, "w") as out:
-        monkeypatch.setattr(sys, "stdout", out)
-        yield read
-        monkeypatch.undo()
-    os.close(ours)
+        def listen() -> None:  # what nobody reads makes the writer wait
+            with contextlib.suppress(OSError):  # how Linux says that the other end was closed
+                while data := os.read(ours, 65536):
+                    written.append(data)
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        with os.fdopen(theirs, "w") as out, contextlib.redirect_stdout(out):
+            action()
+        listener.join()
+        os.close(ours)
+        return b"".join(written).decode()
+
+    return do
 
 
 def plain(text: str) -> str:
@@ -118,19 +130,22 @@ def plain(text: str) -> str:
 
 
 def test_a_terminal_shows_what_runs_now_below_the_same_lines(
-    play: Play, new_script: Callable[..., Any], space: SearchSpace, terminal: Callable[[], str]
+    play: Play, new_script: Callable[..., Any], space: SearchSpace, on_terminal: OnTerminal
 ) -> None:
     script = new_script()
     script.trial(0, 3.5, 3.25, 3.125, 3.0)
     script.start(1)
     script.segment(1, 0, 3.75)
-    unit = space.encode({"learning_rate": 0.004, "batch_size": 32, "divergence_weight": 0.5})
+    unit = space.encode({"learning_rate": 4.0, "batch_size": 32, "divergence_weight": 0.5})
     asked = to_json(Advance(absolute_action(unit)))
     script.events.append({"event": "decision", "worker": 0, "trial": 1, "request": asked})
-    display = make_display()
-    assert isinstance(display, LiveDisplay)
-    play(display, script.events, error="the server is gone")
-    written = terminal()
+
+    def show() -> None:
+        display = make_display()
+        assert isinstance(display, LiveDisplay)
+        play(display, script.events, error="the server is gone")
+
+    written = on_terminal(show)
     told = plain(written)
     assert "study otter: tpe on lm" in told
     assert re.search(r"    0   20%  3\.0000 \* +learning_rate=", told)
@@ -138,23 +153,22 @@ def test_a_terminal_shows_what_runs_now_below_the_same_lines(
     # trial 1 is in its second segment; the first one's training loss was 3.75 + 0.125
     running = re.search(r"^1 +2 of 4 +3\.8750 +(\S.*\S) *$", last, re.MULTILINE)
     assert running is not None
-    assert "learning_rate=0.004, batch_size=32, divergence_weight=0.5" in running[1]
+    assert "learning_rate=4, batch_size=32, divergence_weight=0.5" in running[1]
     assert "best so far: 3.0000 (trial 0, learning_rate=" in last
     assert "confirming, 0 s, MLflow: the server is gone" in last
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1  # the cursor comes back
 
 
 def test_a_terminal_shows_budget_and_time_left(
-    play: Play, new_script: Callable[..., Any], terminal: Callable[[], str]
+    play: Play, new_script: Callable[..., Any], on_terminal: OnTerminal
 ) -> None:
     script = new_script()
     for trial in range(3):
         script.trial(trial, 3.5, 3.25, 3.125, 3.0 - trial / 8)
-    play(LiveDisplay(), script.events)
-    # the view is drawn below each line: after the last one, three of five trials are spent, and
-    # two trials in no time and four of 2 s to confirm are left
-    assert "60% of the budget used, 0 s, about 8 s left" in plain(terminal())
+    written = on_terminal(lambda: play(LiveDisplay(), script.events, confirms=False))
+    # two of five trials in next to no time, and four of 2 s to confirm
+    assert "60% of the budget used, 0 s, about 8 s left" in plain(written)
 
 
-def test_a_pipe_gets_lines() -> None:
+def test_a_pipe_gets_lines(capfd: pytest.CaptureFixture[str]) -> None:
     assert type(make_display()) is LineDisplay

@@ -18,7 +18,7 @@ from hpopt_search_spaces import SearchSpace
 MakePool = Callable[..., MeteredPool]
 Ranges = dict[str, tuple[float, float]]
 
-TRIALS = 18
+TRIALS = 14
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +30,11 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def journaled(
-    make_pool: MakePool, tmp_path: Path, pruner: str, **settings: Any
+    make_pool: MakePool, tmp_path: Path, agent: str, pruner: str, **settings: Any
 ) -> tuple[list[Trial], SearchSpace, float]:
-    """Run our TPE, and read its trials back from the journal."""
-    pool = make_pool("tpe", pruner, trials=TRIALS, seed=5, folder="ours", **settings)
-    make_searcher("tpe", pruner, trials=TRIALS, seed=5).search(pool)
+    """Run our sampler, and read its trials back from the journal."""
+    pool = make_pool(agent, pruner, trials=TRIALS, seed=5, folder="ours", **settings)
+    make_searcher(agent, pruner, trials=TRIALS, seed=5).search(pool)
     history = History()
     for event in read_events(tmp_path / "ours" / "journal.jsonl"):
         history.apply(event)
@@ -46,10 +46,16 @@ def hyperparameters(trial: Trial, space: SearchSpace) -> dict[str, Any]:
     return {n: v for n, v in trial.segments[0].hyperparameters.items() if n in space}
 
 
-def test_our_tpe_proposes_what_optuna_alone_proposes(make_pool: MakePool, tmp_path: Path) -> None:
-    trials, space, worst = journaled(make_pool, tmp_path, "none")
+@pytest.mark.parametrize(
+    ("agent", "kind"), [("tpe", optuna.samplers.TPESampler), ("gp", optuna.samplers.GPSampler)]
+)
+def test_our_samplers_propose_what_optuna_alone_proposes(
+    agent: str, kind: Any, make_pool: MakePool, tmp_path: Path
+) -> None:
+    """TPE minds ranks alone; the GP, each value that it is told."""
+    trials, space, worst = journaled(make_pool, tmp_path, agent, "none")
     rate, weight = space["learning_rate"].native_range, space["divergence_weight"].native_range
-    sampler = optuna.samplers.TPESampler(n_startup_trials=3, seed=key(5, "sampler") % 2**32)
+    sampler = kind(n_startup_trials=3, seed=key(5, "sampler") % 2**32)
     study = optuna.create_study(sampler=sampler)
     study.enqueue_trial(space.defaults())
     values = []
@@ -72,7 +78,7 @@ def test_our_tpe_and_hyperband_do_what_optuna_alone_does(
 ) -> None:
     """With a pruner, on a space with choices and a conditional hyperparameter."""
     settings = {"space": "full", "trial_tokens": 16 * 4096}
-    trials, space, worst = journaled(make_pool, tmp_path, "hyperband", **settings)
+    trials, space, worst = journaled(make_pool, tmp_path, "tpe", "hyperband", **settings)
     sampler = optuna.samplers.TPESampler(n_startup_trials=3, seed=key(5, "sampler") % 2**32)
     pruner = optuna.pruners.HyperbandPruner(min_resource=2, max_resource=16)
     study = optuna.create_study(sampler=sampler, pruner=pruner, study_name="hpopt")

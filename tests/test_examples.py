@@ -1,0 +1,39 @@
+"""The examples do what their docstrings say, with smaller budgets than those."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BUDGETS = {
+    "own_task.py": ["--trials=2", "--trial-tokens=4096"],
+    "own_model.py": ["--trials=1", "--trial-tokens=8192"],
+}
+
+
+def test_every_example_is_tried_and_short() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(BUDGETS)
+    for name in BUDGETS:
+        assert len((EXAMPLES / name).read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_its_command_finds_something_better_than_the_base(name: str, tmp_path: Path) -> None:
+    stated = re.search(r"^    python (-m hpopt .*)$", (EXAMPLES / name).read_text(), re.MULTILINE)
+    assert stated is not None
+    command = [sys.executable, *shlex.split(stated[1]), *BUDGETS[name]]
+    command += ["--runs", str(tmp_path), "--name", "example", "--confirm-seeds", "1"]
+    told = subprocess.run(command, cwd=EXAMPLES, text=True, capture_output=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "On the test split, 1 fresh seed:" in told.stdout
+    result = json.loads((tmp_path / "example" / "result.json").read_text())
+    gain = result["best_value"] - result["base_value"]
+    assert (gain if result["maximize"] else -gain) > 0.3
+    weights = load_file(tmp_path / "example" / "best" / "model.safetensors")
+    assert sum(tensor.numel() for tensor in weights.values()) > 10_000
