@@ -11,7 +11,7 @@ from hpopt_search_spaces import SearchSpace, Value
 from .confirmation import Confirmation, Judged, schedule_of
 from .history import History
 from .settings import Settings
-from .wording import describe
+from .wording import describe, objective
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def schedule_to_json(result: StudyResult) -> dict[str, Any]:
         "task": facts.task,
         "model": facts.model,
         "training_tokens": trained,
-        "objective": facts.objective_name,
+        "objective": objective(facts),
         "value": result.best_value,
         "segments": [
             {
@@ -145,9 +145,9 @@ def _model_card(result: StudyResult, settings: Settings) -> str:
         f"{path[-1].training_tokens:,} training tokens, agent `{settings.agent}`. These weights "
         "show what the schedule does; they come from a short trial, not from a full run.",
         "",
-        f"- {facts.objective_name} on validation, at the end: "
-        f"{path[-1].metrics[facts.objective_name]:.4g} {facts.unit} "
-        f"(base: {facts.base_metrics[facts.objective_name]:.4g})",
+        f"- {facts.objective_name} on validation{f', {facts.unit}' if facts.unit else ''}: "
+        f"{path[-1].metrics[facts.objective_name]:.4g} at the end, "
+        f"{facts.base_metrics[facts.objective_name]:.4g} of the base model",
         f"- hyperparameters of the first segment: {describe(path[0].hyperparameters)}",
         "- the whole schedule: `schedule.json` in the folder above",
         "",
