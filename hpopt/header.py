@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from hpopt_envs.features import OBSERVATION_VERSION
 from hpopt_search_spaces import load_space
 
 from .errors import StudyError
@@ -63,7 +64,12 @@ def make_header(settings: Settings, name: str, environment: dict[str, Any], pool
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    packages = {name: version(name) for name in PACKAGES}
+    return {
+        "python": platform.python_version(),
+        "observation": str(OBSERVATION_VERSION),  # what journaled observations mean
+        **packages,
+    }
 
 
 def check_versions(header: Event) -> None:

@@ -1,7 +1,6 @@
 """Building environments from names and numbers: what `gymnasium.make` and workers call."""
 
 import copy
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +23,6 @@ from .training.simulated import FLOOR, GAIN, PARAMETERS, SimulatedRun
 BASE_SEED = 0  # a base model's new layers are the same in every study, whatever its seed
 SEQUENCE_LENGTH = 64  # tokens, where it isn't given
 PENALTY_COST = 4 / 3  # a retained token passes forward and backward, and forward in the reference
-
-logger = logging.getLogger(__name__)
 
 
 def make_env(

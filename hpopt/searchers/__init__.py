@@ -32,7 +32,6 @@ def _agent(description: str, view: str) -> AgentSpec:
     return AgentSpec(
         description,
         "agents:build",
-        family="agent",
         view=view,
         validates=True,
         holds=False,
@@ -47,9 +46,7 @@ AGENTS = {
     "nsga2": _sampler("evolution: crossover and mutation of the best trials (Optuna)"),
     "qmc": _sampler("quasi-random points that cover the space evenly (Optuna)"),
     "random": _sampler("independent random points (Optuna)"),
-    "grid": AgentSpec(
-        "every combination of a few levels", "grid:build", family="grid", prunable=False
-    ),
+    "grid": AgentSpec("every combination of a few levels", "grid:build", prunable=False),
     "ppo": _agent("proximal policy optimization, acts in every segment (SB3)", "relative"),
     "a2c": _agent("plain policy gradient, acts in every segment (SB3)", "relative"),
     "dqn": _agent("Q-learning, ε-greedy, acts in every segment (SB3)", "discrete"),

@@ -96,7 +96,6 @@ class AgentSpec:
         description: one line.
         build: "module:function" that makes a `Searcher` of a `SearchPlan`; the module, relative to
             this package, is imported only when it is needed.
-        family: "sampler", "grid" or "agent".
         view: how the environment reads its actions, see `hpopt_envs.actions`.
         validates: whether it needs the objective between segments, with or without a pruner.
         holds: whether it holds a configuration for a whole trial; otherwise it acts inside it.
@@ -105,7 +104,6 @@ class AgentSpec:
 
     description: str
     build: str
-    family: str = "sampler"
     view: str = "absolute"
     validates: bool = False
     holds: bool = True
