@@ -21,19 +21,21 @@ PRUNED = (("tpe", "median"), ("tpe", "hyperband"), ("tpe", "successive-halving")
 SEARCHERS = [*((agent, "none") for agent in AGENTS), *PRUNED]
 
 
-def run(folder: Path, agent: str, pruner: str, seed: int, options: list[str]) -> dict[str, Any]:
-    """Run a study, or take what it came to before."""
-    name = f"{agent}-{pruner}-{seed}"
+def run_study(folder: Path, name: str, options: list[str]) -> dict[str, Any]:
+    """Run a study, or take what it came to before; return what is in its result.json."""
     result = folder / name / "result.json"
     if not result.exists():
         started = (folder / name / "journal.jsonl").exists()
         command = ["resume", name] if started else ["search", "--name", name, *options]
-        if not started:
-            command += ["--agent", agent, "--pruner", pruner, "--seed", str(seed)]
         arguments = [sys.executable, "-m", "hpopt", *command, "--runs", str(folder)]
         subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
     summary: dict[str, Any] = json.loads(result.read_text())
     return summary
+
+
+def run(folder: Path, agent: str, pruner: str, seed: int, options: list[str]) -> dict[str, Any]:
+    own = ["--agent", agent, "--pruner", pruner, "--seed", str(seed)]
+    return run_study(folder, f"{agent}-{pruner}-{seed}", [*options, *own])
 
 
 def spread(values: list[float]) -> str:

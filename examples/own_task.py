@@ -2,8 +2,8 @@
 
     python -m hpopt search --task own_task:Digits --trials 8 --trial-tokens 8192
 
-from this folder (it needs scikit-learn, for the images). There is no text and no reference model
-here: a "token" is an image, and the space is the shipped `plain`, learning rate and batch size.
+from this folder. There is no text and no reference model here: a "token" is an image, and the
+space is the shipped `plain`, learning rate and batch size.
 """
 
 import torch
@@ -28,7 +28,7 @@ class Digits(Task):
     maximize = True
     default_model = "own_task:network"  # what --model replaces
 
-    def load_data(self, model_source: str, sequence_length: int) -> Data:
+    def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         digits = load_digits()
         images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16  # (n, 1, 8, 8)
         labels = torch.tensor(digits.target)

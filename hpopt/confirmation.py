@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from hpopt_envs.environment import HELD_SHAPE
 from hpopt_envs.messages import Reply
 from hpopt_envs.randomness import key
-from hpopt_envs.records import Trial
+from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
 
 from .pool.metered import MeteredPool
@@ -60,15 +60,15 @@ def schedule_of(trial: Trial) -> list[dict[str, Value]]:
     return [dict(segment.hyperparameters) for segment in trial.path]
 
 
-def default_schedule(space: SearchSpace, segments: int) -> list[dict[str, Value]]:
+def default_schedule(space: SearchSpace, facts: RunFacts) -> list[dict[str, Value]]:
     """The default configuration, held for a whole trial."""
-    return [HELD_SHAPE | space.defaults()] * segments
+    return [HELD_SHAPE | dict(facts.fixed) | space.defaults()] * facts.segments
 
 
 def confirm(pool: MeteredPool, best: Trial, seeds: int) -> Confirmation:
     """Run the winner's schedule and the default's on the same fresh seeds, open loop."""
     winner = schedule_of(best)
-    default = default_schedule(pool.space, pool.facts.segments)
+    default = default_schedule(pool.space, pool.facts)
     default_won = winner == default
     schedules = [winner] if default_won else [winner, default]
     ended = _run(

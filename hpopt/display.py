@@ -13,7 +13,7 @@ from .pool.budget import Budget
 from .searchers import find_agent
 from .settings import Settings
 from .tracking.client import TrackingProcess
-from .wording import counted, describe, duration, objective
+from .wording import counted, describe, duration, limit, objective
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,15 +72,16 @@ class LineDisplay(Display):
         sense = "maximised" if facts.maximize else "minimised"
         unit = f", {facts.unit}" if facts.unit else ""
         default = "baseline" if settings.baseline else "default"
+        divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
         return [
             f"study {self.name}: {settings.agent}{pruner} on {facts.task}, model {facts.model} "
             f"({facts.trainable_parameters:,} trained parameters)",
-            f"objective: {objective(facts)} ({sense}{unit}); "
+            f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
             f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
-            "trial  used  value (* best so far)        hyperparameters",
+            f"trial  used  value (* best so far)        {divergence}hyperparameters",
         ]
 
     def _limits(self) -> str:
@@ -116,7 +117,8 @@ class LineDisplay(Display):
     def _trial_line(self, trial: Trial) -> str:
         used = 1.0 - self.budget.left(self.history)
         result = self._result(trial)
-        return f"{trial.id:5d}  {used:4.0%}  {result:<28s} {self._hyperparameters(trial)}"
+        told = f"{trial.id:5d}  {used:4.0%}  {result:<28s} {self._divergence(trial)}"
+        return told + self._hyperparameters(trial)
 
     def _result(self, trial: Trial) -> str:
         if trial.pruned:
@@ -130,6 +132,16 @@ class LineDisplay(Display):
         stopped = trial.outcome is Outcome.STOPPED
         where = f" (stopped after segment {len(trial.segments)})" if stopped else ""
         return f"{self.facts.shown(trial.value):.4f}{star}{where}"
+
+    def _divergence(self, trial: Trial) -> str:
+        """The column that there is under a limit: where the trial ended, and whether it's over."""
+        if self.facts.max_divergence is None:
+            return ""
+        metrics = trial.segments[-1].metrics if trial.segments else {}
+        if "divergence" not in metrics:
+            return f"{'':16s}"
+        over = "" if self.facts.feasible(metrics) else " (over)"
+        return f"{metrics['divergence']:.4f}{over}".ljust(16)
 
     def _hyperparameters(self, trial: Trial) -> str:
         """What of the space the trial's last segment was trained with."""

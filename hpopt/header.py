@@ -1,6 +1,7 @@
 """The first event of a journal: everything that a study depends on, and whether it still holds."""
 
 import dataclasses
+import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from .errors import StudyError
 from .journal import Event
 from .pool.base import Pool
 from .searchers import AgentSpec
-from .settings import DEFAULT_TRIALS, Settings
+from .settings import DATA, DEFAULT_TRIALS, Settings
 
 PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
 
@@ -26,6 +27,7 @@ def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
         "model": settings.model,
         # The space itself, so that a study doesn't change with the file it was read from.
         "space": None if space is None else load_space(space).to_dict(),
+        "data": {name: value for name in DATA if (value := getattr(settings, name)) is not None},
         "view": spec.view,
         "validate_segments": spec.validates or settings.pruner != "none",
         "sequence_length": settings.sequence_length,
@@ -33,8 +35,13 @@ def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
         "trial_tokens": settings.trial_tokens,
         "objective": settings.objective,
         "forgetting_weight": settings.forgetting_weight,
+        "max_divergence": settings.max_divergence,
         "baseline": None if settings.baseline is None else dict(settings.baseline),
+        "fixed": None if settings.fix is None else dict(settings.fix),
         "device": settings.device,
+        "precision": settings.precision,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "threads": max(1, len(os.sched_getaffinity(0)) // settings.workers),
     }
 
 

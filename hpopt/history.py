@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpopt_envs.messages import Reply, Start, reply_from_json, request_from_json
-from hpopt_envs.records import Outcome, RunFacts, Trial
+from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 
 from .errors import StudyError
 from .journal import Event
@@ -17,7 +17,7 @@ from .journal import Event
 
 @dataclass(frozen=True)
 class Improvement:
-    """A trial that ended better than every one before it.
+    """A trial that ended better than every one before it, within the limit on divergence.
 
     Attributes:
         cost: token-equivalents that the search had spent when it ended.
@@ -41,7 +41,8 @@ class History:
         trials: by id, in the order in which they were started; running ones included.
         tests: ids of trials that are judged on the test split; they are never the best.
         running: trial by worker.
-        best: the trial of lowest value among those that can win, the earlier of equal ones.
+        best: the trial of lowest value among those that can win and keep the limit on divergence,
+            if there is one; the earlier of equal ones.
         improvements: how the best came to be, one entry a new best.
         cost: token-equivalents spent, set-up, lost work and confirmation included.
         search_cost: the same without the confirmation.
@@ -62,7 +63,8 @@ class History:
         self.training_tokens = 0
         self.longest_seconds = 0.0
         self._facts: RunFacts | None = None
-        self._objectives: dict[int, list[float]] = {}  # of ended trials by segment, sorted
+        # Of ended trials by segment, under the limit on divergence, sorted.
+        self._objectives: dict[int, list[float]] = {}
 
     @property
     def facts(self) -> RunFacts:
@@ -107,11 +109,16 @@ class History:
         Returns:
             In [0, 1]; 0 where there is nothing to compare.
         """
-        objective = trial.segments[-1].objective if trial.segments else None
+        objective = self._constrained(trial.segments[-1]) if trial.segments else None
         others = self._objectives.get(len(trial.segments) - 1)
         if objective is None or not others:
             return 0.0
         return bisect_left(others, objective) / len(others)
+
+    def _constrained(self, segment: Segment) -> float | None:
+        if segment.objective is None:
+            return None
+        return self.facts.constrained(segment.objective, segment.metrics)
 
     def _begin(self, event: Event) -> None:
         self.header = event
@@ -166,9 +173,12 @@ class History:
         if trial in self.tests:
             return
         for segment in ended.segments:
-            if segment.objective is not None:
-                insort(self._objectives.setdefault(segment.id, []), segment.objective)
+            objective = self._constrained(segment)
+            if objective is not None:
+                insort(self._objectives.setdefault(segment.id, []), objective)
         if not ended.can_win or value is None or not math.isfinite(value):
+            return
+        if not self.facts.feasible(ended.segments[-1].metrics):
             return
         if self.best is None or self.best.value is None or value < self.best.value:
             self.best = ended

@@ -15,6 +15,7 @@ from hpopt_search_spaces import (
 )
 
 from .history import History
+from .wording import limit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ LIGHTEST = 0.92  # of the colour map: its end is too pale on white
 BROKEN_OUTCOMES = (Outcome.EXPLODED, Outcome.OUT_OF_MEMORY, Outcome.FAILED)
 LOOKS: dict[str, dict[str, Any]] = {  # of trials above
     "trial": {"label": "trial", "s": 36, "edgecolors": "white", "linewidths": 0.6},
+    "over": {"label": "over the limit", "s": 30, "marker": "^", "color": MUTED},
     "early": {"label": "stopped early", "s": 26, "facecolors": "white", "edgecolors": MUTED},
     "worse": {"label": "worse than shown", "s": 30, "marker": "d", "color": MUTED},
     "not": {"label": "exploded or failed", "s": 28, "marker": "x", "color": BROKEN},
@@ -105,7 +107,7 @@ def search_figure(history: History) -> "Figure":
     bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
     bottom.set_xlim(0, 1.02 * max(history.search_cost, 1.0))
     title = f"{history.header['name']}: {history.header['agent']} on {facts.task}"
-    figure.suptitle(title, fontsize=11, color=INK)
+    figure.suptitle(title + limit(facts), fontsize=11, color=INK)
     return figure
 
 
@@ -114,7 +116,7 @@ def _draw_objective(axis: "Axes", history: History, scale: _Scale) -> None:
     kinds: dict[str, list[tuple[float, float, Any]]] = {kind: [] for kind in LOOKS}
     for trial in _searched(history):
         if trial.outcome is not None:
-            kind, height = _placed(trial, scale)
+            kind, height = _placed(trial, history.facts, scale)
             kinds[kind].append((trial.segments[-1].study_cost, height, _shade(trial, scale)))
     for kind, points in kinds.items():
         if points:
@@ -130,7 +132,7 @@ def _draw_objective(axis: "Axes", history: History, scale: _Scale) -> None:
     _draw_colours(axis, scale)
 
 
-def _placed(trial: Trial, scale: _Scale) -> tuple[str, float]:
+def _placed(trial: Trial, facts: RunFacts, scale: _Scale) -> tuple[str, float]:
     """The kind of an ended trial's marker, and its height."""
     edge = scale.worst + 0.04 * (scale.worst - scale.best)
     if trial.outcome in BROKEN_OUTCOMES:
@@ -138,7 +140,10 @@ def _placed(trial: Trial, scale: _Scale) -> tuple[str, float]:
     value = trial.value if trial.can_win else trial.segments[-1].objective
     if value is None or not scale.fits(value):
         return "worse", edge
-    return "trial" if trial.can_win else "early", scale.sign * value
+    if not trial.can_win:
+        return "early", scale.sign * value
+    feasible = facts.feasible(trial.segments[-1].metrics)
+    return "trial" if feasible else "over", scale.sign * value
 
 
 def _shade(trial: Trial, scale: _Scale) -> Any:

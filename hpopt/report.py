@@ -1,6 +1,8 @@
 """The end of a study on the terminal: who won, by how much, at what cost, and what to paste."""
 
-from hpopt_envs.records import RunFacts
+from collections.abc import Mapping
+
+from hpopt_envs.records import RunFacts, Trial
 
 from .confirmation import Confirmation, Judged
 from .result import StudyResult
@@ -21,15 +23,36 @@ def report(result: StudyResult, settings: Settings) -> str:
 def _winner(result: StudyResult) -> list[str]:
     facts, best = result.facts, result.best
     if best is None:
+        over = [
+            t for t in result.trials if t.can_win and not facts.feasible(t.segments[-1].metrics)
+        ]
+        if over:
+            return [_nearest(facts, over)]
         reasons = sorted({trial.reason for trial in result.trials if trial.reason})
         why = f" ({'; '.join(reasons[:3])})" if reasons else ""
         return [f"No trial ended with a value{why}."]
     found = result.history.improvements[-1]
+    limited = "" if facts.max_divergence is None else f" and divergence {_divergence(best):.4f}"
     return [
-        f"Winner: trial {best.id} with {_value(facts, best.value)} on validation "
+        f"Winner: trial {best.id} with {_value(facts, best.value)}{limited} on validation "
         f"(base model {_value(facts, facts.base_objective)}), "
         f"found after {found.training_tokens:,} training tokens.",
     ]
+
+
+def _nearest(facts: RunFacts, over: list[Trial]) -> str:
+    """What is said where every trial that ended is over the limit on divergence."""
+    trial = min(over, key=_divergence)
+    return (
+        f"No trial kept the limit on divergence, {facts.max_divergence:g} nats/token: trial "
+        f"{trial.id} came nearest, with {_divergence(trial):.4f} and a value of "
+        f"{_value(facts, trial.value)} on validation."
+    )
+
+
+def _divergence(trial: Trial) -> float:
+    """Where a trial ended, on validation."""
+    return trial.segments[-1].metrics["divergence"]
 
 
 def _value(facts: RunFacts, objective: float | None) -> str:
@@ -47,14 +70,39 @@ def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Setting
     for name in facts.base_metrics:
         means = [judged.metric(name) for judged in columns.values()]
         if any(mean is not None for mean in means):
-            rows.append((name, ["–" if mean is None else f"{mean:.4f}" for mean in means]))
-    table = [(("", list(columns))), *rows]
+            rows.append((name, [_mean(facts, name, mean) for mean in means]))
+    table = [("", list(columns)), *rows]
+    width = max(24, 2 + max(len(cell) for _, cells in table for cell in cells))
     failures = [reason for judged in columns.values() for reason in judged.failures]
     return [
         f"On the test split, {seeds}{spread}:",
-        *(f"  {name:<16s}{''.join(f'{c:<24s}' for c in cells)}".rstrip() for name, cells in table),
+        *(
+            f"  {name:<16s}{''.join(cell.ljust(width) for cell in cells)}".rstrip()
+            for name, cells in table
+        ),
         *(f"  a trial failed: {reason}" for reason in failures),
+        *_exceeded(facts, columns),
         _verdict(confirmation, other),
+    ]
+
+
+def _mean(facts: RunFacts, name: str, mean: float | None) -> str:
+    """A metric's mean over seeds; a divergence, beside its limit."""
+    if mean is None:
+        return "–"
+    if name != "divergence" or facts.max_divergence is None:
+        return f"{mean:.4f}"
+    over = "" if facts.feasible({name: mean}) else "over "
+    return f"{mean:.4f} ({over}limit {facts.max_divergence:g})"
+
+
+def _exceeded(facts: RunFacts, columns: Mapping[str, Judged]) -> list[str]:
+    """A line for each that is over the limit on divergence on average."""
+    means = {who: judged.metric("divergence") for who, judged in columns.items()}
+    return [
+        f"The {who} exceeds the limit on divergence on fresh seeds: {mean:.4f} on average."
+        for who, mean in means.items()
+        if mean is not None and not facts.feasible({"divergence": mean})
     ]
 
 

@@ -11,7 +11,7 @@ from hpopt_search_spaces import SearchSpace, Value
 from .confirmation import Confirmation, Judged, schedule_of
 from .history import History
 from .settings import Settings
-from .wording import describe, objective
+from .wording import describe, limit, objective
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class StudyResult:
 
     @property
     def best(self) -> Trial | None:
-        """The winner on validation; None where no trial ended with a value."""
+        """The winner on validation; None where no trial ended with a value, or within the limit."""
         return self.history.best
 
     @property
@@ -78,7 +78,7 @@ def schedule_to_json(result: StudyResult) -> dict[str, Any]:
         "task": facts.task,
         "model": facts.model,
         "training_tokens": trained,
-        "objective": objective(facts),
+        "objective": objective(facts) + limit(facts),
         "value": result.best_value,
         "segments": [
             {
@@ -109,9 +109,11 @@ def _summary(result: StudyResult) -> dict[str, Any]:
         "unit": facts.unit,
         "maximize": facts.maximize,
         "forgetting_weight": facts.forgetting_weight,
+        "max_divergence": facts.max_divergence,
         "base_value": facts.shown(facts.base_objective),
         "best_value": result.best_value,
         "best_trial": result.best.id if result.best else None,
+        "best_metrics": dict(result.best.segments[-1].metrics) if result.best else None,
         "trials": len(result.trials),
         "training_tokens": history.training_tokens,
         "search_cost": history.search_cost,

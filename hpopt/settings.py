@@ -13,66 +13,20 @@ from hpopt_search_spaces import Value
 from hpopt_search_spaces.checks import nearest_names
 
 from .errors import StudyError
+from .parsing import parse_flag, parse_integer, parse_number, parse_seconds, parse_values
 from .tracking import Level
 
 DEFAULT_TRIALS = 8
+DATA = (  # what tasks are told of a user's data: the fields of `hpopt_envs.tasks.Source`
+    *("train_file", "validation_file", "test_file", "dataset", "retain_file"),
+    *("text_column", "label_column", "prompt_column", "completion_column", "messages_column"),
+    *("class_weights", "too_long"),
+)
 EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
 
 
 def _setting(default: Any, help: str, parse: Callable[[str], Any] = str, metavar: str = "") -> Any:
     return field(default=default, metadata={"help": help, "parse": parse, "metavar": metavar})
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise StudyError(f"must be a whole number, but got {text!r}") from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise StudyError(f"must be a number, but got {text!r}") from None
-
-
-def _flag(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise StudyError(f"must be true or false, but got {text!r}")
-    return text == "true"
-
-
-def parse_seconds(text: str) -> float:
-    """Read a duration: seconds, or a number with s, m or h."""
-    match = re.fullmatch(r"(\d+|\d*\.\d+)([smh]?)", text)
-    if match is None:
-        raise StudyError(f"must be a duration such as 90, 15m or 2h, but got {text!r}")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def parse_values(text: str) -> dict[str, Value]:
-    """Read "name=value,name=value"; numbers and booleans become what they look like."""
-    values: dict[str, Value] = {}
-    for part in text.split(","):
-        name, separator, value = part.partition("=")
-        if not separator or not name.strip() or not value.strip():
-            raise StudyError(f"must be name=value,name=value, but got {text!r}")
-        if name.strip() in values:
-            raise StudyError(f"must name each value once, but got {text!r}")
-        values[name.strip()] = _literal(value.strip())
-    return values
-
-
-def _literal(text: str) -> Value:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 @dataclass(frozen=True)
@@ -86,28 +40,72 @@ class Settings:
     space: str | None = _setting(
         None, "a name from `hpopt spaces`, or a TOML file (default: the task's own)"
     )
+    train_file: str | None = _setting(
+        None, "data of yours: CSV, JSON lines, Parquet or text", str, "FILE"
+    )
+    validation_file: str | None = _setting(
+        None, "what searchers are judged by (default: a tenth of --train-file)", str, "FILE"
+    )
+    test_file: str | None = _setting(
+        None, "what the end is judged by (default: a tenth of --train-file)", str, "FILE"
+    )
+    dataset: str | None = _setting(
+        None, "in place of files: a Hugging Face id, or a folder", str, "ID"
+    )
+    retain_file: str | None = _setting(
+        None, "text that the model is to keep modeling (default: what it writes)", str, "FILE"
+    )
+    text_column: str | None = _setting(None, "of the data (default: text)", str, "NAME")
+    label_column: str | None = _setting(None, "classes (default: label)", str, "NAME")
+    prompt_column: str | None = _setting(None, "what completions follow", str, "NAME")
+    completion_column: str | None = _setting(None, "what is to be learnt", str, "NAME")
+    messages_column: str | None = _setting(None, "chats: lists of role, content", str, "NAME")
+    class_weights: str | None = _setting(
+        None, "none, or balanced: classes count alike in a classifier's training", str, "W"
+    )
+    too_long: str | None = _setting(
+        None, "refuse examples over the sequence length (default), or truncate", str, "WHAT"
+    )
+    fix: Mapping[str, Value] | None = _setting(
+        None,
+        "hold what the space doesn't have, such as optimizer=sgd or lora_rank=16",
+        parse_values,
+        "VALUES",
+    )
     agent: str = _setting("tpe", "who decides: a name from `hpopt agents`")
     pruner: str = _setting(
         "none", "stops trials early: none, median, hyperband, successive-halving"
     )
     prior: str = _setting("default", "default: the default configuration is tried first; none: not")
     trials: int | None = _setting(
-        None, f"budget in full trials of training tokens (default: {DEFAULT_TRIALS})", _integer, "N"
+        None,
+        f"budget in full trials of training tokens (default: {DEFAULT_TRIALS})",
+        parse_integer,
+        "N",
     )
     cost: float | None = _setting(
-        None, "budget in token-equivalents, confirmation included", _number, "C"
+        None, "budget in token-equivalents, confirmation included", parse_number, "C"
     )
     time_limit: float | None = _setting(
         None, "budget of time, confirmation included: 90, 15m, 2h", parse_seconds, "T"
     )
-    target: float | None = _setting(None, "stop when a trial's value reaches this", _number, "V")
-    trial_tokens: int | None = _setting(None, "training tokens a trial", _integer, "N")
-    segment_tokens: int | None = _setting(None, "training tokens between decisions", _integer, "N")
-    sequence_length: int | None = _setting(None, "tokens an example (default: 64)", _integer, "N")
-    seed: int = _setting(0, "keys every random draw", _integer, "N")
-    workers: int = _setting(1, "trials run in this many processes", _integer, "N")
+    target: float | None = _setting(
+        None, "stop when a trial's value reaches this", parse_number, "V"
+    )
+    trial_tokens: int | None = _setting(None, "training tokens a trial", parse_integer, "N")
+    segment_tokens: int | None = _setting(
+        None, "training tokens between decisions", parse_integer, "N"
+    )
+    sequence_length: int | None = _setting(
+        None, "tokens an example (default: 64)", parse_integer, "N"
+    )
+    seed: int = _setting(0, "keys every random draw", parse_integer, "N")
+    workers: int = _setting(1, "trials run in this many processes", parse_integer, "N")
     in_order: bool = _setting(
-        True, "false: take replies as they come; faster, but timing changes the study", _flag, "B"
+        True,
+        "false: take replies as they come; faster, but timing changes the study",
+        parse_flag,
+        "B",
     )
     name: str | None = _setting(None, "of the study (default: a new one is made)")
     experiment: str | None = _setting(None, "in MLflow (default: the task)")
@@ -119,14 +117,23 @@ class Settings:
         None, "one of the task's metrics, METRIC, METRIC:min or METRIC:max", str, "METRIC"
     )
     forgetting_weight: float | None = _setting(
-        None, "weight of forgetting in the objective (default: the task's own)", _number, "W"
+        None, "weight of forgetting in the objective (default: the task's own)", parse_number, "W"
+    )
+    max_divergence: float | None = _setting(
+        None, "limit on the divergence from the base model, in nats per token", parse_number, "D"
     )
     device: str = _setting("auto", "cpu, cuda or auto")
+    precision: str = _setting(
+        "auto", "of forward passes: float32, bfloat16, or auto: bfloat16 where it pays"
+    )
+    gradient_checkpointing: bool = _setting(
+        False, "true: save memory by computing activations twice", parse_flag, "B"
+    )
     baseline: Mapping[str, Value] | None = _setting(
         None, "what you have now, such as learning_rate=2e-5,batch_size=32", parse_values, "VALUES"
     )
     confirm_seeds: int = _setting(
-        2, "fresh seeds to run the winner and the default on; 0: none", _integer, "N"
+        2, "fresh seeds to run the winner and the default on; 0: none", parse_integer, "N"
     )
     runs: str = _setting("runs", "folder that studies are kept in", str, "FOLDER")
 
@@ -167,16 +174,20 @@ class Settings:
             _check_number(name, getattr(self, name), 1, whole=True)
         for name in ("seed", "confirm_seeds"):
             _check_number(name, getattr(self, name), 0, whole=True)
-        for name in ("cost", "time_limit"):
+        for name in ("cost", "time_limit", "max_divergence"):
             _check_number(name, getattr(self, name), 0, above=True)
         _check_number("forgetting_weight", self.forgetting_weight, 0)
         _check_number("target", self.target, -math.inf)
         _check_choice("prior", self.prior, ("default", "none"))
         _check_choice("track", self.track, ("auto", "trials", "parents"))
-        if self.baseline is not None and not isinstance(self.baseline, Mapping):
-            raise StudyError(f"baseline: must be a table of values, but got {self.baseline!r}")
-        if not isinstance(self.in_order, bool):
-            raise StudyError(f"in_order: must be true or false, but got {self.in_order!r}")
+        for name in ("baseline", "fix"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise StudyError(f"{name}: must be a table of values, but got {value!r}")
+        for name in ("in_order", "gradient_checkpointing"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise StudyError(f"{name}: must be true or false, but got {value!r}")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name or "default"):
             raise StudyError(
                 "name: must be up to 100 letters, digits, '.', '_' and '-', and begin with one of "

@@ -36,6 +36,13 @@ def objective(facts: RunFacts) -> str:
     return f"{facts.objective_name} {sign} {facts.forgetting_weight:g} × forgetting"
 
 
+def limit(facts: RunFacts) -> str:
+    """Return what goes behind the objective, ", subject to …"; nothing where there is no limit."""
+    if facts.max_divergence is None:
+        return ""
+    return f", subject to divergence ≤ {facts.max_divergence:g} nats/token"
+
+
 def without_password(uri: str) -> str:
     """Return a URI as others may see it."""
     return re.sub(r"//[^/@]*@", "//***@", uri)

@@ -1,69 +1,127 @@
-"""What must hold of a search space, a task and a model before a study spends anything on them."""
+"""What must hold of hyperparameters before a study spends anything on them."""
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
 from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, nearest_names
 
-from .errors import WorldError, foreign
-from .tasks import Data, Split, Task
-from .training.optimizers import OPTIMIZERS
+from .divergence import DIVERGENCES
+from .errors import WorldError
+from .plan import WHOLE_BATCH
+from .training.optimizers import OPTIMIZERS, is_optimizer
 from .training.schedules import SHAPES
 
-NEEDED = ("learning_rate", "batch_size")
-EXAMPLES = 2  # that a task and a model are tried on
+Rule = tuple[str, Callable[[Any], bool]]  # what must hold, and whether it does
 
 
-def _number(what: str, legal: Callable[[float], bool]) -> tuple[str, Callable[[Any], bool]]:
+def _number(what: str, legal: Callable[[float], bool]) -> Rule:
     def is_legal(value: Any) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and legal(value)
+        return number and math.isfinite(value) and legal(value)
 
-    return f"a number {what}", is_legal
+    return f"a number {what}".rstrip(), is_legal
 
 
-def _one_of(names: tuple[str, ...]) -> tuple[str, Callable[[Any], bool]]:
+def _whole(low: int) -> Rule:
+    return (
+        f"a whole number of at least {low}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low,
+    )
+
+
+def _one_of(names: tuple[str, ...]) -> Rule:
     return f"among {', '.join(names)}", lambda value: value in names
 
 
-# What training understands, and of each what all values of a space must be.
-HYPERPARAMETERS = {
+# What training understands, and what all its values must be.
+HYPERPARAMETERS: dict[str, Rule] = {
     "learning_rate": _number("above 0", lambda value: value > 0),
-    "batch_size": _number("of at least 1", lambda value: value >= 1),
+    "batch_size": _whole(1),
     "divergence_weight": _number("of at least 0", lambda value: value >= 0),
+    "divergence": _one_of(DIVERGENCES),
+    "divergence_alpha": _number("", lambda value: True),
+    "optimizer": (f"among {', '.join(OPTIMIZERS)}, or module:Class", is_optimizer),
     "weight_decay": _number("of at least 0", lambda value: value >= 0),
+    "max_gradient_norm": _number("above 0", lambda value: value > 0),
     "warmup_fraction": _number("from 0 to below 1", lambda value: 0 <= value < 1),
-    "dropout": _number("from 0 to below 1", lambda value: 0 <= value < 1),
-    "optimizer": _one_of(OPTIMIZERS),
     "schedule_shape": _one_of(SHAPES),
+    "dropout": _number("from 0 to below 1", lambda value: 0 <= value < 1),
+    "label_smoothing": _number("from 0 to below 1", lambda value: 0 <= value < 1),
+    "frozen_layers": _whole(0),
+    "lora_rank": _whole(1),
+    "lora_alpha": _number("above 0", lambda value: value > 0),
+    "lora_targets": ("a regular expression or all-linear", lambda value: isinstance(value, str)),
 }
+NEEDED = ("learning_rate", "batch_size")
+STATIC = ("optimizer", "frozen_layers", "lora_rank", "lora_alpha", "lora_targets")
+DEPENDS_ON = {  # what does nothing alone
+    "lora_alpha": "lora_rank",
+    "lora_targets": "lora_rank",
+    "divergence": "divergence_weight",
+    "divergence_alpha": "divergence_weight",
+}
+OF_A_TASK = ("label_smoothing",)  # what a task's own loss must know
 
 
-def check_space(space: SearchSpace) -> None:
-    """Check that training can use every value of a space.
+def check_hyperparameters(
+    space: SearchSpace,
+    fixed: Mapping[str, Value],
+    *,
+    own: tuple[str, ...] = (),
+    reference: bool = True,
+) -> None:
+    """Check that training can use every value of a space, and what is fixed beside it.
+
+    Args:
+        space: may be unresolved.
+        fixed: hyperparameters that are held in every trial.
+        own: names of those that the task's own loss takes.
+        reference: whether the task has one.
 
     Raises:
         WorldError: a needed hyperparameter is missing, one is unknown, or has impossible values.
     """
-    missing = [name for name in NEEDED if name not in space]
+    for parameter in space.parameters:
+        _check(parameter.name, _extremes(parameter), f"space {space.name!r}", own)
+        if parameter.dynamic and parameter.name in STATIC:
+            raise WorldError(
+                f"space {space.name!r}: {parameter.name} must not be dynamic: it is set at a "
+                "trial's start"
+            )
+        if parameter.active_when and parameter.name == "lora_rank":
+            raise WorldError(
+                f"space {space.name!r}: lora_rank must not have active_when: adapters are in all "
+                "trials of a study, or in none"
+            )
+    for name, value in fixed.items():
+        if name in space:
+            raise WorldError(f"fix: {name} must not be in the space, but {space.name!r} has it")
+        if (name, value) != ("batch_size", WHOLE_BATCH):
+            _check(name, (value,), "fix", own)
+    names = [*space.names, *fixed]
+    missing = [name for name in NEEDED if name not in names]
     if missing:
         raise WorldError(f"space {space.name!r}: must have {' and '.join(missing)}")
-    for parameter in space.parameters:
-        name = parameter.name
-        if name not in HYPERPARAMETERS:
-            raise WorldError(
-                f"space {space.name!r}: training has no hyperparameter {name!r} "
-                f"({nearest_names(name, HYPERPARAMETERS)})"
-            )
-        what, is_legal = HYPERPARAMETERS[name]
-        for value in _extremes(parameter):
-            if not is_legal(value):
-                raise WorldError(
-                    f"space {space.name!r}: every {name} must be {what}, but got {value!r}"
-                )
+    for name, parent in DEPENDS_ON.items():
+        if name in names and parent not in names:
+            raise WorldError(f"space {space.name!r}: {name} must go with {parent}")
+    if "divergence_weight" in names and not reference:
+        raise WorldError(
+            f"space {space.name!r}: divergence_weight needs a task with a reference, but this one "
+            "compares no distributions"
+        )
+
+
+def _check(name: str, values: tuple[Value, ...], where: str, own: tuple[str, ...]) -> None:
+    known = [n for n in HYPERPARAMETERS if n not in OF_A_TASK or n in own]
+    if name not in [*known, *own]:
+        near = nearest_names(name, known)
+        raise WorldError(f"{where}: training has no hyperparameter {name!r} ({near})")
+    what, is_legal = HYPERPARAMETERS.get(name, ("", lambda value: True))
+    for value in values:
+        if not is_legal(value):
+            raise WorldError(f"{where}: every {name} must be {what}, but got {value!r}")
 
 
 def _extremes(parameter: Parameter) -> tuple[Value, ...]:
@@ -71,69 +129,3 @@ def _extremes(parameter: Parameter) -> tuple[Value, ...]:
         return parameter.choices
     # A range in octaves lies above 0, wherever its default comes to be.
     return () if parameter.octaves is not None else (parameter.low, parameter.high)
-
-
-def check_reference(space: SearchSpace, task: Task, data: Data) -> None:
-    """Check that a task has what it needs to be held to its base model.
-
-    Raises:
-        WorldError: it retains data but has no distributions to compare, or the space has a
-            divergence weight and the task retains no data.
-    """
-    if data.retained_train is None:
-        if "divergence_weight" in space:
-            raise WorldError(
-                f"space {space.name!r}: divergence_weight needs a task with retained data, "
-                f"but {task.name!r} has none"
-            )
-    elif type(task).logits is Task.logits:
-        raise WorldError(f"task {task.name}: must define logits(), since it retains data")
-
-
-def check_training(task: Task, model: torch.nn.Module, data: Data) -> None:
-    """Try a task and a model on the first examples.
-
-    Raises:
-        WorldError: the model has nothing to train, a method of the task failed, or the loss isn't
-            a finite scalar that depends on the weights.
-    """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
-        raise WorldError(f"task {task.name}: its model must have weights that can be trained")
-    model.eval()
-    batch = _first(data.train)
-    with foreign(f"task {task.name}: training on a batch"), torch.random.fork_rng(devices=[]):
-        loss = task.loss_sum(model, batch) / task.loss_count(batch)
-        scalar = isinstance(loss, torch.Tensor) and loss.shape == () and loss.requires_grad
-        if not scalar or not math.isfinite(loss.detach()):
-            got = f"shape {tuple(loss.shape)}" if getattr(loss, "shape", ()) else repr(loss)
-            raise WorldError(
-                f"task {task.name}: loss_sum() / loss_count() must be a finite scalar that "
-                f"depends on the weights, but got {got}"
-            )
-        if data.retained_train is not None:
-            logits, mask = task.logits(model, _first(data.retained_train))
-            if logits.shape[:-1] != mask.shape:
-                raise WorldError(
-                    f"task {task.name}: logits() must return logits (n, ..., classes) and a mask "
-                    f"(n, ...), but got {tuple(logits.shape)} and {tuple(mask.shape)}"
-                )
-
-
-def check_base(task: Task, metrics: Mapping[str, float]) -> None:
-    """Check that the base model's metrics on validation are something to improve.
-
-    Raises:
-        WorldError: the objective isn't finite, or the loss isn't, or isn't above 0: what counts
-            as an explosion is a multiple of it.
-    """
-    loss, value = metrics["loss"], metrics[task.objective]
-    if not 0 < loss < math.inf or not math.isfinite(value):
-        raise WorldError(
-            f"task {task.name}: on validation, the base model's loss must be above 0 and its "
-            f"{task.objective} finite, but got {loss} and {value}"
-        )
-
-
-def _first(split: Split) -> Split:
-    return {name: tensor[:EXAMPLES] for name, tensor in split.items()}

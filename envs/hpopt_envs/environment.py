@@ -31,8 +31,9 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     An action sets the hyperparameters of the next segment (see `hpopt_envs.actions` for its three
     views), the observation is the table `hpopt_envs.features.FEATURES`, the reward the gain in
-    (base objective − objective)/scale. An episode terminates at the trial's token horizon, when
-    the loss explodes, and when the action stops it; it is never truncated from inside.
+    (base objective − v)/scale, where v is the objective under the limit on divergence, if there is
+    one (see `RunFacts.constrained`). An episode terminates at the trial's token horizon, when the
+    loss explodes, and when the action stops it; it is never truncated from inside.
 
     `info` after a step has "segment" (a `Segment`), and at the end "trial" (a `Trial`).
 
@@ -108,7 +109,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         self._state = self.run.start(seed)
         self._initial = self.space.default_unit if initial is None else tuple(initial)
         self._unit = self._initial
-        self._fixed = {**AGENT_SHAPE, **fixed}
+        self._fixed = {**AGENT_SHAPE, **fixed, **self.facts.fixed}
         self._split = "test" if test else "validation"
         self._improvement = 0.0
         self._returned = 0.0
@@ -187,8 +188,9 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
                 evaluation = self.run.evaluate(self._state, split, whole)
                 metrics, cost = evaluation.metrics, cost + evaluation.cost
                 objective = evaluation.objective
-                if not np.isfinite(objective):
-                    outcome, reason = Outcome.EXPLODED, f"objective is {objective} on {split}"
+                constrained = self.facts.constrained(objective, metrics)
+                if not np.isfinite(constrained):
+                    outcome, reason = Outcome.EXPLODED, f"objective is {constrained} on {split}"
                     objective = None
         segment = Segment(
             id=len(self._trial.segments),
@@ -202,6 +204,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             gradient_norm=progress.gradient_norm,
             gradient_norm_std=progress.gradient_norm_std,
             clip_fraction=progress.clip_fraction,
+            noise_scale=progress.noise_scale,
             metrics=metrics,
             objective=objective,
             control=control,
@@ -219,13 +222,15 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         if segment.objective is not None:
             facts = self.facts
             base = facts.base_objective if ended else facts.base_objective_subset
-            after = (base - segment.objective) / facts.objective_scale
+            after = base - facts.constrained(segment.objective, segment.metrics)
+            after /= facts.objective_scale
         failed = outcome is not None and not ended
         gain = features.reward(
             np.array([self._improvement]),
             np.array([after]),
             np.array([failed]),
             np.array([self._returned]),
+            limited=self.facts.max_divergence is not None,
         )
         self._improvement = after
         self._returned += float(gain[0])

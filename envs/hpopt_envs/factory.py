@@ -1,6 +1,6 @@
 """Building environments from names and numbers: what `gymnasium.make` and workers call."""
 
-import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,21 +8,25 @@ import torch
 
 from hpopt_search_spaces import SearchSpace, SpaceError, TrainingFacts, Value, load_space
 
-from .checks import check_base, check_reference, check_space, check_training
+from .checks import check_hyperparameters
 from .environment import FineTuneEnv
 from .errors import WorldError, foreign
 from .models import model_hash
-from .plan import Plan, plan_trial
+from .plan import Lengths, Plan, batch_sizes, plan_trial
 from .records import RunFacts
-from .tasks import Data, Split, Task, load_task
-from .training.base import TrainingRun
-from .training.evaluation import EVALUATION_BATCH, Evaluator, split_size
-from .training.real import RealRun
-from .training.simulated import FLOOR, GAIN, PARAMETERS, SimulatedRun
+from .task_checks import check_base, check_training
+from .tasks import Data, Task, load_task
+from .tasks.base import split_size
+from .training.evaluation import BATCH_TOKENS, Evaluator, has_reference
+from .training.real import PENALTY_COST, RealRun
+from .training.simulated import simulated_run
+from .training.threads import using_threads
+from .training.weights import Structure, Weights
 
 BASE_SEED = 0  # a base model's new layers are the same in every study, whatever its seed
-SEQUENCE_LENGTH = 64  # tokens, where it isn't given
-PENALTY_COST = 4 / 3  # a retained token passes forward and backward, and forward in the reference
+EXPLODED_LOSS_RATIO = 4.0  # a mean loss over this multiple of the base model's has exploded
+LARGE = 20_000_000  # parameters from which bfloat16 pays on a GPU, and threads do on a CPU
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def make_env(
@@ -30,6 +34,7 @@ def make_env(
     model: str | None = None,
     space: str | Mapping[str, Any] | None = None,
     *,
+    data: Mapping[str, Any] | None = None,
     view: str = "absolute",
     validate_segments: bool = True,
     sequence_length: int | None = None,
@@ -37,8 +42,13 @@ def make_env(
     trial_tokens: int | None = None,
     objective: str | None = None,
     forgetting_weight: float | None = None,
+    max_divergence: float | None = None,
     baseline: Mapping[str, Value] | None = None,
+    fixed: Mapping[str, Value] | None = None,
     device: str = "auto",
+    precision: str = "auto",
+    gradient_checkpointing: bool = False,
+    threads: int = 1,
 ) -> FineTuneEnv:
     """Build the environment of a task.
 
@@ -46,15 +56,21 @@ def make_env(
         task: "simulated", or what `hpopt_envs.tasks.load_task` takes.
         model: a Hugging Face id, a local path or "module:factory"; the task's own by default.
         space: a name, a TOML file, or `SearchSpace.to_dict()`; the task's own by default.
+        data: of the user's: what `hpopt_envs.tasks.DataSettings` has.
         view: "absolute", "relative" or "discrete", see `hpopt_envs.actions`.
         validate_segments: measure on validation between segments.
-        sequence_length: tokens an example, 64 by default.
+        sequence_length: tokens of the longest example; the task's own by default.
         segment_tokens: task tokens a segment, see `hpopt_envs.plan`.
         trial_tokens: task tokens a trial, see `hpopt_envs.plan`.
         objective: one of the task's metrics, with ":min" or ":max" where it isn't the task's own.
         forgetting_weight: weight of forgetting in the objective; the task's own by default.
+        max_divergence: limit on the divergence from the base model, nats per token.
         baseline: values that replace the space's defaults.
+        fixed: hyperparameters that the space doesn't have, held in every trial.
         device: "cpu", "cuda", or "auto" for the first that is there.
+        precision: of forward passes: "float32", "bfloat16", or "auto" for bfloat16 where it pays.
+        gradient_checkpointing: compute activations again in the backward pass to save memory.
+        threads: of the CPU for a large model; a small one always gets one.
 
     Raises:
         SpaceError, WorldError: one line, where something can't be had or doesn't fit.
@@ -64,83 +80,131 @@ def make_env(
     if task == "simulated":
         _check_left_out(
             model=model,
+            **(data or {}),
             sequence_length=sequence_length,
             objective=objective,
             forgetting_weight=forgetting_weight,
+            fix=fixed,
         )
-        return _simulated(space, view, validate_segments, segment_tokens, trial_tokens, baseline)
-    loaded = load_task(task)
+        searched = _load_space(space or "default", baseline)
+        check_hyperparameters(searched, {})
+        run, resolved = simulated_run(searched, segment_tokens, trial_tokens, max_divergence)
+        return FineTuneEnv(run, resolved, view=view, validate_segments=validate_segments)
+    loaded = load_task(task, data or {})
     _set_objective(loaded, objective, forgetting_weight)
-    length = sequence_length or SEQUENCE_LENGTH
-    source = model or loaded.default_model
-    with foreign(f"task {loaded.name}: load_model({source!r})"):
-        net = loaded.load_model(source, BASE_SEED).to(where)
-    with foreign(f"task {loaded.name}: load_data()"):
-        data = _to_device(loaded.load_data(source, length), where)
-    fitting = "plain" if data.retained_train is None else "default"
+    if max_divergence is not None and not has_reference(loaded):
+        raise WorldError(
+            f"max_divergence: needs a task with a reference, but {loaded.name!r} has none"
+        )
+    fitting = "default" if has_reference(loaded) else "plain"
     searched = _load_space(space or loaded.default_space or fitting, baseline)
-    check_reference(searched, loaded, data)
-    check_training(loaded, net, data)
-    tokens = loaded.example_tokens(length)
-    epoch_tokens = split_size(data.train) * tokens
-    resolved, plan = _resolve(searched, net, tokens, epoch_tokens, segment_tokens, trial_tokens)
-    run = _real_run(loaded, source, net, data, length, plan)
-    return FineTuneEnv(run, resolved, view=view, validate_segments=validate_segments)
+    unsaid = {name: v for name, v in loaded.fixed.items() if name not in searched}
+    held = {**unsaid, **(fixed or {})}
+    check_hyperparameters(
+        searched, held, own=loaded.hyperparameters, reference=has_reference(loaded)
+    )
+    source = model or loaded.default_model
+    examples, net = _load(loaded, source, sequence_length, where)
+    if gradient_checkpointing:
+        _checkpoint_gradients(net)
+    large = sum(p.numel() for p in net.parameters()) >= LARGE
+    with using_threads(threads if large else 1):
+        examples, setup_cost = _prepare(loaded, net, examples)
+        base_hash = model_hash(net)
+        lengths = Lengths.of(loaded.example_tokens(examples.train).tolist())
+        weights = Weights(net, loaded.adapter_type)
+        # Static defaults are in numbers before the space is resolved, and decide what is trained.
+        weights.use_base(Structure.of({**_static_defaults(searched), **held}))
+        resolved = _resolve(searched, held, weights, lengths, trial_tokens)
+        sizes = batch_sizes(resolved, held, split_size(examples.train))
+        real = _real_run(
+            loaded,
+            weights,
+            examples,
+            lengths,
+            plan_trial(sizes, lengths, segment_tokens, trial_tokens),
+            precision=_precision(precision, where, large),
+            model=source,
+            model_hash=base_hash,
+            setup_cost=setup_cost,
+            fixed=held,
+            max_divergence=max_divergence,
+        )
+    return FineTuneEnv(real, resolved, view=view, validate_segments=validate_segments)
+
+
+def _load(
+    task: Task, source: str, sequence_length: int | None, device: torch.device
+) -> tuple[Data, torch.nn.Module]:
+    """Return data and model, on the device."""
+    with foreign(f"task {task.name}: load_data()"):
+        data = task.load_data(source, sequence_length).to(device)
+    with foreign(f"task {task.name}: load_model({source!r})"):
+        model = task.load_model(source, BASE_SEED).to(device)
+    return data, model
+
+
+def _prepare(task: Task, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
+    """Return complete data, and what that cost; check that task and model can be trained."""
+    with foreign(f"task {task.name}: prepare()"):
+        data, cost = task.prepare(model, data)
+    check_training(task, model, data)
+    return data, cost
 
 
 def _real_run(
-    task: Task, source: str, model: torch.nn.Module, data: Data, length: int, plan: Plan
-) -> TrainingRun:
-    tokens = task.example_tokens(length)
-    has_reference = data.retained_train is not None
-    domains = 2 if has_reference else 1
+    task: Task,
+    weights: Weights,
+    data: Data,
+    lengths: Lengths,
+    plan: Plan,
+    *,
+    precision: torch.dtype,
+    setup_cost: float,
+    **about: Any,
+) -> RealRun:
+    """Evaluate the base model, and put the facts together; `about` are further ones."""
+    retained = data.retained_train or data.train
+    retained_tokens = float(task.example_tokens(retained).double().mean())
+    pair = lengths.mean + (retained_tokens if has_reference(task) else 0.0)
     # Forward passes cost 1/3 a token: at most 20% of a segment's compute, 10% of a trial's.
-    subset = max(1, int(0.2 * plan.segment_tokens * 3 / tokens / domains))
-    whole = max(1, int(0.1 * plan.trial_tokens * 3 / tokens / domains))
-    whole = whole // EVALUATION_BATCH * EVALUATION_BATCH or whole
-    reference = copy.deepcopy(model).eval().requires_grad_(False) if has_reference else None
-    evaluator = Evaluator(
-        task,
-        data,
-        model,
-        reference,
-        example_tokens=tokens,
-        subset=min(subset, whole),
-        whole=whole,
-        forgetting_weight=task.forgetting_weight,
-    )
+    subset = max(1, int(0.2 * plan.segment_tokens * 3 / pair))
+    whole = max(1, int(0.1 * plan.trial_tokens * 3 / pair))
+    batch = max(1, BATCH_TOKENS // lengths.mean)
+    whole = whole // batch * batch or whole
+    evaluator = Evaluator(task, data, weights, precision, subset=min(subset, whole), whole=whole)
     with foreign(f"task {task.name}: evaluating the base model"):
         base = evaluator.evaluate("validation", whole=True)
         part = evaluator.evaluate("validation", whole=False)
     check_base(task, base.metrics)
     facts = RunFacts(
         task=task.name,
-        model=source,
         objective_name=task.objective,
         maximize=task.maximize,
         unit=task.unit,
         objective_scale=task.objective_scale,
         forgetting_weight=task.forgetting_weight,
-        has_reference=has_reference,
-        sequence_length=length,
-        epoch_tokens=split_size(data.train) * tokens,
+        has_reference=has_reference(task),
+        sequence_length=lengths.mean,
+        epoch_tokens=lengths.total,
         segment_tokens=plan.segment_tokens,
         trial_tokens=plan.trial_tokens,
-        total_parameters=sum(p.numel() for p in model.parameters()),
-        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        lora=hasattr(model, "peft_config"),
+        total_parameters=_count(weights.base_parameters),
+        trainable_parameters=_count(weights.parameters),
+        lora=weights.has_adapter,
         base_metrics=base.metrics,
         base_objective=base.objective,
         base_objective_subset=part.objective,
         base_loss=part.metrics["loss"],
-        penalty_cost=PENALTY_COST,
+        exploded_loss=EXPLODED_LOSS_RATIO * max(part.metrics["loss"], task.chance_loss),
+        penalty_cost=PENALTY_COST * retained_tokens / lengths.mean,
         validation_cost=evaluator.cost(whole=False),
         final_validation_cost=evaluator.cost(whole=True),
-        setup_cost=base.cost,
+        setup_cost=setup_cost + base.cost,
         data_hash=data.hash,
-        model_hash=model_hash(model),
+        **about,
     )
-    return RealRun(task, model, evaluator, facts)
+    return RealRun(task, weights, evaluator, facts, precision)
 
 
 def _set_objective(task: Task, objective: str | None, forgetting_weight: float | None) -> None:
@@ -163,11 +227,14 @@ def _load_space(
     space: str | Mapping[str, Any], baseline: Mapping[str, Value] | None
 ) -> SearchSpace:
     loaded = SearchSpace.from_dict(space) if isinstance(space, Mapping) else load_space(space)
-    check_space(loaded)
     try:
         return loaded.with_defaults(baseline or {})
     except SpaceError as error:
         raise WorldError(f"baseline: {error}") from None
+
+
+def _static_defaults(space: SearchSpace) -> dict[str, Value]:
+    return {p.name: p.default for p in space.parameters if not p.dynamic}
 
 
 def _check_left_out(**settings: Any) -> None:
@@ -178,71 +245,37 @@ def _check_left_out(**settings: Any) -> None:
 
 def _resolve(
     space: SearchSpace,
-    model: torch.nn.Module,
-    example_tokens: int,
-    epoch_tokens: int,
-    segment_tokens: int | None,
+    fixed: Mapping[str, Value],
+    weights: Weights,
+    lengths: Lengths,
     trial_tokens: int | None,
-) -> tuple[SearchSpace, Plan]:
-    """Resolve the space for the trial's tokens, which follow from its batch sizes."""
-    facts = TrainingFacts(
-        total_parameters=sum(p.numel() for p in model.parameters()),
-        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        training_tokens=trial_tokens or min(16 * 4096, epoch_tokens),
-        sequence_length=example_tokens,
-        lora=hasattr(model, "peft_config"),
-    )
-    resolved = space.resolve(facts)
-    return resolved, plan_trial(
-        resolved, example_tokens, epoch_tokens, segment_tokens, trial_tokens
+) -> SearchSpace:
+    """Resolve the space before the trial's tokens follow from its batch sizes."""
+    return space.resolve(
+        TrainingFacts(
+            total_parameters=_count(weights.base_parameters),
+            trainable_parameters=_count(weights.parameters),
+            training_tokens=trial_tokens or min(16 * 4096, lengths.total),
+            sequence_length=lengths.mean,
+            lora=weights.has_adapter,
+            optimizer=str(fixed.get("optimizer", "adamw")),
+        )
     )
 
 
-def _simulated(
-    space: str | Mapping[str, Any] | None,
-    view: str,
-    validate_segments: bool,
-    segment_tokens: int | None,
-    trial_tokens: int | None,
-    baseline: Mapping[str, Value] | None,
-) -> FineTuneEnv:
-    searched = _load_space(space or "default", baseline)
-    epoch = 10**9
-    training = trial_tokens or 16 * 4096
-    resolved = searched.resolve(
-        TrainingFacts(PARAMETERS, PARAMETERS, training, SEQUENCE_LENGTH, lora=False)
-    )
-    plan = plan_trial(resolved, SEQUENCE_LENGTH, epoch, segment_tokens, trial_tokens)
-    loss = FLOOR + GAIN
-    facts = RunFacts(
-        task="simulated",
-        model="noisy quadratic",
-        objective_name="loss",
-        maximize=False,
-        unit="nats/token",
-        objective_scale=1.0,
-        forgetting_weight=0.5,
-        has_reference=True,
-        sequence_length=SEQUENCE_LENGTH,
-        epoch_tokens=epoch,
-        segment_tokens=plan.segment_tokens,
-        trial_tokens=plan.trial_tokens,
-        total_parameters=PARAMETERS,
-        trainable_parameters=PARAMETERS,
-        lora=False,
-        base_metrics={"loss": loss, "forgetting": 0.0, "divergence": 0.0},
-        base_objective=loss,
-        base_objective_subset=loss,
-        base_loss=loss,
-        penalty_cost=PENALTY_COST,
-        validation_cost=0.2 * plan.segment_tokens,
-        final_validation_cost=0.08 * plan.trial_tokens,
-        setup_cost=0.08 * plan.trial_tokens,
-        data_hash="simulated",
-        model_hash="simulated",
-    )
-    run = SimulatedRun(facts)
-    return FineTuneEnv(run, resolved, view=view, validate_segments=validate_segments)
+def _count(parameters: list[torch.nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _checkpoint_gradients(model: torch.nn.Module) -> None:
+    enable: Any = getattr(model, "gradient_checkpointing_enable", None)
+    if enable is None:
+        raise WorldError(
+            f"gradient_checkpointing: needs a model of transformers, got {type(model).__name__}"
+        )
+    with foreign("gradient_checkpointing: turning it on"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # transformers 5.23 gave it another name
+        enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def _device(name: str) -> torch.device:
@@ -254,16 +287,10 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _to_device(data: Data, device: torch.device) -> Data:
-    def moved(split: Split | None) -> Any:
-        return split and {name: tensor.to(device) for name, tensor in split.items()}
-
-    return Data(
-        moved(data.train),
-        moved(data.validation),
-        moved(data.test),
-        moved(data.retained_train),
-        moved(data.retained_validation),
-        moved(data.retained_test),
-        data.hash,
-    )
+def _precision(name: str, device: torch.device, large: bool) -> torch.dtype:
+    if name not in PRECISIONS:
+        raise WorldError(f"precision: must be one of {', '.join(PRECISIONS)}, but got {name!r}")
+    if name == "auto":
+        pays = large and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        name = "bfloat16" if pays else "float32"
+    return torch.bfloat16 if name == "bfloat16" else torch.float32

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-OBSERVATION_VERSION = 1
+OBSERVATION_VERSION = 2
 CANONICAL = ("learning_rate", "batch_size", "divergence_weight")
 SLOPES = (1, 4, 16)  # segments
 
@@ -38,11 +38,13 @@ FEATURES: tuple[Feature, ...] = (
         for k in SLOPES
     ),
     _ratio("validation_gap"),  # validation to training loss
-    Feature("improvement", "(base objective − objective)/scale", -10.0, 10.0),
+    Feature("improvement", "(base objective − constrained objective)/scale", -10.0, 10.0),
     *(Feature(f"improvement_slope_{k}", "gain over k segments", -10.0, 10.0) for k in SLOPES),
     _ratio("gradient_norm"),  # to the trial's first segment
     Feature("gradient_variation", "standard deviation/mean", 0.0, 10.0),
     Feature("clip_fraction", "share of steps", 0.0, 1.0),
+    _ratio("noise_scale"),  # of the gradient, to the batch size
+    Feature("has_noise_scale", "1 where it was measured", 0.0, 1.0),
     Feature("divergence", "nats a token", 0.0, 20.0),
     Feature("divergence_slope_1", "nats a token, over 1 segment", -20.0, 20.0),
     *(Feature(f"z_{name}", "log2 ratio to the default", -32.0, 32.0) for name in CANONICAL),
@@ -68,7 +70,7 @@ class Traces:
     Attributes:
         length: segments on each path so far, shape (n,), integers.
         train_loss, validation_loss, improvement, divergence, gradient_norm, gradient_norm_std,
-            clip_fraction: shape (n, T), NaN where unmeasured or not reached.
+            clip_fraction, noise_scale: shape (n, T), NaN where unmeasured or not reached.
         ratios: log2 ratios to the default of `CANONICAL`, shape (n, T + 1, 3); entry 0 is what the
             trial starts from; NaN where the space lacks it.
         weight_is_zero: whether the divergence weight is exactly 0 now, shape (n,).
@@ -86,6 +88,7 @@ class Traces:
     gradient_norm: Array
     gradient_norm_std: Array
     clip_fraction: Array
+    noise_scale: Array
     ratios: Array
     weight_is_zero: Array
     progress: Array
@@ -131,6 +134,8 @@ def observe(traces: Traces) -> NDArray[np.float32]:
         log(now(traces.gradient_norm)) - log(traces.gradient_norm[:, 0]),
         variation,
         now(traces.clip_fraction),
+        log(now(traces.noise_scale)),
+        ~np.isnan(now(traces.noise_scale)),
         now(traces.divergence),
         slope(traces.divergence, 1),
         *here.T,
@@ -146,16 +151,25 @@ def observe(traces: Traces) -> NDArray[np.float32]:
     return clipped.astype(np.float32)
 
 
-def reward(before: Array, after: Array, exploded: NDArray[np.bool_], returned: Array) -> Array:
+def reward(
+    before: Array,
+    after: Array,
+    exploded: NDArray[np.bool_],
+    returned: Array,
+    limited: bool = False,
+) -> Array:
     """Return rewards of one segment, shape (n,).
 
     Rewards are gains in improvement, so that they telescope to the trial's; an explosion brings
     the episode's return to −1.
 
     Args:
-        before: (base objective − objective)/scale before the segment.
+        before: (base objective − constrained objective)/scale before the segment.
         after: the same after it; ignored where exploded.
         exploded: whether the trial exploded in it.
         returned: sum of the trial's rewards so far.
+        limited: whether there is a limit on divergence. Far beyond it returns are below −1, and
+            an explosion leaves them there: it would be the best way out.
     """
-    return np.where(exploded, -1.0 - returned, np.where(exploded, 0.0, after) - before)
+    end = np.minimum(-1.0, returned) if limited else np.full_like(returned, -1.0)
+    return np.where(exploded, end - returned, np.where(exploded, 0.0, after) - before)

@@ -22,14 +22,17 @@ _NETWORK_TIMEOUT = 10.0  # seconds
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def load_model(source: str, seed: int) -> torch.nn.Module:
-    """Loads a causal language model, or whatever a factory makes, in float32 on the CPU.
+def load_model(
+    source: str, seed: int, auto: str = "AutoModelForCausalLM", **options: Any
+) -> torch.nn.Module:
+    """Loads a model of transformers', or whatever a factory makes, in float32 on the CPU.
 
     Args:
-        source: "embedded"; a folder or a Hugging Face id with safetensors weights, for
-            `AutoModelForCausalLM.from_pretrained`; or "module:factory", a function without
-            arguments in a module of the working directory.
+        source: "embedded"; a folder or a Hugging Face id with safetensors weights; or
+            "module:factory", a function without arguments in a module of the working directory.
         seed: of the weights that are drawn at random; the global generator stays as it was.
+        auto: the class of transformers whose `from_pretrained` loads it.
+        options: of that, such as `num_labels`.
 
     Raises:
         WorldError: there is no such model, or it can't be loaded or reached.
@@ -40,12 +43,13 @@ def load_model(source: str, seed: int) -> torch.nn.Module:
             model = call(import_attribute(source), source)
         else:
             model = _from_pretrained(
-                "AutoModelForCausalLM",
+                auto,
                 source,
                 dtype=torch.float32,
                 use_safetensors=True,
                 # The look for an adapter heeds this alone.
                 adapter_kwargs={"local_files_only": _is_local(source)},
+                **options,
             )
     if not isinstance(model, torch.nn.Module):
         raise WorldError(f"{source} must return a torch.nn.Module, but returned {model!r:.100}")
@@ -55,12 +59,25 @@ def load_model(source: str, seed: int) -> torch.nn.Module:
 def save_model(model: torch.nn.Module, folder: Path) -> None:
     """Writes a model's weights: in Hugging Face's format where it can, else safetensors alone."""
     folder.mkdir(parents=True, exist_ok=True)
+    if hasattr(model, "peft_config"):
+        _save_adapter(model, folder)
+        return
     save_pretrained: Any = getattr(model, "save_pretrained", None)
     if save_pretrained is not None:
         with _quiet():
             save_pretrained(folder)
     else:
         safetensors.torch.save_model(model, str(folder / "model.safetensors"))
+
+
+def _save_adapter(model: Any, folder: Path) -> None:
+    """Writes the active adapter; peft puts one that isn't called "default" into a folder below."""
+    name = model.active_adapter
+    with _quiet():
+        model.save_pretrained(folder, selected_adapters=[name])
+    for file in (folder / name).iterdir():
+        file.replace(folder / file.name)
+    (folder / name).rmdir()
 
 
 def load_tokenizer(source: str) -> Any:

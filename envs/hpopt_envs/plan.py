@@ -1,14 +1,35 @@
 """How training tokens are cut into segments and trials."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hpopt_search_spaces import ChoiceParameter, IntegerParameter, SearchSpace
+from hpopt_search_spaces import ChoiceParameter, IntegerParameter, SearchSpace, Value
 
 from .errors import WorldError
 
 LEAST_SEGMENT_TOKENS = 4096
 SEGMENTS = 16
+WHOLE_BATCH = "all"  # a batch_size: every training example
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Task tokens of training examples.
+
+    Attributes:
+        mean: tokens an example, rounded up.
+        equal: whether all examples have as many.
+        total: of all training examples: one epoch.
+    """
+
+    mean: int
+    equal: bool
+    total: int
+
+    @classmethod
+    def of(cls, tokens: Sequence[int]) -> "Lengths":
+        return cls(math.ceil(sum(tokens) / len(tokens)), min(tokens) == max(tokens), sum(tokens))
 
 
 @dataclass(frozen=True)
@@ -20,34 +41,46 @@ class Plan:
 
 
 def plan_trial(
-    space: SearchSpace,
-    example_tokens: int,
-    epoch_tokens: int,
+    batch_sizes: Sequence[int],
+    lengths: Lengths,
     segment_tokens: int | None = None,
     trial_tokens: int | None = None,
 ) -> Plan:
     """Fill in what isn't given, and refuse what doesn't fit.
 
-    A segment is a multiple of batch size × example tokens for every batch size of the space: the
-    least such number that is at least 4,096 where it isn't given. A trial is 16 segments or one
-    epoch, whichever is less, and at least one segment.
+    Where all examples are equally long, a segment is a multiple of batch size × example tokens for
+    every batch size: the least such number that is at least 4,096 where it isn't given. Otherwise
+    it is at least one step of the largest batch. A trial is 16 segments or one epoch, whichever is
+    less, and at least one segment.
+
+    Args:
+        batch_sizes: every one that a trial may have, in examples.
+        lengths: of the training examples.
+        segment_tokens: of a segment.
+        trial_tokens: of a trial.
 
     Raises:
-        WorldError: one line, where the lengths contradict the space or each other.
+        WorldError: one line, where the lengths contradict the batch sizes or each other.
     """
-    step = math.lcm(*(size * example_tokens for size in batch_sizes(space)))
+    largest = max(batch_sizes) * lengths.mean
+    step = math.lcm(*(size * lengths.mean for size in batch_sizes)) if lengths.equal else 1
     if segment_tokens is None:
-        whole = -(-LEAST_SEGMENT_TOKENS // step) * step
-        if trial_tokens is not None and trial_tokens < whole and trial_tokens % step == 0:
-            whole = step
+        whole = -(-max(LEAST_SEGMENT_TOKENS, largest) // step) * step
+        if trial_tokens is not None and largest <= trial_tokens < whole and not trial_tokens % step:
+            whole = step if lengths.equal else trial_tokens
         segment_tokens = whole
-    if segment_tokens <= 0 or segment_tokens % step:
+    if lengths.equal and (segment_tokens <= 0 or segment_tokens % step):
         raise WorldError(
             f"segment_tokens: must be a multiple of {step} (every batch size of the space × "
-            f"{example_tokens} tokens an example), but got {segment_tokens}"
+            f"{lengths.mean} tokens an example), but got {segment_tokens}"
+        )
+    if segment_tokens < largest:
+        raise WorldError(
+            f"segment_tokens: must be at least {largest} (a step of the largest batch, "
+            f"{max(batch_sizes)} examples of {lengths.mean} tokens), but got {segment_tokens}"
         )
     if trial_tokens is None:
-        trial_tokens = segment_tokens * max(1, min(SEGMENTS, epoch_tokens // segment_tokens))
+        trial_tokens = segment_tokens * max(1, min(SEGMENTS, lengths.total // segment_tokens))
     if trial_tokens <= 0 or trial_tokens % segment_tokens:
         raise WorldError(
             f"trial_tokens: must be a multiple of segment_tokens={segment_tokens}, "
@@ -56,17 +89,25 @@ def plan_trial(
     return Plan(segment_tokens, trial_tokens)
 
 
-def batch_sizes(space: SearchSpace) -> list[int]:
-    """Return every batch size that the space allows.
+def batch_sizes(space: SearchSpace, fixed: Mapping[str, Value], examples: int) -> list[int]:
+    """Return every batch size that a trial may have, in examples.
+
+    Args:
+        space: says what is searched.
+        fixed: hyperparameters beside the space's.
+        examples: of the training data, which are a batch where `batch_size` is fixed at "all".
 
     Raises:
-        WorldError: the space has no batch size, or they can't be listed.
+        WorldError: there is no batch size, or they can't be listed.
     """
+    if "batch_size" in fixed:
+        size = fixed["batch_size"]
+        return [examples if size == WHOLE_BATCH else int(size)]
     parameter = space["batch_size"]
     if isinstance(parameter, ChoiceParameter):
-        sizes = [choice for choice in parameter.choices if isinstance(choice, int)]
-        if len(sizes) == len(parameter.choices) and min(sizes) > 0:
-            return sizes
+        sizes = list(parameter.choices)
+        if all(isinstance(size, int) and size > 0 for size in sizes):
+            return [int(size) for size in sizes]
     elif isinstance(parameter, IntegerParameter) and parameter.powers_of_two:
         low, high = parameter.native_range
         return [2**k for k in range(low.bit_length() - 1, high.bit_length())]

@@ -45,6 +45,8 @@ class Segment:
         gradient_norm: mean of the global gradient norm before clipping.
         gradient_norm_std: its standard deviation over the segment's steps.
         clip_fraction: share of steps whose gradient was clipped, in [0, 1].
+        noise_scale: the gradient's simple noise scale, in batches (see
+            `hpopt_envs.training.gradients`); None where batches weren't cut.
         metrics: measured on validation (or test) after the segment; empty where nothing was.
         objective: task value + forgetting weight × forgetting, as minimised; None where unmeasured.
         control: what the action asked for besides hyperparameters.
@@ -65,6 +67,7 @@ class Segment:
     gradient_norm: float
     gradient_norm_std: float
     clip_fraction: float
+    noise_scale: float | None
     metrics: Mapping[str, float]
     objective: float | None
     control: Control
@@ -138,6 +141,8 @@ class RunFacts:
         unit: of the metric, such as "nats/token".
         objective_scale: what rewards are divided by.
         forgetting_weight: weight of forgetting in the objective.
+        fixed: hyperparameters that the space doesn't have, held in every trial.
+        max_divergence: the limit on divergence (nats per token); None for none.
         has_reference: whether a divergence penalty can be asked for.
         sequence_length: task tokens an example (1 where examples are counted).
         epoch_tokens: task tokens in one pass over the training data.
@@ -150,6 +155,7 @@ class RunFacts:
         base_objective: its objective on the whole validation set.
         base_objective_subset: its objective on the subset that is used between segments.
         base_loss: its task loss on that subset, the scale of loss features.
+        exploded_loss: a segment's mean training loss above which it has exploded.
         penalty_cost: token-equivalents a training token costs more at a divergence weight > 0.
         validation_cost: token-equivalents of a validation between segments.
         final_validation_cost: token-equivalents of the validation at a trial's end.
@@ -165,6 +171,8 @@ class RunFacts:
     unit: str
     objective_scale: float
     forgetting_weight: float
+    fixed: Mapping[str, Value]
+    max_divergence: float | None
     has_reference: bool
     sequence_length: int
     epoch_tokens: int
@@ -177,6 +185,7 @@ class RunFacts:
     base_objective: float
     base_objective_subset: float
     base_loss: float
+    exploded_loss: float
     penalty_cost: float
     validation_cost: float
     final_validation_cost: float
@@ -192,3 +201,19 @@ class RunFacts:
     def shown(self, objective: float) -> float:
         """Return an objective, minimised inside, as its user knows it."""
         return -objective if self.maximize else objective
+
+    def feasible(self, metrics: Mapping[str, float]) -> bool:
+        """Whether metrics keep the limit on divergence; where there is none, they do."""
+        return self.max_divergence is None or metrics["divergence"] <= self.max_divergence
+
+    def constrained(self, objective: float, metrics: Mapping[str, float]) -> float:
+        """Return v = objective + scale × max(0, divergence/limit − 1), to be minimised.
+
+        Args:
+            objective: as minimised.
+            metrics: measured with it; they have "divergence" where there is a limit.
+        """
+        if self.max_divergence is None or self.feasible(metrics):
+            return objective
+        excess = metrics["divergence"] / self.max_divergence - 1.0
+        return objective + self.objective_scale * excess

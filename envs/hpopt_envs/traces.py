@@ -26,10 +26,8 @@ def trace(
         filled = [np.nan if value is None else value for value in values] or [np.nan]
         return np.array([filled], dtype=np.float64)
 
-    objectives = [segment.objective for segment in path]
     improvement = [
-        None if o is None else (facts.base_objective_subset - o) / facts.objective_scale
-        for o in objectives
+        None if s.objective is None else _improvement(facts, s.objective, s.metrics) for s in path
     ]
     constants = [
         np.log10(facts.trainable_parameters),
@@ -45,6 +43,7 @@ def trace(
         gradient_norm=column([s.gradient_norm for s in path]),
         gradient_norm_std=column([s.gradient_norm_std for s in path]),
         clip_fraction=column([s.clip_fraction for s in path]),
+        noise_scale=column([s.noise_scale for s in path]),
         ratios=np.array([[_ratios(point, defaults) for point in points]]),
         weight_is_zero=np.array([points[-1].get("divergence_weight") == 0.0], dtype=np.float64),
         progress=np.array([sum(s.tokens for s in path) / facts.trial_tokens]),
@@ -52,6 +51,11 @@ def trace(
         constants=np.array([constants]),
         study=np.array([[study.budget_left, study.best_improvement, study.rank]]),
     )
+
+
+def _improvement(facts: RunFacts, objective: float, metrics: Mapping[str, float]) -> float:
+    gain = facts.base_objective_subset - facts.constrained(objective, metrics)
+    return gain / facts.objective_scale
 
 
 def _ratios(point: Mapping[str, Value], defaults: Mapping[str, Value]) -> list[float]:

@@ -81,8 +81,10 @@ class Budget:
         if limits.target is not None and value is not None and value <= limits.target:
             return False
         if limits.trials is not None:
-            kept = sum(self._facts.trial_tokens - trial.trained_tokens for trial in open_trials)
-            needed = history.training_tokens + kept + self._facts.trial_tokens
+            kept = sum(
+                max(0, self._facts.trial_tokens - trial.trained_tokens) for trial in open_trials
+            )
+            needed = self._tokens(history) + kept + self._facts.trial_tokens
             if needed > limits.trials * self._facts.trial_tokens:
                 return False
         if limits.cost is not None:
@@ -102,12 +104,25 @@ class Budget:
         limits, shares = self.limits, [1.0]
         if limits.trials is not None:
             tokens = limits.trials * self._facts.trial_tokens
-            shares.append(1.0 - history.training_tokens / tokens)
+            shares.append(1.0 - self._tokens(history) / tokens)
         if limits.cost is not None:
             shares.append(1.0 - (history.search_cost + self._reserved) / limits.cost)
         if limits.seconds is not None:
             shares.append(1.0 - self.elapsed_seconds() / limits.seconds)
         return max(0.0, min(shares))
+
+    def _tokens(self, history: History) -> int:
+        """Training tokens, but for what trials trained past their horizon.
+
+        Where examples differ in length, that is up to an optimizer step a trial, which must not
+        cost a study its last trial.
+        """
+        over = (
+            max(0, trial.trained_tokens - self._facts.trial_tokens)
+            for trial in history.trials.values()
+            if trial.id not in history.tests
+        )
+        return history.training_tokens - sum(over)
 
     def elapsed_seconds(self) -> float:
         """Time spent on the study so far, by earlier processes too."""

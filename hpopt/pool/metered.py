@@ -162,14 +162,6 @@ class MeteredPool:
             self._check_failures(self.history.trials[trial])
         return worker, reply
 
-    def worst_value(self) -> float:
-        """The worst objective at a trial's end so far, as minimised, else the base's.
-
-        What a failure is told as. Pruned trials count, or a failure would look better than they.
-        """
-        ends = (t.segments[-1].objective if t.pruned else t.value for t in self.trials)
-        return max((end for end in ends if end is not None), default=self.facts.base_objective)
-
     @property
     def trials(self) -> list[Trial]:
         """The search's trials in the order of their start, running ones included."""

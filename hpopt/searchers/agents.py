@@ -124,9 +124,5 @@ def static_starts(plan: SearchPlan, pool: MeteredPool) -> OptunaProposer | None:
     )
     if not static:
         return None
-    return OptunaProposer(
-        SearchSpace(pool.space.name, static),
-        replace(plan, agent="tpe"),
-        segments=pool.facts.segments,
-        worst_value=pool.worst_value,
-    )
+    space = SearchSpace(pool.space.name, static)
+    return OptunaProposer(space, replace(plan, agent="tpe"), pool.facts)

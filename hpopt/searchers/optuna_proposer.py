@@ -1,17 +1,22 @@
 """Optuna's samplers and pruners, by ask and tell on a study in memory."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState
 
-from hpopt_envs.records import Outcome
+from hpopt_envs.records import Outcome, RunFacts
 from hpopt_search_spaces import SearchSpace
 
 from .base import Proposal, SearchPlan
 from .driver import ProposerSearcher
-from .optuna_settings import LEARN_FROM_PRUNED, make_encoding, make_pruner, make_sampler
+from .optuna_settings import (
+    LEARN_FROM_PRUNED,
+    TAKE_CONSTRAINTS,
+    make_encoding,
+    make_pruner,
+    make_sampler,
+)
 
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
@@ -19,11 +24,7 @@ if TYPE_CHECKING:
 
 def build(plan: SearchPlan) -> ProposerSearcher:
     """See `AgentSpec.build`."""
-    return ProposerSearcher(
-        lambda pool: OptunaProposer(
-            pool.space, plan, segments=pool.facts.segments, worst_value=pool.worst_value
-        )
-    )
+    return ProposerSearcher(lambda pool: OptunaProposer(pool.space, plan, pool.facts))
 
 
 class OptunaProposer:
@@ -33,37 +34,39 @@ class OptunaProposer:
     sampler learns where the cliff is; samplers don't learn from failed trials. A pruned trial is
     told as such, or with its last objective where the sampler would learn nothing otherwise.
 
+    Under a limit on divergence, samplers that take constraints are told the objective and, as the
+    constraint, divergence − limit; the others, and pruners, the constrained objective (see
+    `RunFacts.constrained`).
+
     Args:
         space: resolved.
         plan: `agent` names the sampler.
-        segments: of a trial.
-        worst_value: returns what a trial without a value is told as, as minimised.
+        facts: of the training run.
+
+    Attributes:
+        study: Optuna's, in memory: all that the sampler was told.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        plan: SearchPlan,
-        *,
-        segments: int,
-        worst_value: Callable[[], float],
-    ) -> None:
+    def __init__(self, space: SearchSpace, plan: SearchPlan, facts: RunFacts) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._facts = facts
+        self._limit = facts.max_divergence if plan.agent in TAKE_CONSTRAINTS else None
         self._prunes = plan.pruner != "none"
         self._learns_from_pruned = plan.agent in LEARN_FROM_PRUNED
-        self._worst_value = worst_value
         self._encoding = make_encoding(plan.agent, space)
         self._trials: dict[int, optuna.Trial] = {}
-        self._study = optuna.create_study(
+        self._values: list[float] = []  # of trials that ended, or were pruned, with one
+        self._excesses: list[float] = []  # the same trials' divergence − limit
+        self.study = optuna.create_study(
             study_name="hpopt",  # Hyperband deals trials to its brackets by name and number
             sampler=make_sampler(plan, space.dimension),
-            pruner=make_pruner(plan, segments),
+            pruner=make_pruner(plan, facts.segments),
         )
         if plan.prior == "default":
-            self._study.enqueue_trial(self._encoding.parameters(space.defaults()))
+            self.study.enqueue_trial(self._encoding.parameters(space.defaults()))
 
     def ask(self) -> Proposal:
-        trial = self._study.ask()
+        trial = self.study.ask()
         self._trials[trial.number] = trial
         return Proposal(trial.number, self._encoding.suggest(trial))
 
@@ -71,17 +74,35 @@ class OptunaProposer:
         if not self._prunes or segment.objective is None:
             return False
         trial = self._trials[proposal.number]
-        trial.report(segment.objective, step=segment.id)
+        value = self._facts.constrained(segment.objective, segment.metrics)
+        trial.report(value, step=segment.id)
         return trial.should_prune()
 
     def tell(self, proposal: Proposal, trial: "Trial") -> None:
         asked = self._trials.pop(proposal.number)
-        if trial.pruned and self._learns_from_pruned:
-            self._study.tell(asked, state=TrialState.PRUNED)
-        elif trial.pruned:
-            self._study.tell(asked, trial.segments[-1].objective)
-        elif trial.outcome is Outcome.FAILED:
-            self._study.tell(asked, state=TrialState.FAIL)
+        if trial.outcome is Outcome.FAILED:
+            self.study.tell(asked, state=TrialState.FAIL)
+            return
+        if trial.outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+            self._take_in(trial.segments[-1])
+            value, excess = self._values[-1], self._excesses[-1]
         else:
-            value = self._worst_value() if trial.value is None else trial.value
-            self._study.tell(asked, value)
+            # Where nothing is known yet, as bad as the base model at twice the divergence allowed.
+            value = max(self._values, default=self._facts.base_objective)
+            excess = max([self._limit or 0.0, *self._excesses])
+        if self._limit is not None:
+            asked.set_constraint("divergence", excess)
+        if trial.pruned and self._learns_from_pruned:
+            self.study.tell(asked, state=TrialState.PRUNED)
+        else:
+            self.study.tell(asked, value)
+
+    def _take_in(self, end: "Segment") -> None:
+        """Keep what a trial's last segment is told as."""
+        assert end.objective is not None
+        if self._limit is None:
+            self._values.append(self._facts.constrained(end.objective, end.metrics))
+            self._excesses.append(0.0)
+        else:
+            self._values.append(end.objective)
+            self._excesses.append(end.metrics["divergence"] - self._limit)

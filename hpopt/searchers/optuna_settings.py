@@ -39,6 +39,8 @@ LEARN_FROM_PRUNED = ("tpe", "random", "qmc")
 With the GP so told, on the simulated task, 20 trials and a median pruner (5 seeds, no prior), 44
 of 50 trials were pruned unseen, and the best value was 3.57; told with their values, 3.05.
 """
+TAKE_CONSTRAINTS = ("tpe", "gp", "nsga2")
+"""Samplers that make use of a constraint; random and QMC ignore it, and CMA-ES warns of it."""
 
 
 def startup_trials(trials: int) -> int:

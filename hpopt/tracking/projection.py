@@ -183,14 +183,14 @@ class Projection:
         facts, run = self._history.facts, self._runs[trial.id]
         run.status = rows.STATUS[trial.outcome] if trial.outcome else None
         run.end = self._now
-        run.tags = rows.trial_tags(trial)
+        run.tags = rows.trial_tags(facts, trial)
         if trial.value is not None:
             value = rows.finite({"value": rows.shown(facts, trial.value)})
             self._add_metrics(run, value, trial.segments[-1].study_cost)
         best = self._history.best
-        if best is not None and best.value is not None and trial.id not in self._history.tests:
-            value = {"best_value": rows.shown(facts, best.value)}
-            self._add_metrics(self._study, value, self._history.search_cost)
+        if best is not None and trial.id not in self._history.tests:
+            metrics = rows.best_metrics(self._history)
+            self._add_metrics(self._study, metrics, self._history.search_cost)
             self._study.tags["hpopt.best_trial"] = str(best.id)
 
     def _add_metrics(self, run: _Run, metrics: dict[str, float], cost: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 
 from ..history import History
+from ..wording import limit
 
 STATUS = {  # of a trial's run, by its outcome
     Outcome.COMPLETED: "FINISHED",
@@ -57,6 +58,7 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
             "gradient_norm": segment.gradient_norm,
             "gradient_norm_std": segment.gradient_norm_std,
             "clip_fraction": segment.clip_fraction,
+            "noise_scale": segment.noise_scale,
             "training_tokens": segment.training_tokens,
             "optimizer_steps": segment.optimizer_steps,
             "cost": segment.cost,
@@ -71,13 +73,26 @@ def trial_params(trial: Trial) -> dict[str, str]:
     return {key(name): str(value) for name, value in first.items()}
 
 
-def trial_tags(trial: Trial) -> dict[str, str]:
+def best_metrics(history: History) -> dict[str, float]:
+    """The best trial's value, and what it is made of and limited by; nothing without a best."""
+    best, facts = history.best, history.facts
+    if best is None or best.value is None:
+        return {}
+    metrics = best.segments[-1].metrics
+    parts = (facts.objective_name, "forgetting", "divergence")
+    side_by_side = {f"best_{name}": metrics[name] for name in parts if name in metrics}
+    return finite(side_by_side | {"best_value": shown(facts, best.value)})
+
+
+def trial_tags(facts: RunFacts, trial: Trial) -> dict[str, str]:
     """Tags that a trial's run gets at its end."""
     tags = {"hpopt.outcome": trial.outcome.value if trial.outcome else "running"}
     if trial.reason:
         tags["hpopt.reason"] = trial.reason
     if trial.pruned:
         tags["hpopt.pruned"] = "true"
+    if trial.value is not None and facts.max_divergence is not None:
+        tags["hpopt.feasible"] = str(facts.feasible(trial.segments[-1].metrics)).lower()
     return tags
 
 
@@ -90,6 +105,7 @@ def unit_tags(facts: RunFacts) -> dict[str, str]:
         "batch_size": "sequences per optimizer step",
         "train_loss": "nats/token",
         "divergence": "nats/token",
+        "max_divergence": "nats/token",
         "forgetting": "nats/token",
         "wall_seconds": "seconds",
         "objective": facts.unit,
@@ -140,7 +156,7 @@ def note(history: History) -> str:
         f"**{header['agent']}** looks for the hyperparameters of *{facts.task}* on "
         f"`{facts.model}` ({facts.total_parameters:,} parameters, "
         f"{facts.trainable_parameters:,} trained) that give the {direction} "
-        f"{facts.objective_name}{_forgetting(facts)}.\n\n"
+        f"{facts.objective_name}{_forgetting(facts)}{limit(facts)}.\n\n"
         f"The base model has {shown(facts, facts.base_objective):.4g} ({facts.unit}). "
         "Steps of all metrics are the study's cost in token-equivalents: forward and backward on "
         "a token is 1. A child run is a trial, a step one of its segments."

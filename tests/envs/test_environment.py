@@ -1,5 +1,6 @@
 """The environment on the simulated run: conformance, semantics, and taking trials up again."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hpopt_envs.actions import VIEWS, absolute_action
 from hpopt_envs.environment import HELD_SHAPE
 from hpopt_envs.features import FEATURES
 from hpopt_envs.messages import StudyFacts
+from hpopt_envs.training.base import Evaluation
 
 
 def env(view: str = "absolute", **settings: Any) -> FineTuneEnv:
@@ -91,10 +93,71 @@ def test_cost_counts_what_the_penalty_adds() -> None:
 
 
 def test_an_explosion_ends_the_trial_without_a_value_and_returns_minus_one() -> None:
-    trial, rewards = run_trial(env(), learning_rate=0.13)
+    trial, rewards = run_trial(env(baseline={"learning_rate": 0.005}), learning_rate=0.13)
     assert trial.outcome is Outcome.EXPLODED
     assert trial.value is None
     assert not trial.can_win
+    assert sum(rewards) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("limit", [0.3, 2.0])
+def test_under_a_limit_rewards_add_up_to_the_gain_in_the_constrained_objective(
+    limit: float,
+) -> None:
+    """The default configuration's divergence rises to 0.88: over one of the limits."""
+    made, free = env(max_divergence=limit), env()
+    (trial, rewards), (expected, free_rewards) = run_trial(made), run_trial(free)
+    assert trial == expected  # segments' objectives and the value are the plain ones
+    divergences = np.array([segment.metrics["divergence"] for segment in trial.segments])
+    objectives = np.array([segment.objective for segment in trial.segments])
+    over = np.maximum(0.0, divergences / limit - 1.0)
+    assert (over > 0).any() == (limit < divergences[-1])
+    gains = made.facts.base_objective - objectives - over
+    np.testing.assert_allclose(np.cumsum(rewards), gains)
+    if not over.any():
+        assert rewards == free_rewards
+
+
+def test_the_constrained_objective_is_the_formula() -> None:
+    facts = dataclasses.replace(env().facts, max_divergence=0.5, objective_scale=100.0)
+    ends = {0.0: 30.0, 0.5: 30.0, 0.75: 80.0, 1.5: 230.0, np.inf: np.inf}
+    for divergence, expected in ends.items():
+        metrics = {"divergence": divergence}
+        assert facts.constrained(30.0, metrics) == pytest.approx(expected)
+        assert facts.feasible(metrics) == (divergence <= 0.5)
+    assert not facts.feasible({"divergence": np.nan})
+    assert np.isnan(facts.constrained(30.0, {"divergence": np.nan}))
+    free = dataclasses.replace(facts, max_divergence=None)
+    assert free.feasible({})
+    assert free.constrained(30.0, {}) == 30.0
+
+
+def test_beyond_a_limit_an_explosion_is_no_way_out() -> None:
+    made = env("relative", max_divergence=0.01)
+    made.reset(seed=0)
+    returns = [made.step([2, 1, 1, 0])[1] for _ in range(4)]
+    assert sum(returns) < -1.0
+    terminated = False
+    while not terminated:
+        _, reward, terminated, _, info = made.step([4, 1, 1, 0])
+        returns.append(reward)
+    assert info["trial"].outcome is Outcome.EXPLODED
+    assert returns[-1] == 0.0
+
+
+@pytest.mark.parametrize("divergence", [np.inf, np.nan])
+def test_under_a_limit_a_divergence_that_is_not_finite_is_an_explosion(divergence: float) -> None:
+    made = env(max_divergence=0.3)
+    evaluate = made.run.evaluate
+
+    def overflown(*asked: Any) -> Evaluation:
+        evaluation = evaluate(*asked)
+        metrics = {**evaluation.metrics, "divergence": divergence}
+        return dataclasses.replace(evaluation, metrics=metrics)
+
+    made.run.evaluate = overflown  # type: ignore[method-assign]
+    trial, rewards = run_trial(made)
+    assert (trial.outcome, trial.value, len(trial.segments)) == (Outcome.EXPLODED, None, 1)
     assert sum(rewards) == pytest.approx(-1.0)
 
 

@@ -1,5 +1,7 @@
 """Observation and reward as array functions: the table, and one trial against many."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,10 @@ from hpopt_envs.traces import trace
 INDEX = {feature.name: i for i, feature in enumerate(FEATURES)}
 
 
-def played(moves: list[list[int]]) -> tuple[FineTuneEnv, np.ndarray]:
-    env = make_env("simulated", view="relative")
+def played(
+    moves: list[list[int]], max_divergence: float | None = None
+) -> tuple[FineTuneEnv, np.ndarray]:
+    env = make_env("simulated", view="relative", max_divergence=max_divergence)
     observation, _ = env.reset(seed=0)
     for move in moves:
         observation, *_ = env.step(move)
@@ -58,10 +62,39 @@ def test_features_say_what_happened() -> None:
         assert observation[INDEX[name]] == pytest.approx(value, abs=1e-4), name
 
 
+def test_under_a_limit_the_improvement_is_that_of_the_constrained_objective() -> None:
+    free_env, free = played([[2, 1, 0, 0]] * 3)
+    last = free_env.trial.segments[-1]
+    limit = last.metrics["divergence"] / 1.5
+    over = 0.5
+    env, observation = played([[2, 1, 0, 0]] * 3, max_divergence=limit)
+    improvement = env.facts.base_objective - (last.objective or 0.0) - over
+    assert observation[INDEX["improvement"]] == pytest.approx(improvement, abs=1e-4)
+    assert free[INDEX["improvement"]] == pytest.approx(improvement + over, abs=1e-4)
+
+
 def test_a_divergence_weight_of_zero_has_a_flag_of_its_own() -> None:
     env, observation = played([[2, 1, 0, 0]] * 5)
     assert env.trial.segments[-1].hyperparameters["divergence_weight"] == 0.0
     assert observation[INDEX["divergence_weight_is_zero"]] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scales", "expected"),
+    [((None, None), (0.0, 0.0)), ((None, 2.5), (np.log(2.5), 1.0)), ((2.5, None), (0.0, 0.0))],
+)
+def test_the_noise_scale_is_observed_where_the_last_segment_has_one(
+    scales: tuple[float | None, ...], expected: tuple[float, float]
+) -> None:
+    env, _ = played([[2, 1, 1, 0]] * 2)
+    path = tuple(
+        dataclasses.replace(segment, noise_scale=scale)
+        for segment, scale in zip(env.trial.path, scales, strict=True)
+    )
+    traces = trace(env.space, env.facts, env.space.default_unit, path, StudyFacts())
+    observation = observe(traces)[0]
+    for name, value in zip(("noise_scale", "has_noise_scale"), expected, strict=True):
+        assert observation[INDEX[name]] == pytest.approx(value)
 
 
 def test_many_trials_at_once_observe_what_each_observes_alone() -> None:

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
+from hpopt_envs import make_env
 from hpopt_envs.errors import WorldError
 from hpopt_envs.models import load_tokenizer, model_hash
-from hpopt_envs.tasks import Data, Split
-from hpopt_envs.tasks.lm import LanguageModeling, cut, tokenize
+from hpopt_envs.tasks import Data, Source, Split, load_task
+from hpopt_envs.tasks.lm import LanguageModeling
+from hpopt_envs.tasks.lm_data import cut, tokenize
+from hpopt_envs.tasks.retained import sample_text
 
 TASK = LanguageModeling()
 SPLITS = ("train", "validation", "test")
@@ -79,12 +83,27 @@ def test_predictions_add_up_to_the_loss_and_to_the_metrics(model: Any, batch: Sp
 
 
 @torch.no_grad()
+def test_perplexity_and_bits_are_those_of_the_loss_that_transformers_computes(
+    model: Any, data: Data
+) -> None:
+    batch = {name: tensor[:20] for name, tensor in data.validation.items()}
+    ids = batch["input_ids"]
+    loss = float(model(ids, labels=ids).loss)
+    metrics = TASK.metrics(TASK.predict(model, batch))
+    assert metrics["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+    # In this kind of tokenizer, a character of a token's name stands for a byte.
+    tokens = load_tokenizer("embedded").convert_ids_to_tokens(ids[:, 1:][ids[:, 1:] != 0])
+    bits = loss * 20 * 63 / math.log(2)
+    assert metrics["bits_per_byte"] == pytest.approx(bits / sum(map(len, tokens)), rel=1e-4)
+
+
+@torch.no_grad()
 def test_compared_distributions_are_those_of_the_predicted_tokens(model: Any, batch: Split) -> None:
     logits, mask = TASK.logits(model, batch)
-    assert logits.shape == (5, 63, 1024)
-    assert (mask.shape, mask.dtype) == ((5, 63), torch.bool)
+    assert (logits.shape, mask.shape, mask.dtype) == ((5, 64, 1024), (5, 64), torch.bool)
     assert int(mask.sum()) == TASK.loss_count(batch)
-    torch.testing.assert_close(logits, model(batch["input_ids"]).logits[:, :-1])
+    assert not bool(mask[:, -1].any())  # it predicts nothing
+    torch.testing.assert_close(logits[mask], model(batch["input_ids"]).logits[:, :-1].flatten(0, 1))
 
 
 @torch.no_grad()
@@ -120,6 +139,152 @@ def test_a_length_that_the_model_does_not_take_is_refused(length: int) -> None:
         TASK.load_data("embedded", length)
 
 
+@pytest.mark.parametrize("built_by", ["from_pretrained", "a factory"])
+def test_saved_weights_load_with_their_tokenizer(model: Any, built_by: str, tmp_path: Path) -> None:
+    if built_by == "a factory":
+        model = small_model(1024)
+    TASK.save_model(model, tmp_path / "best")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "best")
+    assert model_hash(again) == model_hash(model)
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "best")) == 1024
+
+
+def write_texts(folder: Path, name: str, texts: list[str | None]) -> str:
+    """A file of one JSON object a line, or of text."""
+    lines = [json.dumps({"text": text}) for text in texts]
+    content = "\n".join(lines) if name.endswith("l") else "\n\n".join(map(str, texts))
+    (folder / name).write_text(content)
+    return str(folder / name)
+
+
+def functions(*numbers: int) -> list[str | None]:
+    return [f"def f{i}(x):\n    return x + {i}" for i in numbers]
+
+
+@pytest.mark.parametrize("ending", ["txt", "jsonl"])
+def test_a_users_text_is_packed_split_by_split(ending: str, tmp_path: Path) -> None:
+    written = {
+        name: functions(*range(start, start + 20))
+        for name, start in (("train", 100), ("validation", 200), ("test", 300))
+    }
+    if ending == "jsonl":  # as data sets of lines have them
+        written = {name: ["", *texts, None, *texts] for name, texts in written.items()}
+    settings = {
+        f"{name}_file": write_texts(tmp_path, f"{name}.{ending}", texts)
+        for name, texts in written.items()
+    }
+    data = load_task("lm", settings).load_data("embedded", 8)
+    tokenizer = load_tokenizer("embedded")
+    for name, texts in written.items():
+        packed = tokenizer("".join(f"{text}<|endoftext|>" for text in texts if text))["input_ids"]
+        expected = [packed[i : i + 8] for i in range(0, len(packed) - 7, 8)]
+        assert sorted(getattr(data, name)["input_ids"].tolist()) == sorted(expected)
+
+
+def test_a_users_text_is_trained_on_and_what_the_base_model_writes_is_retained(
+    tmp_path: Path,
+) -> None:
+    path = write_texts(tmp_path, "code.txt", functions(*range(60)))
+    env = make_env(
+        "lm", data={"train_file": path}, sequence_length=8, segment_tokens=512, trial_tokens=1024
+    )
+    assert env.facts.forgetting_weight == 0.1
+    assert env.facts.base_metrics["forgetting"] == env.facts.base_metrics["divergence"] == 0.0
+    written = 192 * 7  # tokens, of which each passed forward
+    assert env.facts.setup_cost == pytest.approx(written / 3 + env.facts.final_validation_cost)
+    env.reset(seed=0)
+    for _ in range(2):
+        *_, info = env.train({"learning_rate": 3e-3, "batch_size": 4, "divergence_weight": 0.1})
+    after = info["trial"].segments[-1].metrics
+    assert after["loss"] < env.facts.base_metrics["loss"] - 0.5
+    assert after["divergence"] > 0.001
+
+
+@pytest.mark.parametrize("settings", [{}, {"train_file": "code.txt"}])
+def test_text_that_is_given_is_retained(
+    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path, "code.txt", functions(*range(60)))
+    prose: list[str | None] = [f"Number {i} is a number." for i in range(100, 200)]
+    task = load_task("lm", {"retain_file": write_texts(tmp_path, "prose.txt", prose), **settings})
+    data = task.load_data("embedded", 64)
+    tokenizer = load_tokenizer("embedded")
+    seen: list[str | None] = []
+    for name in SPLITS:
+        ids = getattr(data, f"retained_{name}")["input_ids"]
+        assert ids.shape[1] == 64
+        whole = [text.split("<|endoftext|>")[1:-1] for text in tokenizer.batch_decode(ids)]
+        seen += [text for texts in whole for text in texts]
+    assert len(seen) == len(set(seen)) > 20  # the others were cut
+    assert set(seen) <= set(prose)
+    assert task.prepare(torch.nn.Identity(), data) == (data, 0.0)
+
+
+def test_sampled_text_is_the_models_own_and_the_same_every_time(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As some models bring it, though they are trained and measured without.
+    monkeypatch.setattr(model.generation_config, "repetition_penalty", 5.0)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    splits, cost = sample_text(model, 40)
+    assert torch.equal(torch.rand(3), expected)
+    again, _ = sample_text(model, 40)
+    assert {name: split["input_ids"].shape for name, split in splits.items()} == {
+        "train": (128, 40),
+        "validation": (32, 40),
+        "test": (32, 40),
+    }
+    assert cost == 192 * 39 / 3
+    for name, split in splits.items():
+        assert torch.equal(split["input_ids"], again[name]["input_ids"])
+    ids = torch.cat([split["input_ids"] for split in splits.values()])
+    assert set(ids[:, 0].tolist()) == {0}
+    assert len(set(map(tuple, ids.tolist()))) == len(ids)
+    # Text from a model has the loss that is the entropy of its predictions.
+    with torch.no_grad():
+        log_p = model(ids).logits[:, :-1].log_softmax(-1)
+    losses = -log_p.gather(2, ids[:, 1:, None]).squeeze(2)
+    surprise = losses + (log_p.exp() * log_p).sum(-1)
+    error = float(surprise.mean()) / (float(surprise.std()) / math.sqrt(surprise.numel()))
+    assert abs(error) < 4
+
+
+@pytest.mark.parametrize("mute", [torch.nn.Embedding(9, 9), GPT2LMHeadModel])
+def test_a_model_that_cannot_write_needs_text_to_retain(mute: Any) -> None:
+    if mute is GPT2LMHeadModel:
+        mute = small_model(9)
+        mute.config.bos_token_id = mute.config.eos_token_id = None
+    split = {"input_ids": torch.zeros(3, 8, dtype=torch.long)}
+    with pytest.raises(WorldError, match="^retain_file: must be given, since this model can't"):
+        TASK.prepare(mute, Data(split, split, split))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_file": "long.txt"}, "sequence_length: must be at most .* validation .long.txt"),
+        ({"train_file": "short.txt"}, "train_file: short.txt must have at least 3 different rows"),
+        ({"retain_file": "long.txt"}, "of retained validation .long.txt., but got 64$"),
+        ({"train_file": "long.txt", "text_column": "body"}, "^text_column: .* column 'body'"),
+        ({"retain_file": "list.jsonl"}, r"^retain_file: .* must have text .* but has \['a', 'b'\]"),
+        ({"train_file": "list.jsonl"}, "^text_column: list.jsonl must have text in column 'text'"),
+    ],
+)
+def test_text_that_cannot_be_used_is_refused_in_one_line(
+    settings: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path, "long.txt", functions(*range(30)))
+    write_texts(tmp_path, "short.txt", functions(1))
+    Path("list.jsonl").write_text('{"text": ["a", "b"]}\n' * 9 + '{"text": "c"}\n{"text": "d"}')
+    with pytest.raises(WorldError, match=message) as raised:
+        LanguageModeling(Source(**settings)).load_data("embedded", 64)
+    assert "\n" not in str(raised.value)
+
+
 def test_another_model_brings_its_own_tokenizer_and_limit(tmp_path: Path) -> None:
     tokenizer = load_tokenizer("embedded")
     tokenizer.add_tokens(["isinstance("])
@@ -135,13 +300,3 @@ def test_another_model_brings_its_own_tokenizer_and_limit(tmp_path: Path) -> Non
             TASK.load_model(source, 0), {"input_ids": data.test["input_ids"][:2]}
         )
     assert TASK.metrics(outputs)["loss"] == pytest.approx(math.log(1025), abs=0.5)
-
-
-@pytest.mark.parametrize("built_by", ["from_pretrained", "a factory"])
-def test_saved_weights_load_with_their_tokenizer(model: Any, built_by: str, tmp_path: Path) -> None:
-    if built_by == "a factory":
-        model = small_model(1024)
-    TASK.save_model(model, tmp_path / "best")
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "best")
-    assert model_hash(again) == model_hash(model)
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "best")) == 1024

@@ -28,6 +28,8 @@ FACTS = RunFacts(
     unit="nats/token",
     objective_scale=1.0,
     forgetting_weight=0.5,
+    fixed={},
+    max_divergence=None,
     has_reference=True,
     sequence_length=64,
     epoch_tokens=10**6,
@@ -36,10 +38,11 @@ FACTS = RunFacts(
     total_parameters=10,
     trainable_parameters=10,
     lora=False,
-    base_metrics={"loss": 4.0},
+    base_metrics={"loss": 4.0, "forgetting": 0.0, "divergence": 0.0},
     base_objective=4.0,
     base_objective_subset=4.0,
     base_loss=4.0,
+    exploded_loss=16.0,
     penalty_cost=1.0,
     validation_cost=100.0,
     final_validation_cost=500.0,
@@ -66,17 +69,19 @@ HEADER = {
 class Script:
     """The events of a study with one worker, as its pool would journal them."""
 
-    def __init__(self, maximize: bool = False) -> None:
-        facts = asdict(FACTS) | {"maximize": maximize}
-        self.events: list[dict[str, Any]] = [HEADER | {"facts": facts}]
+    def __init__(self, **facts: Any) -> None:
+        self.events: list[dict[str, Any]] = [HEADER | {"facts": asdict(FACTS) | facts}]
         self.cost = FACTS.setup_cost
 
     def start(self, trial: int) -> None:
         request = to_json(Start(trial, seed=trial + 100))
         self.events.append({"event": "decision", "worker": 0, "trial": trial, "request": request})
 
-    def segment(self, trial: int, index: int, objective: float | None, **end: Any) -> None:
+    def segment(
+        self, trial: int, index: int, objective: float | None, divergence: float = 0.0, **end: Any
+    ) -> None:
         self.cost += 5000.25
+        measured = {"loss": objective, "forgetting": 0.0, "divergence": divergence}
         values = SPACE.decode([(trial * 0.37 + 0.2) % 1, 0.5, 0.2 * trial % 1])
         segment = Segment(
             id=index,
@@ -90,7 +95,8 @@ class Script:
             gradient_norm=math.nan if objective is None else 1.5,
             gradient_norm_std=0.1,
             clip_fraction=0.25,
-            metrics={} if objective is None else {"loss": objective, "forgetting": 0.0},
+            noise_scale=None,
+            metrics={} if objective is None else measured,
             objective=objective,
             control=Control.CONTINUE,
             cost=5000.25,
@@ -104,13 +110,13 @@ class Script:
         reply = to_json(Reply(**parts))
         self.events.append({"event": "reply", "worker": 0, "trial": trial, "reply": reply})
 
-    def trial(self, trial: int, *objectives: float) -> None:
-        """A completed trial."""
+    def trial(self, trial: int, *objectives: float, divergence: float = 0.0) -> None:
+        """A completed trial that ends at a divergence."""
         self.start(trial)
         for index, objective in enumerate(objectives[:-1]):
             self.segment(trial, index, objective)
         end, index = objectives[-1], len(objectives) - 1
-        self.segment(trial, index, end, outcome=Outcome.COMPLETED, value=end)
+        self.segment(trial, index, end, divergence, outcome=Outcome.COMPLETED, value=end)
 
 
 def _every_ending() -> Script:

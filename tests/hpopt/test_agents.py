@@ -52,7 +52,7 @@ class UpwardRun:
     def advance(self, state: dict[str, Any], hyperparameters: Any, segment: int) -> Progress:
         state["loss"] -= math.log2(hyperparameters["learning_rate"] / 1e-3) / 80
         tokens = self.facts.segment_tokens
-        return Progress(tokens, 1, state["loss"], None, 1.0, 0.0, 0.0, cost=float(tokens))
+        return Progress(tokens, 1, state["loss"], None, 1.0, 0.0, 0.0, None, cost=float(tokens))
 
     def evaluate(self, state: dict[str, Any], split: str, whole: bool) -> Evaluation:
         return Evaluation({"loss": state["loss"]}, state["loss"], 0.0)
@@ -148,7 +148,7 @@ def test_static_hyperparameters_are_searched_too(agent: str, make_pool: MakePool
         starts.append(seen[0])
     assert starts[0] == {name: pool.space.defaults().get(name) for name in static}
     assert len({start["dropout"] for start in starts}) > len(starts) / 2
-    assert {start["optimizer"] for start in starts} == {"adamw", "sgd", "adagrad"}
+    assert {start["optimizer"] for start in starts} == {"adamw", "momentum", "adagrad"}
     assert all((s["weight_decay"] is None) == (s["optimizer"] != "adamw") for s in starts)
     rates = {s.hyperparameters["learning_rate"] for t in pool.trials for s in t.segments}
     assert len(rates) > 1

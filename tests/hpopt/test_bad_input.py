@@ -69,9 +69,9 @@ FILES = {
     "misspelt.toml": BATCH
     + RATE.format(0.01)
     + RATE.format(0.0).replace("learning_rate", "droput"),
-    "adam.toml": BATCH
+    "adamv.toml": BATCH
     + RATE.format(0.01)
-    + "[parameters.optimizer]\ntype = 'choice'\nchoices = ['adam', 'sgd']\ndefault = 'sgd'\n",
+    + "[parameters.optimizer]\ntype = 'choice'\nchoices = ['adamv', 'sgd']\ndefault = 'sgd'\n",
     "no_toml.toml": "trials = [",
     "trails.toml": "trails = 3",
     "text.toml": "trials = '3'",
@@ -117,6 +117,9 @@ MISTAKES = [
     ("SIMULATED --confirm-seeds few", "--confirm-seeds: must be a whole number, but got 'few'"),
     ("SIMULATED --in-order yes", "--in-order: must be true or false, but got 'yes'"),
     ("OWN --forgetting-weight -1", "--forgetting-weight: must be a number of at least 0"),
+    ("SIMULATED --max-divergence 0", "--max-divergence: must be a number above 0, but got 0"),
+    ("OWN --max-divergence 1", "--max-divergence: needs a task with a reference"),
+    ("resume name --max-divergence 1", "unknown argument '--max-divergence'"),
     ("SIMULATED --segment-tokens 1000", "--segment-tokens: must be a multiple of 4096"),
     ("SIMULATED --trial-tokens 5000", "--trial-tokens: must be a multiple of segment_tokens=4096"),
     ("search --sequence-length 1000", "--sequence-length: must be from 2 to 256"),
@@ -133,8 +136,8 @@ MISTAKES = [
     ("SIMULATED --space upside_down.toml", "low must be below high"),
     ("SIMULATED --space negative.toml", "every learning_rate must be a number above 0"),
     ("SIMULATED --space misspelt.toml", "no hyperparameter 'droput' (nearest: dropout)"),
-    ("SIMULATED --space adam.toml", "every optimizer must be among adamw, adagrad, sgd"),
-    ("OWN --space default", "divergence_weight needs a task with retained data"),
+    ("SIMULATED --space adamv.toml", "every optimizer must be among sgd, momentum,"),
+    ("OWN --space default", "divergence_weight needs a task with a reference"),
     # tasks and models of one's own
     ("search --task none:Own", "No module named 'none'"),
     ("search --task broken:Own", "importing broken failed: SyntaxError"),
@@ -262,7 +265,7 @@ def test_a_journal_that_cannot_be_continued_is_refused_and_kept(
         assert "in use by another process" in refused(capfd, "resume", "otter")
 
 
-def test_a_task_without_retained_data_has_no_reference_even_with_logits(folder: Path) -> None:
+def test_a_task_with_logits_has_a_reference_even_without_retained_data(folder: Path) -> None:
     (folder / "own.py").write_text(
         OWN + "\nclass Logits(Own):\n"
         "    def logits(self, model, batch): return model(batch['x']), batch['y'] >= 0\n"
@@ -271,9 +274,9 @@ def test_a_task_without_retained_data_has_no_reference_even_with_logits(folder: 
     journal, pool = begin(begun)
     journal.close()
     pool.close()
-    assert pool.space.names == ("learning_rate", "batch_size")
-    assert not pool.facts.has_reference
-    assert set(pool.facts.base_metrics) == {"loss", "accuracy"}
+    assert pool.space.names == ("learning_rate", "batch_size", "divergence_weight")
+    assert pool.facts.has_reference
+    assert set(pool.facts.base_metrics) == {"loss", "accuracy", "divergence"}
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_what_a_trial_s_snapshot_lacks_is_run_again_and_charged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("hpopt.pool.snapshots.EVERY_SEGMENT_BYTES", most)
-    whole = search(agent=agent, pruner=pruner, trials=4)
+    whole = search(agent=agent, pruner=pruner, trials=4, seed=1)
     shutil.rmtree(tmp_path / "otter")
 
     def kill(event: Event, history: History) -> None:
@@ -242,7 +242,7 @@ def test_what_a_trial_s_snapshot_lacks_is_run_again_and_charged(
             raise Killed
 
     with pytest.raises(Killed):
-        search(display=Watch(kill), agent=agent, pruner=pruner, trials=4)
+        search(display=Watch(kill), agent=agent, pruner=pruner, trials=4, seed=1)
     (newest,) = (tmp_path / "otter" / "snapshots").glob("trial-0000001-*.safetensors")
     tamper(newest)
     result = resume(tmp_path)
@@ -274,7 +274,7 @@ def test_large_snapshots_are_written_now_and_then_and_at_the_end(
 def test_a_kill_while_a_trial_is_run_again_costs_that_alone(
     agent: str, pruner: str, last: str, search: Search, tmp_path: Path
 ) -> None:
-    whole = search(agent=agent, pruner=pruner, trials=4)
+    whole = search(agent=agent, pruner=pruner, trials=4, seed=1)
     shutil.rmtree(tmp_path / "otter")
 
     def kill(event: Event, history: History) -> None:
@@ -286,7 +286,7 @@ def test_a_kill_while_a_trial_is_run_again_costs_that_alone(
             raise Killed
 
     with pytest.raises(Killed):
-        search(display=Watch(kill), agent=agent, pruner=pruner, trials=4)
+        search(display=Watch(kill), agent=agent, pruner=pruner, trials=4, seed=1)
     shutil.rmtree(tmp_path / "otter" / "snapshots")
     for _ in range(2):
         with pytest.raises(Killed):

@@ -67,7 +67,8 @@ def test_what_is_listed_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> 
         return [row[0] for row in rows]
 
     assert {"lm", "simulated"} <= set(listed("tasks"))
-    assert [load_space(name).name for name in listed("spaces")] == ["default", "full", "plain"]
+    spaces = ["default", "divergences", "full", "lora", "plain"]
+    assert [load_space(name).name for name in listed("spaces")] == spaces
     agents = listed("agents")
     assert agents == list(AGENTS)
     assert all(find_agent(agent) for agent in agents)

@@ -18,7 +18,7 @@ from hpopt.settings import Settings
 from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.actions import absolute_action
 from hpopt_envs.messages import Advance, to_json
-from hpopt_envs.records import RunFacts
+from hpopt_envs.records import Outcome
 from hpopt_search_spaces import SearchSpace
 
 Play = Callable[..., None]
@@ -26,7 +26,7 @@ OnTerminal = Callable[[Callable[[], None]], str]
 
 
 @pytest.fixture
-def play(facts: RunFacts, space: SearchSpace, tmp_path: Path) -> Play:
+def play(space: SearchSpace, tmp_path: Path) -> Play:
     """Shows a journal's events on a display, one after the other."""
 
     def show(
@@ -39,6 +39,7 @@ def play(facts: RunFacts, space: SearchSpace, tmp_path: Path) -> Play:
     ) -> None:
         history, asked = History(), Settings.of(settings)
         history.apply(events[0])
+        facts = history.facts
         budget = Budget(limits, facts, validate_segments=True, confirmations=4)
         tracking = TrackingProcess(tmp_path, asked.uri, "lm", "trials")
         tracking.error = error
@@ -76,6 +77,28 @@ def test_lines_tell_the_study_and_how_each_trial_ended(
         assert f"%  {what}  " in line
         assert re.search(r"learning_rate=\S+, batch_size=\d+, divergence_weight=\S+$", line)
     assert "confirming the winner on 2 fresh seeds ..." in lines
+
+
+def test_under_a_limit_each_line_has_a_divergence_and_says_if_it_is_over(
+    play: Play, new_script: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = new_script(max_divergence=0.5)
+    script.trial(0, 3.5, 2.0, divergence=0.75)
+    script.trial(1, 3.5, 3.0, divergence=0.5)
+    script.start(2)
+    script.segment(2, 0, None, outcome=Outcome.EXPLODED, reason="the loss became inf")
+    play(LineDisplay(), script.events)
+    lines = capsys.readouterr().out.splitlines()
+    limit = "subject to divergence ≤ 0.5 nats/token; base model: 4.0000"
+    assert f"objective: loss + 0.5 × forgetting (minimised, nats/token), {limit}" in lines
+    (head,) = [line for line in lines if line.startswith("trial  used")]
+    trials = [line for line in lines if re.match(r" +\d+ ", line)]
+    assert [line[head.index("value") : head.index("hyper")].split() for line in trials] == [
+        ["2.0000", "0.7500", "(over)"],
+        ["3.0000", "*", "0.5000"],
+        ["exploded"],
+    ]
+    assert all(line[head.index("hyper") :].startswith("learning_rate=") for line in trials)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def segment(index: int, cost: float = 5000.0, objective: float | None = None) ->
         gradient_norm=1.0,
         gradient_norm_std=0.1,
         clip_fraction=0.0,
+        noise_scale=None,
         metrics={"loss": 3.4},
         objective=objective,
         control=Control.CONTINUE,

@@ -113,7 +113,7 @@ def suggest_full(trial: optuna.Trial, space: SearchSpace) -> dict[str, Any]:
     raw: dict[str, Any] = {"learning_rate": log("learning_rate")}
     raw["batch_size"] = trial.suggest_int("batch_size", 4, 64, log=True)
     raw["divergence_weight"] = log("divergence_weight")
-    raw["optimizer"] = trial.suggest_categorical("optimizer", ["adamw", "adagrad", "sgd"])
+    raw["optimizer"] = trial.suggest_categorical("optimizer", ["adamw", "adagrad", "momentum"])
     if raw["optimizer"] == "adamw":
         raw["weight_decay"] = log("weight_decay")
     raw["warmup_fraction"] = trial.suggest_float("warmup_fraction", 0.0, 0.2)

@@ -33,6 +33,18 @@ def test_every_kind_of_trial_is_in_the_legend(every_ending: list[dict[str, Any]]
     assert {"trial", "stopped early", "exploded or failed", "base model"} <= shown
 
 
+def test_a_trial_over_the_limit_on_divergence_is_shown_as_such(
+    new_script: Callable[..., Any],
+) -> None:
+    script = new_script(max_divergence=0.5)
+    script.trial(0, 3.0, divergence=0.5)
+    script.trial(1, 2.5, divergence=0.75)
+    top = search_figure(history_of(script.events)).axes[0]
+    placed = {str(c.get_label()): np.asarray(c.get_offsets()).tolist() for c in top.collections}
+    assert [y for _, y in placed["trial"]] == [3.0]
+    assert [y for _, y in placed["over the limit"]] == [2.5]
+
+
 def test_a_strip_is_drawn_for_each_hyperparameter_that_varied(
     new_script: Callable[..., Any],
 ) -> None:

@@ -1,8 +1,10 @@
 """What a person reads at the end of a study."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -30,14 +32,15 @@ def tell(
         confirmation: Confirmation | None = None,
         *,
         values: tuple[float, ...] = (3.0, 2.5),
-        maximize: bool = False,
+        divergences: tuple[float, ...] = (0.0, 0.0),
+        facts: Mapping[str, Any] = MappingProxyType({}),
         schedule: Callable[[int, Mapping[str, Any]], Mapping[str, Any]] = lambda _, held: held,
         error: str | None = None,
         **settings: Any,
     ) -> list[str]:
-        script = new_script(maximize=maximize)
+        script = new_script(**facts)
         for trial, value in enumerate(values):
-            script.trial(trial, 3.75, 3.5, 3.25, value)
+            script.trial(trial, 3.75, 3.5, 3.25, value, divergence=divergences[trial])
         script.start(len(values))
         script.segment(len(values), 0, None, outcome=Outcome.EXPLODED, reason="the loss became inf")
         history = History()
@@ -121,10 +124,60 @@ def test_a_baseline_takes_the_place_of_the_default(tell: Callable[..., list[str]
 
 def test_a_metric_to_be_maximised_is_shown_as_itself(tell: Callable[..., list[str]]) -> None:
     confirmation = Confirmation(judged(-0.9, -0.92), judged(-0.7, -0.72), default_won=False)
-    lines = tell(confirmation, values=(-0.75, -0.875), maximize=True)
+    lines = tell(confirmation, values=(-0.75, -0.875), facts={"maximize": True})
     assert "Winner: trial 1 with 0.8750 on validation" in lines[1]
     assert any(line.split()[:2] == ["objective", "0.9100"] for line in lines)
     assert "The winner is better than the default by 0.2000, more than twice the spread." in lines
+
+
+LIMIT = {"max_divergence": 0.5}
+
+
+def test_under_a_limit_test_divergence_is_beside_it_and_marked_where_it_is_over(
+    tell: Callable[..., list[str]],
+) -> None:
+    confirmation = Confirmation(
+        judged(2.5, 2.6, loss=2.0, forgetting=0.9, divergence=0.4321),
+        judged(2.0, 2.1, loss=1.5, forgetting=1.1, divergence=0.5125),
+        default_won=False,
+    )
+    lines = tell(confirmation, divergences=(0.6, 0.5), facts=LIMIT)
+    assert lines[1].startswith("Winner: trial 1 with 2.5000 and divergence 0.5000 on validation")
+    table = next(i for i, line in enumerate(lines) if line.startswith("On the test split"))
+    cells = [re.split(" {2,}", line.strip()) for line in lines[table + 1 : table + 6]]
+    assert cells[2:] == [
+        ["loss", "2.0000", "1.5000"],
+        ["forgetting", "0.9000", "1.1000"],
+        ["divergence", "0.4321 (limit 0.5)", "0.5125 (over limit 0.5)"],
+    ]
+    over = "The default exceeds the limit on divergence on fresh seeds: 0.5125 on average."
+    assert lines[table + 6 : table + 8] == [
+        over,
+        "The winner is no better than the default on fresh seeds: 0.5000 worse.",
+    ]
+
+
+def test_a_winner_that_is_over_the_limit_on_fresh_seeds_is_marked(
+    tell: Callable[..., list[str]],
+) -> None:
+    """Its mean is what counts: one of its seeds is within the limit."""
+    ends = ({"loss": 2.0, "divergence": 0.45}, {"loss": 2.0, "divergence": 0.57})
+    winner = Judged((2.5, 2.6), ends, ())
+    same = Confirmation(winner, winner, default_won=True)
+    told = "\n".join(tell(same, divergences=(0.6, 0.5), facts=LIMIT))
+    assert "0.5100 (over limit 0.5)" in told
+    assert "exceeds the limit on divergence on fresh seeds: 0.5100 on average." in told
+
+
+def test_a_study_in_which_no_trial_keeps_the_limit_says_which_came_nearest(
+    tell: Callable[..., list[str]],
+) -> None:
+    lines = tell(values=(3.0, 2.5), divergences=(0.5625, 0.625), facts=LIMIT)
+    assert lines[1] == (
+        "No trial kept the limit on divergence, 0.5 nats/token: trial 0 came nearest, with 0.5625 "
+        "and a value of 3.0000 on validation."
+    )
+    assert not any("Schedule" in line for line in lines)
 
 
 def test_an_agents_schedule_has_a_line_for_each_stretch(tell: Callable[..., list[str]]) -> None:

@@ -1,6 +1,5 @@
 """The contract of every searcher, on the simulated task through a real pool and journal."""
 
-import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,9 @@ import pytest
 from hpopt.errors import StudyError
 from hpopt.pool.metered import MeteredPool
 from hpopt.searchers import AGENTS, PRUNERS, find_agent, make_searcher
+from hpopt.searchers.base import SearchPlan
+from hpopt.searchers.driver import drive
+from hpopt.searchers.optuna_proposer import OptunaProposer
 from hpopt_envs.environment import HELD_SHAPE, FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, Trial
@@ -179,16 +181,21 @@ def test_samplers_learn_where_the_cliff_is(agent: str, make_pool: MakePool) -> N
 
 def test_a_failure_is_told_as_the_worst_finite_value(make_pool: MakePool) -> None:
     pool = make_pool("random", "median", trials=16, trial_tokens=16 * 4096)
-    assert pool.worst_value() == pool.facts.base_objective
-    make_searcher("random", "median", trials=16, seed=0).search(pool)
-    ends = [
-        trial.segments[-1].objective
-        for trial in pool.trials
-        if trial.outcome in (Outcome.COMPLETED, Outcome.STOPPED)
-    ]
+    plan = SearchPlan("random", "median", trials=16, seed=0, prior="none")
+    proposer = OptunaProposer(pool.space, plan, pool.facts)
+    drive(proposer, pool)
+    ends: list[float] = []
+    for ours, theirs in zip(pool.trials, proposer.study.get_trials(deepcopy=False), strict=True):
+        if ours.outcome is Outcome.EXPLODED:
+            assert theirs.value == max(ends, default=pool.facts.base_objective)
+        else:
+            assert ours.segments[-1].objective is not None
+            ends.append(ours.segments[-1].objective)  # of pruned trials too
     assert any(trial.outcome is Outcome.EXPLODED for trial in pool.trials)
-    assert pool.worst_value() == max(end for end in ends if end is not None)
-    assert math.isfinite(pool.worst_value())
+    assert any(trial.pruned for trial in pool.trials)
+    first = OptunaProposer(pool.space, plan, pool.facts)
+    first.tell(first.ask(), Trial(0, 0, outcome=Outcome.EXPLODED))
+    assert first.study.best_value == pool.facts.base_objective
 
 
 @pytest.mark.parametrize(

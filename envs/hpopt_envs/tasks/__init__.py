@@ -1,31 +1,38 @@
 """What can be tuned: the built-in tasks, and those of others."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from ..errors import WorldError
 from ..models import call, import_attribute, is_reference
 from .base import Data, Split, Task
-from .lm import LanguageModeling
+from .sources import Source
+from .suite import BUILT_IN
 
-__all__ = ["Data", "Split", "Task", "available_tasks", "load_task"]
+__all__ = ["Data", "Source", "Split", "Task", "available_tasks", "load_task"]
 
-_BUILT_IN: dict[str, type[Task]] = {"lm": LanguageModeling}
 _SIMULATED = ("simulated", "A noisy quadratic instead of training: milliseconds a trial.")
 
 
-def load_task(name: str) -> Task:
+def load_task(name: str, data: Mapping[str, Any] | None = None) -> Task:
     """Makes a task.
 
     Args:
         name: of a built-in task, or of an installed one (an entry point of group "hpopt.tasks"),
             or "module:Class", with modules of the working directory first.
+        data: settings of the user's data, see `Source`; built-in tasks take those that they name.
 
     Raises:
-        WorldError: there is no such task, or it can't be made, or isn't a `Task`.
+        WorldError: there is no such task, or it can't be made, or isn't a `Task`, or doesn't take
+            such data.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]()
+    given = {setting: value for setting, value in (data or {}).items() if value is not None}
+    if name in BUILT_IN:
+        built_in = BUILT_IN[name]
+        _check_settings(given, built_in.kind.settings, name)
+        return built_in.make(name, Source(**given))
     reference = name
     if not is_reference(name):
         installed = _installed()
@@ -34,6 +41,7 @@ def load_task(name: str) -> Task:
             nearest = " or ".join(map(repr, get_close_matches(name, known) or known))
             raise WorldError(f"task: must be {nearest} or 'module:Class', but got {name!r}")
         reference = installed[name].value
+    _check_settings(given, (), name)
     task = call(import_attribute(reference), reference)
     if not isinstance(task, Task):
         raise WorldError(f"{reference} must be a subclass of hpopt_envs.Task, got {task!r:.100}")
@@ -41,9 +49,15 @@ def load_task(name: str) -> Task:
     return task
 
 
+def _check_settings(given: Mapping[str, Any], taken: tuple[str, ...], task: str) -> None:
+    for setting in given:
+        if setting not in taken:
+            raise WorldError(f"{setting}: must be left out, since task {task!r} doesn't take it")
+
+
 def available_tasks() -> list[tuple[str, str]]:
     """Names and one-line descriptions: the built-in ones, then the installed ones."""
-    built_in = [(name, str(task.__doc__).splitlines()[0]) for name, task in _BUILT_IN.items()]
+    built_in = [(name, task.description) for name, task in BUILT_IN.items()]
     others = [(name, f"Installed: {entry.value}.") for name, entry in sorted(_installed().items())]
     return [*built_in, _SIMULATED, *others]
 

@@ -2,10 +2,14 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from hpopt_search_spaces import Value
 
 from .. import models
 from ..errors import WorldError
@@ -23,7 +27,7 @@ class Data:
             so that any order that means something must be shuffled away.
         test: what the end of a study is judged by.
         retained_train: examples of what the base model should keep doing, for the penalty on
-            divergence; None for a task without a reference (then all three are).
+            divergence; None for a task that retains nothing (then all three are).
         retained_validation: the same, held out: divergence and forgetting are measured on it.
         retained_test: the same, for the end of a study.
         hash: sha256 of all of these; computed where it isn't given.
@@ -48,14 +52,27 @@ class Data:
         if not self.hash:
             object.__setattr__(self, "hash", _hash(splits))
 
+    def to(self, device: torch.device) -> "Data":
+        """The same on a device."""
+
+        def moved(split: Split | None) -> Any:
+            return split and {name: tensor.to(device) for name, tensor in split.items()}
+
+        splits = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hash"}
+        return Data(**{name: moved(split) for name, split in splits.items()}, hash=self.hash)
+
 
 class Task(ABC):
     """What is trained and how it is judged. Subclass it to tune something of your own.
 
-    A worker makes one task, calls `load_model` and `load_data` once, and then the other methods
-    for every batch of every trial. These compute: they keep nothing between calls, and change
-    neither the model nor the batch; devices, train and eval mode, gradients and random seeds are
-    the caller's business. Their batches are splits of fewer examples.
+    A worker makes one task, calls `load_data`, `load_model` and `prepare` once, in this order, and
+    then the other methods for every batch of every trial. These compute: they keep nothing between
+    calls, and change neither the model nor the batch; devices, precision, train and eval mode,
+    gradients and random seeds are the caller's business. Their batches are splits of fewer
+    examples.
+
+    A task that defines `logits` has a reference, the base model: its divergence from it is measured
+    and can be penalized, on the retained data, or on the task's own where it retains none.
 
     Attributes:
         name: as recorded; where it is empty, what the task was asked for by.
@@ -64,8 +81,14 @@ class Task(ABC):
         unit: of the objective; empty for a share or a count.
         objective_scale: what counts as a large change of it; rewards are divided by it.
         forgetting_weight: of forgetting in the objective, where there is retained data.
+        chance_loss: of guessing, where that is known: a loss that the base model's being good
+            doesn't turn into an explosion.
+        hyperparameters: names of those that `loss_sum` takes as keyword arguments.
+        fixed: hyperparameters that every trial holds, where neither the space nor the user says.
+        adapter_type: of peft's `TaskType`, "" for none: which layers beside a LoRA adapter's are
+            trained, such as a classifier's head.
         default_space: the search space where none is asked for; where it is empty, "default" for
-            a task with retained data, else "plain".
+            a task with a reference, else "plain".
         default_model: the source handed to `load_model` where none is asked for; it may stay
             empty where `load_model` is defined anew.
     """
@@ -76,44 +99,64 @@ class Task(ABC):
     unit: str = ""
     objective_scale: float = 1.0
     forgetting_weight: float = 0.0
+    chance_loss: float = 0.0
+    hyperparameters: tuple[str, ...] = ()
+    fixed: Mapping[str, Value] = {}
+    adapter_type: str = ""
     default_space: str = ""
     default_model: str = ""
 
-    def load_model(self, source: str, seed: int) -> torch.nn.Module:
-        """The base model, in float32 on the CPU; `seed` is for weights drawn at random."""
-        return models.load_model(source, seed)
-
     @abstractmethod
-    def load_data(self, model_source: str, sequence_length: int) -> Data:
+    def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         """All splits, the same at every call.
 
         Args:
-            model_source: what `load_model` was given, since a tokenizer may belong to it.
-            sequence_length: in tokens, for tasks that cut their examples from longer text.
+            model_source: what `load_model` will be given, since a tokenizer may belong to it.
+            sequence_length: the longest example, in tokens; None leaves it to the task.
 
         Raises:
             WorldError: the data is missing, or doesn't fit the model or the length.
         """
 
-    def example_tokens(self, sequence_length: int) -> int:
-        """How many training tokens one example counts for."""
-        return 1
+    def load_model(self, source: str, seed: int) -> torch.nn.Module:
+        """The base model, in float32 on the CPU; `seed` is for weights drawn at random."""
+        return models.load_model(source, seed)
+
+    def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
+        """Completes model (in place) and data, each of which may need the other.
+
+        Args:
+            model: the base model, on its device.
+            data: on the same device.
+
+        Returns:
+            The data, and the token-equivalents spent.
+        """
+        return data, 0.0
+
+    def example_tokens(self, split: Split) -> torch.Tensor:
+        """How many training tokens each example counts for: (n,), 1 where examples are counted."""
+        return torch.ones(split_size(split), dtype=torch.long)
 
     @abstractmethod
     def loss_sum(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
-        """The differentiable loss, summed over the counted units of a batch: a scalar."""
+        """The differentiable loss, summed over the counted units of a batch: a scalar.
+
+        A task whose `hyperparameters` isn't empty gets these as keyword arguments, in training.
+        """
 
     def loss_count(self, batch: Split) -> int:
         """How many units `loss_sum` sums over: examples, if not something finer."""
-        return len(next(iter(batch.values())))
+        return split_size(batch)
 
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
         """The distributions whose divergence from the base model's is penalized and measured.
 
-        Called with retained batches only: a task that retains data must define it.
+        Called with retained batches where there are any: a task that retains data must define it.
 
         Returns:
-            Logits (n, ..., classes), and which of them count (n, ...), boolean.
+            Logits (n, ..., classes), and which of them count (n, ...), boolean: as many as
+            `loss_count` says.
         """
         raise NotImplementedError(f"task {self.name} has no distributions to compare")
 
@@ -137,6 +180,11 @@ class Task(ABC):
         By default that is what `from_pretrained` loads, or `model.safetensors` alone.
         """
         models.save_model(model, folder)
+
+
+def split_size(split: Split) -> int:
+    """The number of examples of a split."""
+    return len(next(iter(split.values())))
 
 
 def _check_split(name: str, split: Split) -> None:

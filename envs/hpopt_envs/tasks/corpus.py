@@ -70,7 +70,7 @@ def read_corpus(train_characters: int = 1_200_000, held_out_characters: int = 15
     Raises:
         WorldError: this Python comes without the source of its standard library.
     """
-    files = sorted(_standard_library(), key=_name_hash)
+    files = sorted(_standard_library(), key=name_hash)
     if not files:
         raise WorldError(
             "the embedded text is the source of Python's standard library, but there is none in "
@@ -80,10 +80,10 @@ def read_corpus(train_characters: int = 1_200_000, held_out_characters: int = 15
     for split in SPLITS:
         limit = train_characters if split == "train" else held_out_characters
         prose, code = getattr(corpus.prose, split), getattr(corpus.code, split)
-        for topic in sorted(topics, key=_name_hash):
+        for topic in sorted(topics, key=name_hash):
             if split_of(topic) == split and (text := known.add_new_paragraphs(topics[topic])):
                 prose[topic] = text
-        with _no_garbage_collection():
+        with no_garbage_collection():
             _add_files(prose, code, [f for f in files if split_of(f) == split], limit, known)
         if split != "train":
             for text in code.values():
@@ -93,7 +93,7 @@ def read_corpus(train_characters: int = 1_200_000, held_out_characters: int = 15
 
 def split_of(name: str) -> str:
     """The split of a topic or file: train for 80% of all names, validation or test for 10%."""
-    return {0: "validation", 1: "test"}.get(_name_hash(name) % 10, "train")
+    return {0: "validation", 1: "test"}.get(name_hash(name) % 10, "train")
 
 
 class _KnownText:
@@ -158,12 +158,12 @@ def _standard_library() -> Iterator[str]:
                 yield name
 
 
-def _name_hash(name: str) -> int:
+def name_hash(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Parsing makes so many objects that the collector would take two thirds of the time."""
     enabled = gc.isenabled()
     gc.disable()

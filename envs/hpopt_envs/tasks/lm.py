@@ -1,5 +1,7 @@
-"""Language modeling: adapting a model of prose to code, both of which ship with every Python."""
+"""Language modeling: of text, prompts and completions, or chats."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,93 +13,214 @@ from .. import models
 from ..errors import WorldError
 from .base import Data, Split, Task
 from .corpus import Domain, read_corpus
+from .lm_data import (
+    cut,
+    encode_rows,
+    fitting_length,
+    has_rows,
+    length_limit,
+    pack,
+    pad_rows,
+    texts,
+    tokenize,
+)
+from .retained import sample_text
+from .sources import Source, make_splits, read_splits
+from .tables import Table, read_table
+
+SPLITS = ("train", "validation", "test")
+EMBEDDED_LENGTH = 64  # tokens a sequence of the embedded model's and factories', if not given
+TEXT_LENGTH = 256  # the same for models that are loaded, if they can take as many
+IGNORED = -100  # the target that `cross_entropy` leaves out
 
 
 class LanguageModeling(Task):
-    """Next-token prediction on code; what is retained is prose.
+    """Next-token prediction. Embedded: from prose about Python to code, prose being retained.
 
-    Splits hold `input_ids` (n, sequence_length) without padding, in an order drawn once.
+    Splits hold `input_ids` (n, length). Packed text has no more; rows with a length of their own
+    have `length` (n,) and `learnt` (n, length), whether a token is to be learnt, too. Validation
+    and test have `bytes` (n,) of the learnt text.
+
+    Args:
+        source: of the user's data.
+        embedded: rows in place of the embedded text, where the source names no data.
     """
 
     name = "lm"
     unit = "nats/token"
     forgetting_weight = 0.5
     default_model = "embedded"
+    hyperparameters = ("label_smoothing",)
+    adapter_type = "CAUSAL_LM"
 
-    def load_data(self, model_source: str, sequence_length: int) -> Data:
-        limit = models.max_positions(model_source)
-        if sequence_length < 2 or (limit is not None and sequence_length > limit):
-            raise WorldError(
-                f"sequence_length: must be from 2 to {limit or 'any number'} for model "
-                f"{model_source}, but got {sequence_length}"
-            )
-        streams = _read_streams(model_source)
-        splits = {name: cut(ids, sequence_length) for name, ids in streams.items()}
+    settings = (
+        *("train_file", "validation_file", "test_file", "dataset", "retain_file", "too_long"),
+        *("text_column", "prompt_column", "completion_column", "messages_column"),
+    )
+
+    def __init__(
+        self,
+        source: Source = Source(),  # noqa: B008 (it is frozen)
+        embedded: Callable[[], dict[str, Table] | None] = lambda: None,
+    ) -> None:
+        self.source = source
+        self._embedded = embedded
+        if source.has_data:
+            self.forgetting_weight = 0.1
+
+    def load_data(self, model_source: str, sequence_length: int | None) -> Data:
+        tokenizer = models.load_tokenizer(model_source)
+        limit = length_limit(model_source, tokenizer, sequence_length, least=2)
+        small = model_source == "embedded" or models.is_reference(model_source)
+        usual = EMBEDDED_LENGTH if small else TEXT_LENGTH
+        packed = sequence_length or min(usual, limit or usual)
+        tables = read_splits(self.source) or self._embedded()
+        if tables is None:
+            splits = _embedded_text(model_source, packed, self.source.retain_file is None)
+        elif has_rows(tables["train"], self.source):
+            splits = self._rows(tokenizer, tables, sequence_length, limit)
+        else:
+            splits = {
+                name: pack(tokenizer, self._texts(table), packed, f"{name} ({table.where})")
+                for name, table in tables.items()
+            }
+        for name in ("validation", "test"):
+            splits[name]["bytes"] = _learnt_bytes(tokenizer, splits[name])
+        if self.source.retain_file is not None:
+            splits |= self._retained(tokenizer, self.source.retain_file, packed)
+        return Data(**splits)  # type: ignore[arg-type]  # none is called "hash"
+
+    def _rows(
+        self,
+        tokenizer: Any,
+        tables: Mapping[str, Table],
+        sequence_length: int | None,
+        limit: int | None,
+    ) -> dict[str, Split]:
+        """Prompts and completions, or chats: an example a row."""
+        rows = {name: encode_rows(tokenizer, t, self.source) for name, t in tables.items()}
+        lengths = [len(ids) for split in rows.values() for ids, _ in split]
+        length = fitting_length(lengths, sequence_length, limit, self.source)
+        pad = tokenizer.eos_token_id or 0  # behind what is learnt: never looked at
+        splits = {name: pad_rows(split, length, pad) for name, split in rows.items()}
         for name, split in splits.items():
-            if not len(split["input_ids"]):
+            if not bool(split["learnt"][:, 1:].any(1).all()):
                 raise WorldError(
-                    f"sequence_length: must be at most {len(streams[name])}, the tokens of {name}, "
-                    f"but got {sequence_length}"
+                    f"sequence_length: every example of {name} must have something to learn "
+                    f"within {length} tokens, but one has nothing"
                 )
-        return Data(
-            train=splits["train"],
-            validation=splits["validation"],
-            test=splits["test"],
-            retained_train=splits["retained_train"],
-            retained_validation=splits["retained_validation"],
-            retained_test=splits["retained_test"],
-        )
+        return splits
 
-    def example_tokens(self, sequence_length: int) -> int:
-        return sequence_length
+    def _retained(self, tokenizer: Any, file: str, sequence_length: int) -> dict[str, Split]:
+        whole = read_table(file, "retain_file")
+        made = make_splits(whole, ("validation", "test"), None, "retain_file")
+        splits = {}
+        for name, table in made.items():
+            documents, where = self._texts(table, "retain_file"), f"retained {name} ({file})"
+            splits[f"retained_{name}"] = pack(tokenizer, documents, sequence_length, where)
+        return splits
 
-    def loss_sum(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
-        return self._token_losses(model, batch).sum()
+    def _texts(self, table: Table, setting: str = "text_column") -> list[str]:
+        """Documents, blank ones left out: data sets of lines have these between paragraphs."""
+        name = self.source.text_column or "text"
+        documents = texts(table, name, setting, skip_empty=True)
+        if not documents:
+            raise WorldError(f"{setting}: {table.where} must have a text in column {name!r}")
+        return documents
+
+    def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
+        if data.retained_train is not None:
+            return data, 0.0
+        longest = data.train["input_ids"].shape[1]
+        retained, cost = sample_text(model, longest)
+        return replace(data, **{f"retained_{n}": s for n, s in retained.items()}, hash=""), cost
+
+    def example_tokens(self, split: Split) -> torch.Tensor:
+        ids = split["input_ids"]
+        return split["length"] if "length" in split else torch.full((len(ids),), ids.shape[1])
+
+    def loss_sum(
+        self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
+    ) -> torch.Tensor:
+        return self._token_losses(model, batch, label_smoothing).sum()
 
     def loss_count(self, batch: Split) -> int:
-        return batch["input_ids"][:, 1:].numel()
+        return int((_targets(batch) != IGNORED).sum())
 
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = batch["input_ids"]
+        targets = _targets(batch)
+        ids = batch["input_ids"][:, : targets.shape[1]]
         # Without a cache of keys and values, which Hugging Face's models keep unless told.
         output = model(ids, use_cache=False) if hasattr(model, "config") else model(ids)
-        logits = getattr(output, "logits", output)[:, :-1].float()  # (n, length - 1, vocabulary)
-        return logits, torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
+        # All positions, though the last one predicts nothing: a cut would be copied.
+        return getattr(output, "logits", output), targets != IGNORED
 
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
-        losses = self._token_losses(model, batch)
-        return {
-            "loss_sum": losses.sum(1),
-            "count": torch.full((len(losses),), losses.shape[1], device=losses.device),
+        outputs = {
+            "loss_sum": self._token_losses(model, batch).sum(1),
+            "count": (_targets(batch) != IGNORED).sum(1),
         }
+        return outputs | {name: batch[name] for name in ("bytes",) if name in batch}
 
     def metrics(self, outputs: dict[str, torch.Tensor]) -> dict[str, float]:
-        loss = outputs["loss_sum"].double().sum() / outputs["count"].sum()
-        return {"loss": loss.item(), "perplexity": loss.exp().item()}
+        total = outputs["loss_sum"].double().sum()
+        loss = total / outputs["count"].sum()
+        metrics = {"loss": loss.item(), "perplexity": loss.exp().item()}
+        if "bytes" in outputs:
+            bits = total / torch.tensor(2.0).double().log()
+            metrics["bits_per_byte"] = (bits / outputs["bytes"].sum()).item()
+        return metrics
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
         models.save_model(model, folder)
         source = getattr(model, "name_or_path", "")  # empty for a model that a factory built
         models.load_tokenizer(source or "embedded").save_pretrained(folder)
 
-    def _token_losses(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
-        """Nats of each predicted token: (n, length - 1)."""
-        logits, _ = self.logits(model, batch)
-        return cross_entropy(logits.mT, batch["input_ids"][:, 1:], reduction="none")
+    def _token_losses(
+        self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
+    ) -> torch.Tensor:
+        """Nats of each token, 0 where it isn't counted: (n, length)."""
+        logits, targets = self.logits(model, batch)[0], _targets(batch)
+        losses = cross_entropy(
+            logits.flatten(0, 1).float(),
+            targets.flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=label_smoothing,
+            reduction="none",
+        )
+        return losses.view(targets.shape)
 
 
-def tokenize(tokenizer: Any, documents: list[str]) -> torch.Tensor:
-    """The ids of documents in a row, each followed by the end-of-text token: (tokens,)."""
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    encoded = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
-    return torch.tensor([token for ids in encoded for token in (*ids, *end)])
+def _targets(batch: Split) -> torch.Tensor:
+    """What each position is to predict, `IGNORED` for nothing: (n, longest of the batch)."""
+    ids = batch["input_ids"]
+    if "length" in batch:
+        ids = ids[:, : int(batch["length"].max())]
+        ids = ids.masked_fill(~batch["learnt"][:, : ids.shape[1]], IGNORED)
+    return torch.nn.functional.pad(ids[:, 1:], (0, 1), value=IGNORED)
 
 
-def cut(ids: torch.Tensor, sequence_length: int) -> Split:
-    """Sequences of one length, shuffled so that the first ones are a sample of all."""
-    sequences = ids[: len(ids) // sequence_length * sequence_length].view(-1, sequence_length)
-    order = torch.randperm(len(sequences), generator=torch.Generator().manual_seed(0))
-    return {"input_ids": sequences[order]}
+@torch.no_grad()
+def _learnt_bytes(tokenizer: object, split: Split) -> torch.Tensor:
+    """Bytes of the text that each example's targets stand for, special tokens aside: (n,)."""
+    learnt = [row[row != IGNORED] for row in _targets(split)]
+    texts = tokenizer.batch_decode(learnt, skip_special_tokens=True)  # type: ignore[attr-defined]
+    return torch.tensor([len(text.encode()) for text in texts])
+
+
+def _embedded_text(model_source: str, sequence_length: int, with_prose: bool) -> dict[str, Split]:
+    streams = _read_streams(model_source)
+    splits = {}
+    for name, ids in streams.items():
+        if name.startswith("retained_") and not with_prose:
+            continue
+        if len(ids) < sequence_length:
+            raise WorldError(
+                f"sequence_length: must be at most {len(ids)}, the tokens of {name}, "
+                f"but got {sequence_length}"
+            )
+        splits[name] = cut(ids, sequence_length)
+    return splits
 
 
 @lru_cache(maxsize=1)  # several environments in one process read it once
@@ -108,5 +231,5 @@ def _read_streams(model_source: str) -> dict[str, torch.Tensor]:
     return {
         prefix + split: tokenize(tokenizer, list(getattr(domain, split).values()))
         for prefix, domain in domains.items()
-        for split in ("train", "validation", "test")
+        for split in SPLITS
     }

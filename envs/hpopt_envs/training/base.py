@@ -23,6 +23,7 @@ class Progress:
     gradient_norm: float
     gradient_norm_std: float
     clip_fraction: float
+    noise_scale: float | None
     cost: float
     outcome: Outcome | None = None
     reason: str = ""
@@ -32,8 +33,8 @@ class Progress:
 class Evaluation:
     """Metrics on one split, and what they cost in token-equivalents.
 
-    `metrics` always has "loss" and the task's objective metric; "forgetting" and "divergence"
-    where the task has retained data.
+    `metrics` always has "loss" and the task's objective metric; "divergence" where the task has a
+    reference, and "forgetting" where it retains data.
     """
 
     metrics: Mapping[str, float]
@@ -56,6 +57,9 @@ class TrainingRun(Protocol):
 
     def advance(self, state: Any, hyperparameters: Mapping[str, Value], segment: int) -> Progress:
         """Train `facts.segment_tokens` tokens, changing `state` in place.
+
+        Where examples differ in length, the segment ends with the first optimizer step past its
+        mark, and what it trained too much comes off the next one.
 
         Draws are keyed by (the trial's seed, `segment`) alone.
         """

@@ -1,113 +1,158 @@
 """Measuring a model: the task's metrics, forgetting and divergence, on fixed sets.
 
-The reference's log-probabilities on the evaluation sets are computed once and kept, not once a
-trial.
+The reference's logits on the evaluation sets are computed once and kept where they are few, not
+once a trial.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
 
 import torch
 
-from ..divergence import forward_kl
+from ..divergence import divergence
 from ..errors import WorldError
-from ..tasks import Data, Split, Task
+from ..tasks.base import Data, Split, Task, split_size
 from .base import Evaluation
+from .gradients import DIVERGENCE
+from .micro_batches import MicroBatches, parts
+from .weights import Weights
 
-EVALUATION_BATCH = 64  # examples
+BATCH_TOKENS = 4096  # of an evaluation batch
+KEPT_BYTES = 2**30  # of the reference's logits, over all evaluation sets
 
-
-def split_size(split: Split) -> int:
-    """Return the number of examples of a split."""
-    return len(next(iter(split.values())))
+Result = TypeVar("Result")
 
 
 class Evaluator:
-    """Evaluates the model it was given, whose weights the training run points at a trial's.
+    """Evaluates the model whose weights the training run points at a trial's.
 
     Args:
         task: says how to measure.
         data: its splits, already on the device.
-        model: measured.
-        reference: frozen copy of the base model; None for a task without one.
-        example_tokens: task tokens an example.
+        weights: the model, and its reference.
+        precision: of the forward passes.
         subset: examples of each domain that a validation between segments takes.
         whole: examples of each domain that the evaluation at a trial's end takes.
-        forgetting_weight: weight of forgetting in the objective.
     """
 
     def __init__(
         self,
         task: Task,
         data: Data,
-        model: torch.nn.Module,
-        reference: torch.nn.Module | None,
+        weights: Weights,
+        precision: torch.dtype,
         *,
-        example_tokens: int,
         subset: int,
         whole: int,
-        forgetting_weight: float,
     ) -> None:
         self.data = data
-        self.device = next(model.parameters()).device
+        self.device = next(weights.model.parameters()).device
         self._task = task
-        self._model = model
-        self._reference = reference
-        self._example_tokens = example_tokens
+        self._weights = weights
+        self._precision = precision
         self._sizes = {False: subset, True: whole}
-        self._forgetting_weight = forgetting_weight
+        splits = (data.validation, data.test, data.retained_validation, data.retained_test)
+        self._batch_size = max(1, BATCH_TOKENS // max(self._longest(s) for s in splits if s))
+        self._memory = MicroBatches()
         self._kept: dict[tuple[str, int], torch.Tensor] = {}
         self._base_retained_loss: dict[tuple[str, bool], float] = {}
 
     def cost(self, whole: bool, split: str = "validation") -> float:
         """Return the token-equivalents of one evaluation: a forward pass costs 1/3 a token."""
-        examples = len(self._rows(self._splits(split)[0], whole))
-        retained = self._splits(split)[1]
-        if retained is not None:
-            examples += len(self._rows(retained, whole))
-        return examples * self._example_tokens / 3
+        own, retained = self._rows(split, whole)
+        tokens = self._tokens(own)
+        if has_reference(self._task):
+            tokens += self._tokens(own if retained is None else retained)
+        return tokens / 3
 
     @torch.no_grad()
     def evaluate(self, split: str, whole: bool) -> Evaluation:
         """Return the metrics of the model as it is, in evaluation mode."""
-        self._model.eval()
-        task_split, retained = self._splits(split)
-        metrics = self._task_metrics(self._model, task_split, whole)
+        self._weights.model.eval()
+        own, retained = self._rows(split, whole)
+        metrics, recomputed = self._task_metrics(own), 0
         if retained is not None:
             if (split, whole) not in self._base_retained_loss:
-                assert self._reference is not None
-                base = self._task_metrics(self._reference, retained, whole)
-                self._base_retained_loss[split, whole] = base["loss"]
-            loss = self._task_metrics(self._model, retained, whole)["loss"]
+                with self._weights.as_base():
+                    base = self._task_metrics(retained)["loss"]
+                self._base_retained_loss[split, whole] = base
+            loss = self._task_metrics(retained)["loss"]
             metrics["forgetting"] = loss - self._base_retained_loss[split, whole]
-            metrics["divergence"] = self._divergence(split, retained, whole)
-        return Evaluation(metrics, self._objective(metrics), self.cost(whole, split))
+        if has_reference(self._task):
+            compared = own if retained is None else retained
+            metrics["divergence"], recomputed = self._divergence(split, compared)
+        cost = self.cost(whole, split) + recomputed / 3
+        return Evaluation(metrics, self._objective(metrics), cost)
 
     def _objective(self, metrics: Mapping[str, float]) -> float:
         sign = -1.0 if self._task.maximize else 1.0
         value = sign * metrics[self._task.objective]
-        return value + self._forgetting_weight * metrics.get("forgetting", 0.0)
+        return value + self._task.forgetting_weight * metrics.get("forgetting", 0.0)
 
-    @torch.no_grad()
-    def reference_log_probs(self, batch: Split) -> torch.Tensor:
-        """Return the reference's log-probabilities on a retained batch."""
-        assert self._reference is not None
-        logits, _ = self._task.logits(self._reference, batch)
-        return torch.log_softmax(logits.float(), dim=-1)
+    def _divergence(self, name: str, split: Split) -> tuple[float, int]:
+        """Return the mean divergence, and for how many tokens the reference was run again."""
+        total, count, recomputed = 0.0, 0, 0
+        for number, batch in enumerate(self._batches(split)):
+            counted, place = self._task.loss_count(batch), (name, number)
+            # A validation's first part is the whole one's first part: one cache serves both.
+            kept = self._kept.get(place)
+            if kept is not None and len(kept) < counted:
+                kept = None
+            elsewhere = sum(logits.nbytes for p, logits in self._kept.items() if p != place)
+            values, computed = self._compared(batch, kept, KEPT_BYTES - elsewhere)
+            if computed is not None:
+                self._kept[place] = computed
+            elif kept is None:
+                recomputed += self._tokens(batch)
+            total += float(values.sum())
+            count += counted
+        return total / count, recomputed
 
-    def _divergence(self, name: str, split: Split, whole: bool) -> float:
-        total = count = 0.0
-        for number, batch in enumerate(self._batches(split, whole)):
-            logits, mask = self._task.logits(self._model, batch)
-            # The subset is the first part of the whole, so one cache serves both.
-            if (name, number) not in self._kept or len(self._kept[name, number]) < len(mask):
-                self._kept[name, number] = self.reference_log_probs(batch)
-            divergence = forward_kl(self._kept[name, number][: len(mask)], logits)
-            total += float((divergence * mask).sum())
-            count += float(mask.sum())
-        return total / count
+    def _compared(
+        self, batch: Split, kept: torch.Tensor | None, room: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Compare a batch's distributions with the reference's, a part at a time.
 
-    def _task_metrics(self, model: torch.nn.Module, split: Split, whole: bool) -> dict[str, float]:
-        outputs = [self._task.predict(model, batch) for batch in self._batches(split, whole)]
+        Args:
+            batch: of some split.
+            kept: the reference's logits (at least as many as count, classes), where they are.
+            room: bytes that may be kept.
+
+        Returns:
+            Divergences (counted,), and the reference's logits (counted, classes) where they
+            were computed and have room.
+        """
+
+        def all_parts(size: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+            values: list[torch.Tensor] = []
+            computed: list[torch.Tensor] = []
+            seen = used = 0
+            for part in parts(batch, size):
+                logits = self._logits(part)
+                if kept is None:
+                    with self._weights.as_base():
+                        reference = self._logits(part)
+                    used += reference.nbytes
+                    computed = [*computed, reference] if used <= room else []
+                else:
+                    reference = kept[seen : seen + len(logits)]
+                seen += len(logits)
+                values.append(divergence(DIVERGENCE, reference, logits))
+            return torch.cat(values), torch.cat(computed) if computed else None
+
+        return self._in_parts(batch, all_parts)
+
+    def _logits(self, part: Split) -> torch.Tensor:
+        """Those of the distributions that count, in order: (counted, classes)."""
+        with self._autocast():
+            logits, mask = self._task.logits(self._weights.model, part)
+        return logits[mask]
+
+    def _task_metrics(self, split: Split) -> dict[str, float]:
+        outputs: list[dict[str, torch.Tensor]] = []
+        for batch in self._batches(split):
+            outputs += self._in_parts(batch, partial(self._predictions, batch))
         joined = {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
         metrics = {name: float(value) for name, value in self._task.metrics(joined).items()}
         names, objective = ", ".join(sorted(metrics)), self._task.objective
@@ -119,17 +164,43 @@ class Evaluator:
             )
         return metrics
 
-    def _batches(self, split: Split, whole: bool) -> list[Split]:
-        rows = self._rows(split, whole)
-        return [
-            {name: tensor[part.start : part.stop] for name, tensor in split.items()}
-            for part in (rows[i : i + EVALUATION_BATCH] for i in rows[::EVALUATION_BATCH])
-        ]
+    def _predictions(self, batch: Split, size: int) -> list[dict[str, torch.Tensor]]:
+        with self._autocast():
+            return [self._task.predict(self._weights.model, part) for part in parts(batch, size)]
 
-    def _rows(self, split: Split, whole: bool) -> range:
-        return range(min(self._sizes[whole], split_size(split)))
+    def _batches(self, split: Split) -> Iterator[Split]:
+        """Cut a split or its first part, at the same places."""
+        return parts(split, self._batch_size)
 
-    def _splits(self, name: str) -> tuple[Split, Split | None]:
-        if name == "validation":
-            return self.data.validation, self.data.retained_validation
-        return self.data.test, self.data.retained_test
+    def _in_parts(self, batch: Split, work: Callable[[int], Result]) -> Result:
+        """Do something for a batch in parts of a size, in examples, that fits into memory."""
+        return self._memory.run(split_size(batch), self._longest(batch), work)
+
+    def _autocast(self) -> torch.autocast:
+        """For the model at one trial's weights: it keeps what it casts until it is left."""
+        return torch.autocast(
+            self.device.type, self._precision, enabled=self._precision != torch.float32
+        )
+
+    def _tokens(self, split: Split) -> int:
+        return int(self._task.example_tokens(split).sum())
+
+    def _longest(self, split: Split) -> int:
+        return int(self._task.example_tokens(split).max())
+
+    def _rows(self, name: str, whole: bool) -> tuple[Split, Split | None]:
+        """The first examples of a split, and of the retained one where there is one."""
+        own, retained = self.data.validation, self.data.retained_validation
+        if name != "validation":
+            own, retained = self.data.test, self.data.retained_test
+        first = self._sizes[whole]
+        return _first(own, first), None if retained is None else _first(retained, first)
+
+
+def has_reference(task: Task) -> bool:
+    """Whether a task has distributions to compare with its base model's."""
+    return type(task).logits is not Task.logits
+
+
+def _first(split: Split, size: int) -> Split:
+    return {name: tensor[:size] for name, tensor in split.items()}

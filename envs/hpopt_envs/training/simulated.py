@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpopt_search_spaces import Value
+from hpopt_search_spaces import SearchSpace, TrainingFacts, Value
 
 from ..features import Array
+from ..plan import Lengths, batch_sizes, plan_trial
 from ..randomness import key
 from ..records import Outcome, RunFacts
 from .base import Evaluation, Progress
@@ -32,8 +33,9 @@ FLOOR = 2.6  # nats a token that no training removes
 GAIN = 2.0  # nats a token between the base model and the floor
 STRETCHES = 4  # a segment's learning rate is constant over each of these
 EVALUATION_NOISE = {False: 0.03, True: 0.01}  # nats a token: subset, whole
-EXPLODED_LOSS_RATIO = 4.0
 PARAMETERS = 560_000
+SEQUENCE_LENGTH = 64  # tokens
+PENALTY_COST = 4 / 3  # token-equivalents a training token costs more at a divergence weight > 0
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class SimulatedRun:
             spread = float(np.sqrt(np.sum(self._task.noise) / batch))
         noise = np.random.default_rng(key(state.seed, "segment", segment)).normal(0.0, 0.02)
         loss = float(np.mean(losses)) + float(noise)
-        exploded = not loss <= EXPLODED_LOSS_RATIO * self.facts.base_loss
+        exploded = not loss <= self.facts.exploded_loss
         return Progress(
             tokens=tokens,
             optimizer_steps=steps,
@@ -136,6 +138,7 @@ class SimulatedRun:
             gradient_norm=norm,
             gradient_norm_std=spread,
             clip_fraction=0.0,
+            noise_scale=None,
             cost=tokens * (1.0 + (self.facts.penalty_cost if weight > 0.0 else 0.0)),
             outcome=Outcome.EXPLODED if exploded else None,
             reason=f"mean training loss {loss:.4g}" if exploded else "",
@@ -168,3 +171,54 @@ class SimulatedRun:
     def save_weights(self, state: SimulatedState, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "weights.json").write_text(json.dumps({"mean": state.mean.tolist()}))
+
+
+def simulated_run(
+    space: SearchSpace,
+    segment_tokens: int | None,
+    trial_tokens: int | None,
+    max_divergence: float | None,
+) -> tuple[SimulatedRun, SearchSpace]:
+    """Return a simulated run and the space, resolved for it; see `hpopt_envs.factory.make_env`."""
+    lengths = Lengths(SEQUENCE_LENGTH, equal=True, total=10**9)
+    training_facts = TrainingFacts(
+        total_parameters=PARAMETERS,
+        trainable_parameters=PARAMETERS,
+        training_tokens=trial_tokens or 16 * 4096,
+        sequence_length=SEQUENCE_LENGTH,
+        lora=False,
+    )
+    resolved = space.resolve(training_facts)
+    plan = plan_trial(batch_sizes(resolved, {}, 10**7), lengths, segment_tokens, trial_tokens)
+    loss = FLOOR + GAIN
+    facts = RunFacts(
+        task="simulated",
+        model="noisy quadratic",
+        objective_name="loss",
+        maximize=False,
+        unit="nats/token",
+        objective_scale=1.0,
+        forgetting_weight=0.5,
+        fixed={},
+        max_divergence=max_divergence,
+        has_reference=True,
+        sequence_length=SEQUENCE_LENGTH,
+        epoch_tokens=lengths.total,
+        segment_tokens=plan.segment_tokens,
+        trial_tokens=plan.trial_tokens,
+        total_parameters=PARAMETERS,
+        trainable_parameters=PARAMETERS,
+        lora=False,
+        base_metrics={"loss": loss, "forgetting": 0.0, "divergence": 0.0},
+        base_objective=loss,
+        base_objective_subset=loss,
+        base_loss=loss,
+        exploded_loss=4.0 * loss,
+        penalty_cost=PENALTY_COST,
+        validation_cost=0.2 * plan.segment_tokens,
+        final_validation_cost=0.08 * plan.trial_tokens,
+        setup_cost=0.08 * plan.trial_tokens,
+        data_hash="simulated",
+        model_hash="simulated",
+    )
+    return SimulatedRun(facts), resolved
