@@ -16,7 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from hpopt_envs.models import EMBEDDED, save_model
 from hpopt_envs.tasks.base import Split
 from hpopt_envs.tasks.corpus import Corpus, Domain, read_corpus
-from hpopt_envs.tasks.lm import LanguageModeling, cut, tokenize
+from hpopt_envs.tasks.lm import LanguageModeling
+from hpopt_envs.tasks.lm_data import cut, tokenize
 
 VOCABULARY = 1024
 END_OF_TEXT = "<|endoftext|>"

@@ -6,25 +6,31 @@ from typing import Any
 
 import torch
 
-from hpopt_search_spaces import SearchSpace, SpaceError, TrainingFacts, Value, load_space
+from hpopt_search_spaces import (
+    ChoiceParameter,
+    SearchSpace,
+    SpaceError,
+    TrainingFacts,
+    Value,
+    load_space,
+)
 
 from .checks import check_hyperparameters
 from .environment import FineTuneEnv
 from .errors import WorldError, foreign
 from .models import model_hash
-from .plan import Lengths, Plan, batch_sizes, plan_trial
-from .records import RunFacts
-from .task_checks import check_base, check_training
+from .plan import Lengths, batch_sizes, plan_trial
+from .task_checks import check_training
 from .tasks import Data, Task, load_task
 from .tasks.base import split_size
-from .training.evaluation import BATCH_TOKENS, Evaluator, has_reference
-from .training.real import PENALTY_COST, RealRun
+from .training.building import real_run
+from .training.evaluation import has_reference
+from .training.optimizers import build_optimizer
 from .training.simulated import simulated_run
 from .training.threads import using_threads
 from .training.weights import Structure, Weights
 
 BASE_SEED = 0  # a base model's new layers are the same in every study, whatever its seed
-EXPLODED_LOSS_RATIO = 4.0  # a mean loss over this multiple of the base model's has exploded
 LARGE = 20_000_000  # parameters from which bfloat16 pays on a GPU, and threads do on a CPU
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -56,7 +62,7 @@ def make_env(
         task: "simulated", or what `hpopt_envs.tasks.load_task` takes.
         model: a Hugging Face id, a local path or "module:factory"; the task's own by default.
         space: a name, a TOML file, or `SearchSpace.to_dict()`; the task's own by default.
-        data: of the user's: what `hpopt_envs.tasks.DataSettings` has.
+        data: of the user's: what `hpopt_envs.tasks.Source` has.
         view: "absolute", "relative" or "discrete", see `hpopt_envs.actions`.
         validate_segments: measure on validation between segments.
         sequence_length: tokens of the longest example; the task's own by default.
@@ -115,9 +121,11 @@ def make_env(
         weights = Weights(net, loaded.adapter_type)
         # Static defaults are in numbers before the space is resolved, and decide what is trained.
         weights.use_base(Structure.of({**_static_defaults(searched), **held}))
+        for name in _optimizers(searched, held):
+            build_optimizer(name, weights.parameters)  # so that what can't be made is refused now
         resolved = _resolve(searched, held, weights, lengths, trial_tokens)
         sizes = batch_sizes(resolved, held, split_size(examples.train))
-        real = _real_run(
+        real = real_run(
             loaded,
             weights,
             examples,
@@ -152,61 +160,6 @@ def _prepare(task: Task, model: torch.nn.Module, data: Data) -> tuple[Data, floa
     return data, cost
 
 
-def _real_run(
-    task: Task,
-    weights: Weights,
-    data: Data,
-    lengths: Lengths,
-    plan: Plan,
-    *,
-    precision: torch.dtype,
-    setup_cost: float,
-    **about: Any,
-) -> RealRun:
-    """Evaluate the base model, and put the facts together; `about` are further ones."""
-    retained = data.retained_train or data.train
-    retained_tokens = float(task.example_tokens(retained).double().mean())
-    pair = lengths.mean + (retained_tokens if has_reference(task) else 0.0)
-    # Forward passes cost 1/3 a token: at most 20% of a segment's compute, 10% of a trial's.
-    subset = max(1, int(0.2 * plan.segment_tokens * 3 / pair))
-    whole = max(1, int(0.1 * plan.trial_tokens * 3 / pair))
-    batch = max(1, BATCH_TOKENS // lengths.mean)
-    whole = whole // batch * batch or whole
-    evaluator = Evaluator(task, data, weights, precision, subset=min(subset, whole), whole=whole)
-    with foreign(f"task {task.name}: evaluating the base model"):
-        base = evaluator.evaluate("validation", whole=True)
-        part = evaluator.evaluate("validation", whole=False)
-    check_base(task, base.metrics)
-    facts = RunFacts(
-        task=task.name,
-        objective_name=task.objective,
-        maximize=task.maximize,
-        unit=task.unit,
-        objective_scale=task.objective_scale,
-        forgetting_weight=task.forgetting_weight,
-        has_reference=has_reference(task),
-        sequence_length=lengths.mean,
-        epoch_tokens=lengths.total,
-        segment_tokens=plan.segment_tokens,
-        trial_tokens=plan.trial_tokens,
-        total_parameters=_count(weights.base_parameters),
-        trainable_parameters=_count(weights.parameters),
-        lora=weights.has_adapter,
-        base_metrics=base.metrics,
-        base_objective=base.objective,
-        base_objective_subset=part.objective,
-        base_loss=part.metrics["loss"],
-        exploded_loss=EXPLODED_LOSS_RATIO * max(part.metrics["loss"], task.chance_loss),
-        penalty_cost=PENALTY_COST * retained_tokens / lengths.mean,
-        validation_cost=evaluator.cost(whole=False),
-        final_validation_cost=evaluator.cost(whole=True),
-        setup_cost=setup_cost + base.cost,
-        data_hash=data.hash,
-        **about,
-    )
-    return RealRun(task, weights, evaluator, facts, precision)
-
-
 def _set_objective(task: Task, objective: str | None, forgetting_weight: float | None) -> None:
     if objective is not None:
         name, _, direction = objective.partition(":")
@@ -237,6 +190,14 @@ def _static_defaults(space: SearchSpace) -> dict[str, Value]:
     return {p.name: p.default for p in space.parameters if not p.dynamic}
 
 
+def _optimizers(space: SearchSpace, fixed: Mapping[str, Value]) -> list[str]:
+    """Names of those that trials may have."""
+    if "optimizer" not in space:
+        return [str(fixed.get("optimizer", "adamw"))]
+    parameter = space["optimizer"]
+    return [str(n) for n in parameter.choices] if isinstance(parameter, ChoiceParameter) else []
+
+
 def _check_left_out(**settings: Any) -> None:
     for name, value in settings.items():
         if value is not None:
@@ -253,18 +214,14 @@ def _resolve(
     """Resolve the space before the trial's tokens follow from its batch sizes."""
     return space.resolve(
         TrainingFacts(
-            total_parameters=_count(weights.base_parameters),
-            trainable_parameters=_count(weights.parameters),
+            total_parameters=weights.total_count,
+            trainable_parameters=weights.trained_count,
             training_tokens=trial_tokens or min(16 * 4096, lengths.total),
             sequence_length=lengths.mean,
             lora=weights.has_adapter,
             optimizer=str(fixed.get("optimizer", "adamw")),
         )
     )
-
-
-def _count(parameters: list[torch.nn.Parameter]) -> int:
-    return sum(parameter.numel() for parameter in parameters)
 
 
 def _checkpoint_gradients(model: torch.nn.Module) -> None:

@@ -284,7 +284,7 @@ def test_the_head_is_the_logistic_regression_of_scikit_learn(
     longest = int(train["length"].max())
     features = model.features(train["input_ids"][:, :longest], mask_of(train)).double().numpy()
     theirs = LogisticRegression(
-        C=probe.STRENGTH / features.var(ddof=1),
+        C=probe.STRENGTH / features.var(0, ddof=1).mean(),
         fit_intercept=bias,
         class_weight="balanced" if balanced else None,
         max_iter=1000,
@@ -338,19 +338,19 @@ def test_a_probe_knows_more_than_a_new_head(source: str) -> None:
     assert fitted["macro_f1"] > new["macro_f1"]
 
 
-def test_a_probe_finds_the_token_that_a_causal_model_looks_at() -> None:
-    # Behind the last word are tokens that transformers takes for padding.
+@pytest.mark.parametrize("ending", ["", "<|endoftext|>"])
+def test_a_probe_finds_the_token_that_a_causal_model_looks_at(ending: str) -> None:
+    # Behind the last word there may be tokens that transformers takes for padding; and a head of
+    # zeros gives all tokens the same logits.
     texts, labels = SPLITS["train"]
-    ended = {"train": ([f"{text}<|endoftext|>" for text in texts], labels)}
-    task, plain = (
-        Classification(embedded=lambda rows=rows: SPLITS | rows)  # type: ignore[misc]
-        for rows in (ended, {})
-    )
+    rows = SPLITS | {"train": ([text + ending for text in texts], labels)}
     heads = []
-    for each in (task, plain):
-        data = each.load_data("embedded", None)
-        model: Any = each.load_model("embedded", seed=0)
-        each.prepare(model, data)
+    for task, zero in ((Classification(embedded=lambda: rows), not ending), (small_task(), False)):
+        data = task.load_data("embedded", None)
+        model: Any = task.load_model("embedded", seed=0)
+        if zero:
+            torch.nn.init.zeros_(model.score.weight)
+        task.prepare(model, data)
         heads.append(model.score.weight)
     torch.testing.assert_close(*heads, atol=1e-4, rtol=1e-3)
 

@@ -23,8 +23,8 @@ STRUCTURES: list[dict[str, Value]] = [{}, {"lora_rank": 2}]
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that there are several: 8 examples of 16 tokens."""
-    monkeypatch.setattr(evaluation, "BATCH_TOKENS", 128)
+    """So that there are several: 2 examples of 16 tokens."""
+    monkeypatch.setattr(evaluation, "BATCH_TOKENS", 32)
 
 
 def make(task: str, model: str | None = None, **settings: Any) -> tuple[FineTuneEnv, RealRun]:
@@ -33,7 +33,7 @@ def make(task: str, model: str | None = None, **settings: Any) -> tuple[FineTune
         f"{HERE}:{task}",
         model,
         segment_tokens=tokens,
-        trial_tokens=8 * tokens,
+        trial_tokens=4 * tokens,
         device="cpu",
         **settings,
     )
@@ -64,9 +64,10 @@ def by_hand(run: RealRun, base: Any, split: str, whole: bool) -> float:
     return float(kl_divergence(*distributions).mean())
 
 
-@pytest.mark.parametrize("kept_bytes", [2**30, 60 * VOCABULARY * 4 * 10, 0])
-@pytest.mark.parametrize("structure", STRUCTURES, ids=["full", "LoRA"])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kept_bytes", [2**30, 60 * VOCABULARY * 4, 0])
+@pytest.mark.parametrize(
+    ("task", "structure"), [("RaggedWords", {}), ("RaggedWords", {"lora_rank": 2}), ("Parity", {})]
+)
 def test_the_divergence_is_that_of_torchs_distributions(
     task: str, structure: dict[str, Value], kept_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,8 +76,7 @@ def test_the_divergence_is_that_of_torchs_distributions(
     run.weights.use_base()
     base = copy.deepcopy(run.weights.model)
     sizes = run._evaluator._sizes
-    assert 8 < sizes[False] < sizes[True]
-    assert sizes[False] % 8 != 0
+    assert 2 < sizes[False] < sizes[True]
     state = trained(run, structure)
     # The subset before the whole set that it is a part of, and after it.
     for split, whole in [("test", False), ("test", True), ("validation", False), ("test", False)]:

@@ -198,7 +198,7 @@ def test_the_noise_scale_of_a_run_is_that_of_the_gradients_of_its_training_data(
     assert progress.noise_scale == pytest.approx(float(noise / signal) / 16, rel=0.05)
 
 
-# A process in which torch's own allocator refuses: a trial with memory, one with less, with none.
+# A process in which torch's own allocator refuses: a trial with memory, and one with less.
 SCRIPT = """
 import json, resource, sys
 from hpopt_envs import make_env
@@ -209,8 +209,8 @@ def limit(megabytes):
 
 asked = json.loads(sys.argv[1])
 model = "tests.envs.tiny:Wide"
-runs = [make_env("tests.envs.tiny:Words", model, trial_tokens=512).run for _ in range(3)]
-for run, megabytes in zip(runs, (2**20, 100, 2)):
+runs = [make_env("tests.envs.tiny:Words", model, trial_tokens=512).run for _ in range(2)]
+for run, megabytes in zip(runs, (2**20, 100)):
     limit(megabytes)
     state = run.start(seed=0)
     progress = run.advance(state, asked, 0)
@@ -218,7 +218,6 @@ for run, megabytes in zip(runs, (2**20, 100, 2)):
     print(json.dumps({
         "fitted": list(run._gradients._memory._fitting.values()),
         "outcome": progress.outcome and progress.outcome.value,
-        "reason": progress.reason,
         "measured": [progress.train_loss, progress.penalty, progress.gradient_norm],
         "weights": state.tensors["table.weight"].flatten().tolist(),
     }))
@@ -236,12 +235,9 @@ def test_a_process_with_little_memory_trains_the_same() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    whole, cut, none = (json.loads(line) for line in done.stdout.splitlines())
+    whole, cut = (json.loads(line) for line in done.stdout.splitlines())
     assert (whole["fitted"], whole["outcome"]) == ([], None)
     assert len(cut["fitted"]) == 1
     assert cut["outcome"] is None
     assert cut["measured"] == pytest.approx(whole["measured"], rel=1e-5, abs=1e-6)
     assert cut["weights"] == pytest.approx(whole["weights"], rel=1e-4, abs=1e-6)
-    assert none["outcome"] == "out_of_memory"
-    assert "a single example doesn't fit: " in none["reason"]
-    assert "allocate" in none["reason"]

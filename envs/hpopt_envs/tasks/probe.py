@@ -10,7 +10,7 @@ from .base import Split, split_size
 
 EXAMPLES = 2000  # that the head is fitted to
 BATCH = 32  # examples
-STRENGTH = 0.03  # inverse regularization, for features of variance 1
+STRENGTH = 0.015  # inverse regularization, for features of variance 1
 
 
 def fit_head(
@@ -85,7 +85,7 @@ def _regression(
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     regression = LogisticRegression(
-        C=STRENGTH / float(features.var()),
+        C=STRENGTH / float(features.var(0).mean()),
         fit_intercept=head.bias is not None,
         class_weight="balanced" if balanced else None,
         max_iter=1000,

@@ -139,6 +139,16 @@ class Weights:
             self.model.train(was_training)
 
     @property
+    def total_count(self) -> int:
+        """Parameters of the base model."""
+        return sum(parameter.numel() for parameter in self.base_parameters)
+
+    @property
+    def trained_count(self) -> int:
+        """Parameters that are trained in the structure in use."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+    @property
     def has_adapter(self) -> bool:
         """Whether an adapter is trained in the structure in use."""
         return self._active is not None and self._active.lora_rank > 0
