@@ -83,7 +83,7 @@ def check_hyperparameters(
         WorldError: a needed hyperparameter is missing, one is unknown, or has impossible values.
     """
     for parameter in space.parameters:
-        _check(parameter.name, _extremes(parameter), f"space {space.name!r}", own)
+        _check(parameter.name, extremes(parameter), f"space {space.name!r}", own)
         if parameter.dynamic and parameter.name in STATIC:
             raise WorldError(
                 f"space {space.name!r}: {parameter.name} must not be dynamic: it is set at a "
@@ -124,7 +124,8 @@ def _check(name: str, values: tuple[Value, ...], where: str, own: tuple[str, ...
             raise WorldError(f"{where}: every {name} must be {what}, but got {value!r}")
 
 
-def _extremes(parameter: Parameter) -> tuple[Value, ...]:
+def extremes(parameter: Parameter) -> tuple[Value, ...]:
+    """The values of a choice, or the ends of a range; none of a range that isn't in numbers yet."""
     if isinstance(parameter, ChoiceParameter):
         return parameter.choices
     # A range in octaves lies above 0, wherever its default comes to be.

@@ -15,7 +15,7 @@ from hpopt_search_spaces import (
     load_space,
 )
 
-from .checks import check_hyperparameters
+from .checks import check_hyperparameters, extremes
 from .environment import FineTuneEnv
 from .errors import WorldError, foreign
 from .models import model_hash
@@ -119,8 +119,8 @@ def make_env(
         base_hash = model_hash(net)
         lengths = Lengths.of(loaded.example_tokens(examples.train).tolist())
         weights = Weights(net, loaded.adapter_type)
-        # Static defaults are in numbers before the space is resolved, and decide what is trained.
-        weights.use_base(Structure.of({**_static_defaults(searched), **held}))
+        for structure in _structures(searched, held):  # so that what can't be is refused now
+            weights.use_base(structure)
         for name in _optimizers(searched, held):
             build_optimizer(name, weights.parameters)  # so that what can't be made is refused now
         resolved = _resolve(searched, held, weights, lengths, trial_tokens)
@@ -186,8 +186,18 @@ def _load_space(
         raise WorldError(f"baseline: {error}") from None
 
 
-def _static_defaults(space: SearchSpace) -> dict[str, Value]:
-    return {p.name: p.default for p in space.parameters if not p.dynamic}
+def _structures(space: SearchSpace, fixed: Mapping[str, Value]) -> list[Structure]:
+    """What trials may train, by frozen layers and by targets; the default's structure is the last.
+
+    Static defaults are in numbers even before the space is resolved.
+    """
+    default = {p.name: p.default for p in space.parameters if not p.dynamic} | dict(fixed)
+    others: list[dict[str, Value]] = []
+    if "frozen_layers" in space:
+        others.append({"frozen_layers": extremes(space["frozen_layers"])[-1]})
+    if "lora_targets" in space:
+        others += [{"lora_targets": targets} for targets in extremes(space["lora_targets"])]
+    return [Structure.of(default | other) for other in (*others, {})]
 
 
 def _optimizers(space: SearchSpace, fixed: Mapping[str, Value]) -> list[str]:

@@ -20,16 +20,19 @@ class Lengths:
     Attributes:
         mean: tokens an example, rounded up.
         equal: whether all examples have as many.
+        examples: of the training data.
         total: of all training examples: one epoch.
     """
 
     mean: int
     equal: bool
     total: int
+    examples: int
 
     @classmethod
     def of(cls, tokens: Sequence[int]) -> "Lengths":
-        return cls(math.ceil(sum(tokens) / len(tokens)), min(tokens) == max(tokens), sum(tokens))
+        mean = math.ceil(sum(tokens) / len(tokens))
+        return cls(mean, min(tokens) == max(tokens), sum(tokens), len(tokens))
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def plan_trial(
     Where all examples are equally long, a segment is a multiple of batch size × example tokens for
     every batch size: the least such number that is at least 4,096 where it isn't given. Otherwise
     it is at least one step of the largest batch. A trial is 16 segments or one epoch, whichever is
-    less, and at least one segment.
+    less, and at least one segment; 16 segments where a batch is all examples.
 
     Args:
         batch_sizes: every one that a trial may have, in examples.
@@ -80,7 +83,9 @@ def plan_trial(
             f"{max(batch_sizes)} examples of {lengths.mean} tokens), but got {segment_tokens}"
         )
     if trial_tokens is None:
-        trial_tokens = segment_tokens * max(1, min(SEGMENTS, lengths.total // segment_tokens))
+        whole_batches = list(batch_sizes) == [lengths.examples]  # a step is an epoch
+        epoch = SEGMENTS if whole_batches else lengths.total // segment_tokens
+        trial_tokens = segment_tokens * max(1, min(SEGMENTS, epoch))
     if trial_tokens <= 0 or trial_tokens % segment_tokens:
         raise WorldError(
             f"trial_tokens: must be a multiple of segment_tokens={segment_tokens}, "

@@ -19,6 +19,8 @@ from transformers import (
     AutoTokenizer,
 )
 
+from hpopt_envs import make_env
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "packaged_models.py"
 SENTENCE = (
     "The old man walked slowly down to the harbour, where the boats were waiting for the evening "
@@ -130,6 +132,43 @@ def test_the_tokenizer_of_smollm2_has_its_special_tokens_and_lone_digits(tokeniz
     assert tokenizer("<|im_start|><|im_end|>")["input_ids"] == [1, 2]
     assert tokenizer.tokenize("x\n\n12  3") == ["x", "ĊĊ", "1", "2", "ĠĠ", "3"]
     assert tokenizer.model_max_length == 8192
+
+
+@pytest.mark.packaged
+def test_minilm_classifies_better_than_the_embedded_model_ever_does(models: Path) -> None:
+    """Its linear probe alone; the embedded model came to a macro-F1 of 0.39 in a full trial."""
+    env = make_env("classify", str(models / "minilm"), trial_tokens=32_768, threads=2)
+    assert env.facts.base_metrics["macro_f1"] > 0.45
+
+
+@pytest.mark.packaged
+def test_a_trial_of_smollm2_with_an_adapter_betters_it(models: Path) -> None:
+    env = make_env(
+        "lm",
+        str(models / "smollm2"),
+        sequence_length=64,
+        segment_tokens=1024,
+        trial_tokens=3072,
+        space={
+            "name": "small",
+            "parameters": [
+                {"name": "learning_rate", "type": "float", "log": True, "default": 1e-3}
+                | {"low": 1e-4, "high": 1e-2},
+                {"name": "batch_size", "type": "integer", "powers_of_two": True, "default": 4}
+                | {"low": 2, "high": 4},
+            ],
+        },
+        fixed={"lora_rank": 8, "divergence_weight": 0.1},
+        validate_segments=False,
+        threads=2,
+    )
+    assert env.facts.trainable_parameters < 0.02 * env.facts.total_parameters
+    while (
+        trial := env.train(env.space.defaults() | dict(env.facts.fixed))[4].get("trial")
+    ) is None:
+        pass
+    assert trial.value is not None
+    assert trial.value < env.facts.base_objective
 
 
 @pytest.mark.packaged

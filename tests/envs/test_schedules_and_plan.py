@@ -31,8 +31,8 @@ def space(batch_size: ChoiceParameter | IntegerParameter) -> SearchSpace:
 
 
 POWERS = [4, 8, 16, 32, 64]
-LONG = Lengths(mean=64, equal=True, total=10**6)
-RAGGED = Lengths(mean=50, equal=False, total=10**6)
+LONG = Lengths(mean=64, equal=True, total=10**6, examples=15_625)
+RAGGED = Lengths(mean=50, equal=False, total=10**6, examples=20_000)
 
 
 def test_default_trial_is_sixteen_segments_of_4096_tokens() -> None:
@@ -47,7 +47,7 @@ def test_a_trial_is_at_most_one_epoch_and_at_least_one_segment(lengths: Lengths)
 
 
 def test_segments_are_whole_steps_of_every_batch_size() -> None:
-    plan = plan_trial([6, 10], Lengths(50, True, 10**6))
+    plan = plan_trial([6, 10], Lengths(50, True, 10**6, 20_000))
     assert plan.segment_tokens % 300 == plan.segment_tokens % 500 == 0
     assert 4096 <= plan.segment_tokens < 4096 + 1500
 
@@ -68,9 +68,9 @@ def test_a_short_trial_has_shorter_segments(lengths: Lengths) -> None:
     assert plan.segment_tokens % (4 * 64) == 0 or not lengths.equal
 
 
-def test_a_batch_of_everything_makes_an_epoch_of_a_segment() -> None:
-    examples, lengths = 1000, Lengths(64, True, 64_000)
-    assert plan_trial([examples], lengths) == Plan(64_000, 64_000)
+def test_a_batch_of_everything_makes_an_epoch_of_a_segment_and_sixteen_of_a_trial() -> None:
+    examples, lengths = 1000, Lengths(64, True, 64_000, 1000)
+    assert plan_trial([examples], lengths) == Plan(64_000, 16 * 64_000)
     assert plan_trial([examples], lengths, trial_tokens=640_000) == Plan(64_000, 640_000)
 
 
@@ -99,8 +99,8 @@ def test_lengths_that_do_not_fit_are_refused(
 
 
 def test_lengths_are_those_of_the_examples() -> None:
-    assert Lengths.of([3, 3, 3]) == Lengths(mean=3, equal=True, total=9)
-    assert Lengths.of([1, 2, 4]) == Lengths(mean=3, equal=False, total=7)
+    assert Lengths.of([3, 3, 3]) == Lengths(mean=3, equal=True, total=9, examples=3)
+    assert Lengths.of([1, 2, 4]) == Lengths(mean=3, equal=False, total=7, examples=3)
 
 
 @pytest.mark.parametrize(

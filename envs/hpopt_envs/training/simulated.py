@@ -180,7 +180,8 @@ def simulated_run(
     max_divergence: float | None,
 ) -> tuple[SimulatedRun, SearchSpace]:
     """Return a simulated run and the space, resolved for it; see `hpopt_envs.factory.make_env`."""
-    lengths = Lengths(SEQUENCE_LENGTH, equal=True, total=10**9)
+    examples = 10**7
+    lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
     training_facts = TrainingFacts(
         total_parameters=PARAMETERS,
         trainable_parameters=PARAMETERS,
@@ -189,7 +190,7 @@ def simulated_run(
         lora=False,
     )
     resolved = space.resolve(training_facts)
-    plan = plan_trial(batch_sizes(resolved, {}, 10**7), lengths, segment_tokens, trial_tokens)
+    plan = plan_trial(batch_sizes(resolved, {}, examples), lengths, segment_tokens, trial_tokens)
     loss = FLOOR + GAIN
     facts = RunFacts(
         task="simulated",
