@@ -33,10 +33,13 @@ def _winner(result: StudyResult) -> list[str]:
         return [f"No trial ended with a value{why}."]
     found = result.history.improvements[-1]
     limited = "" if facts.max_divergence is None else f" and divergence {_divergence(best):.4f}"
+    assert best.value is not None
+    no_gain = ["It is no better than the base model."] if best.value >= facts.base_objective else []
     return [
         f"Winner: trial {best.id} with {_value(facts, best.value)}{limited} on validation "
         f"(base model {_value(facts, facts.base_objective)}), "
         f"found after {found.training_tokens:,} training tokens.",
+        *no_gain,
     ]
 
 

@@ -58,6 +58,15 @@ def tell(
     return told
 
 
+@pytest.mark.parametrize(("value", "said"), [(3.99, False), (4.0, True)])
+def test_a_winner_that_is_no_better_than_the_base_model_is_called_that(
+    tell: Callable[..., list[str]], value: float, said: bool
+) -> None:
+    lines = tell(values=(value, 5.0))
+    assert lines[1].startswith("Winner: trial 0 ")
+    assert ("It is no better than the base model." in lines) is said
+
+
 def test_a_winner_that_is_better(tell: Callable[..., list[str]]) -> None:
     lines = tell(
         Confirmation(judged(2.5, 2.6, loss=2.25), judged(3.0, 3.02, loss=2.75), default_won=False)
