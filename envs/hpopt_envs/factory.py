@@ -135,6 +135,7 @@ def make_env(
             model=source,
             model_hash=base_hash,
             setup_cost=setup_cost,
+            penalized="divergence_weight" in (*searched.names, *held),
             fixed=held,
             max_divergence=max_divergence,
         )

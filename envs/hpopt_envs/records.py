@@ -156,7 +156,8 @@ class RunFacts:
         base_objective_subset: its objective on the subset that is used between segments.
         base_loss: its task loss on that subset, the scale of loss features.
         exploded_loss: a segment's mean training loss above which it has exploded.
-        penalty_cost: token-equivalents a training token costs more at a divergence weight > 0.
+        penalty_cost: token-equivalents a training token costs more at a divergence weight > 0;
+            0 where trials can't have one.
         validation_cost: token-equivalents of a validation between segments.
         final_validation_cost: token-equivalents of the validation at a trial's end.
         setup_cost: token-equivalents spent once a study (base evaluation, cached reference).

@@ -25,9 +25,25 @@ def real_run(
     *,
     precision: torch.dtype,
     setup_cost: float,
+    penalized: bool,
     **about: Any,
 ) -> RealRun:
-    """Evaluate the base model, and put the facts together; `about` are further ones."""
+    """Evaluate the base model, and put the facts together.
+
+    Args:
+        task: with the objective that is asked for.
+        weights: at the base weights, in the default's structure.
+        data: complete, on the model's device.
+        lengths: of the training examples.
+        plan: of segments and trials.
+        precision: of forward passes.
+        setup_cost: token-equivalents spent so far.
+        penalized: whether trials may have a divergence weight.
+        about: further facts.
+
+    Raises:
+        WorldError: the base model can't be evaluated, or has nothing to improve.
+    """
     retained = data.retained_train or data.train
     retained_tokens = float(task.example_tokens(retained).double().mean())
     pair = lengths.mean + (retained_tokens if has_reference(task) else 0.0)
@@ -61,7 +77,7 @@ def real_run(
         base_objective_subset=part.objective,
         base_loss=part.metrics["loss"],
         exploded_loss=EXPLODED_LOSS_RATIO * max(part.metrics["loss"], task.chance_loss),
-        penalty_cost=PENALTY_COST * retained_tokens / lengths.mean,
+        penalty_cost=PENALTY_COST * retained_tokens / lengths.mean if penalized else 0.0,
         validation_cost=evaluator.cost(whole=False),
         final_validation_cost=evaluator.cost(whole=True),
         setup_cost=setup_cost + base.cost,
