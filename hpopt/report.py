@@ -47,7 +47,7 @@ def _nearest(facts: RunFacts, over: list[Trial]) -> str:
     """What is said where every trial that ended is over the limit on divergence."""
     trial = min(over, key=_divergence)
     return (
-        f"No trial kept the limit on divergence, {facts.max_divergence:g} nats/token: trial "
+        f"No trial kept the limit on divergence, {facts.max_divergence:g} nats: trial "
         f"{trial.id} came nearest, with {_divergence(trial):.4f} and a value of "
         f"{_value(facts, trial.value)} on validation."
     )

@@ -120,7 +120,10 @@ class Settings:
         None, "weight of forgetting in the objective (default: the task's own)", parse_number, "W"
     )
     max_divergence: float | None = _setting(
-        None, "limit on the divergence from the base model, in nats per token", parse_number, "D"
+        None,
+        "limit on the divergence from the base model, in nats a token (a text, of a classifier)",
+        parse_number,
+        "D",
     )
     device: str = _setting("auto", "cpu, cuda or auto")
     precision: str = _setting(

@@ -40,7 +40,7 @@ def limit(facts: RunFacts) -> str:
     """Return what goes behind the objective, ", subject to …"; nothing where there is no limit."""
     if facts.max_divergence is None:
         return ""
-    return f", subject to divergence ≤ {facts.max_divergence:g} nats/token"
+    return f", subject to divergence ≤ {facts.max_divergence:g} nats"
 
 
 def without_password(uri: str) -> str:

@@ -104,8 +104,8 @@ def unit_tags(facts: RunFacts) -> dict[str, str]:
         "training_tokens": "tokens",
         "batch_size": "sequences per optimizer step",
         "train_loss": "nats/token",
-        "divergence": "nats/token",
-        "max_divergence": "nats/token",
+        "divergence": "nats",  # a token, or an example of a classifier's
+        "max_divergence": "nats",
         "forgetting": "nats/token",
         "wall_seconds": "seconds",
         "objective": facts.unit,

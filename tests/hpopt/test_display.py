@@ -89,7 +89,7 @@ def test_under_a_limit_each_line_has_a_divergence_and_says_if_it_is_over(
     script.segment(2, 0, None, outcome=Outcome.EXPLODED, reason="the loss became inf")
     play(LineDisplay(), script.events)
     lines = capsys.readouterr().out.splitlines()
-    limit = "subject to divergence ≤ 0.5 nats/token; base model: 4.0000"
+    limit = "subject to divergence ≤ 0.5 nats; base model: 4.0000"
     assert f"objective: loss + 0.5 × forgetting (minimised, nats/token), {limit}" in lines
     (head,) = [line for line in lines if line.startswith("trial  used")]
     trials = [line for line in lines if re.match(r" +\d+ ", line)]

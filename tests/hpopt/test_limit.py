@@ -199,7 +199,7 @@ def test_a_search_ends_with_a_winner_within_the_limit(tmp_path: Path) -> None:
     assert written["best_metrics"]["divergence"] == divergence(result.best)
     assert {"loss", "forgetting"} <= set(written["best_metrics"])
     schedule = json.loads((result.folder / "schedule.json").read_text())
-    assert schedule["objective"].endswith(f", subject to divergence ≤ {LIMIT} nats/token")
+    assert schedule["objective"].endswith(f", subject to divergence ≤ {LIMIT} nats")
     tested = result.confirmation
     assert tested is not None
     assert max(m["divergence"] for m in tested.winner.metrics) <= LIMIT
