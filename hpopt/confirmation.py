@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from hpopt_envs.environment import HELD_SHAPE
 from hpopt_envs.messages import Reply
 from hpopt_envs.randomness import key
 from hpopt_envs.records import RunFacts, Trial
+from hpopt_envs.training.schedules import HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, Value
 
 from .pool.metered import MeteredPool
 
-FIRST_TRIAL = 1_000_000  # confirmation's ids, so that the trials of an extended study keep theirs
-Schedule = Sequence[Mapping[str, Value]]
+Schedule = Sequence[tuple[Mapping[str, Value], int]]
+"""Hyperparameters and task tokens of each segment."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +60,34 @@ def schedule_of(trial: Trial) -> list[dict[str, Value]]:
     return [dict(segment.hyperparameters) for segment in trial.path]
 
 
-def default_schedule(space: SearchSpace, facts: RunFacts) -> list[dict[str, Value]]:
-    """The default configuration, held for a whole trial."""
-    return [HELD_SHAPE | dict(facts.fixed) | space.defaults()] * facts.segments
+def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
+    """All hyperparameters of the default configuration."""
+    return HELD_SHAPE | dict(facts.fixed) | space.defaults()
 
 
 def confirm(pool: MeteredPool, best: Trial, seeds: int) -> Confirmation:
     """Run the winner's schedule and the default's on the same fresh seeds, open loop."""
-    winner = schedule_of(best)
-    default = default_schedule(pool.space, pool.facts)
-    default_won = winner == default
-    schedules = [winner] if default_won else [winner, default]
-    ended = _run(
-        pool, [(s, seed) for s in range(len(schedules)) for seed in range(seeds)], schedules
-    )
-    judged = [_judge(ended[s * seeds : (s + 1) * seeds]) for s in range(len(schedules))]
-    return Confirmation(judged[0], judged[-1], default_won)
+    default = default_configuration(pool.space, pool.facts)
+    default_won = schedule_of(best) == [default] * pool.facts.segments
+    held = [(default, pool.facts.segment_tokens)] * pool.facts.segments
+    schedules = [held] if default_won else [timed_schedule(best), held]
+    winner, *others = judge(pool, schedules, seeds)
+    return Confirmation(winner, others[0] if others else winner, default_won)
 
 
-def _judge(trials: Sequence[Trial]) -> Judged:
+def timed_schedule(trial: Trial) -> Schedule:
+    """What a trial's path was trained with, and for how long."""
+    return [(segment.hyperparameters, segment.tokens) for segment in trial.path]
+
+
+def judge(pool: MeteredPool, schedules: Sequence[Schedule], seeds: int) -> list[Judged]:
+    """Run each schedule on the same fresh seeds, open loop, judged on the test split."""
+    jobs = [(schedule, seed) for schedule in range(len(schedules)) for seed in range(seeds)]
+    ended = _run(pool, jobs, schedules)
+    return [judged(ended[s * seeds : (s + 1) * seeds]) for s in range(len(schedules))]
+
+
+def judged(trials: Sequence[Trial]) -> Judged:
     good = [trial for trial in trials if trial.value is not None]
     return Judged(
         values=tuple(trial.value for trial in good if trial.value is not None),
@@ -93,7 +102,7 @@ def _run(
     """Run (schedule, seed) jobs over all workers; return their trials in the order of the jobs."""
     waiting = deque(range(len(jobs)))
     trials: dict[int, int] = {}
-    left: dict[int, deque[Mapping[str, Value]]] = {}
+    left: dict[int, deque[tuple[Mapping[str, Value], int]]] = {}
 
     def begin(worker: int) -> None:
         job = waiting.popleft()
@@ -104,8 +113,8 @@ def _run(
 
     def go_on(worker: int, reply: Reply) -> None:
         if reply.outcome is None:
-            hyperparameters = left[worker].popleft()
-            pool.replay_segment(worker, hyperparameters, last=not left[worker])
+            hyperparameters, tokens = left[worker].popleft()
+            pool.train(worker, hyperparameters, tokens=tokens, last=not left[worker])
             return
         del left[worker]
         if waiting:

@@ -13,7 +13,7 @@ from .pool.budget import Budget
 from .searchers import find_agent
 from .settings import Settings
 from .tracking.client import TrackingProcess
-from .wording import counted, describe, duration, limit, objective
+from .wording import counted, describe, describe_path, duration, limit, objective
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +33,7 @@ class Display:
         space: SearchSpace,
         history: History,
         budget: Budget,
-        tracking: TrackingProcess,
+        tracking: TrackingProcess | None,
     ) -> None:
         """A study begins, or is taken up again."""
         self.settings, self.name, self.facts, self.space = settings, name, facts, space
@@ -60,7 +60,7 @@ class LineDisplay(Display):
         space: SearchSpace,
         history: History,
         budget: Budget,
-        tracking: TrackingProcess,
+        tracking: TrackingProcess | None,
     ) -> None:
         super().begin(settings, name, facts, space, history, budget, tracking)
         for line in self._opening():
@@ -144,11 +144,8 @@ class LineDisplay(Display):
         return f"{metrics['divergence']:.4f}{over}".ljust(16)
 
     def _hyperparameters(self, trial: Trial) -> str:
-        """What of the space the trial's last segment was trained with."""
-        if not trial.segments:
-            return ""
-        last = trial.segments[-1].hyperparameters
-        return describe({name: last[name] for name in self.space.names if name in last})
+        """What of the space the trial was trained with, on its path."""
+        return describe_path(trial.path, self.space.names)
 
     def confirming(self, seeds: int) -> None:
         self.line(f"confirming the winner on {counted(seeds, 'fresh seed')} ...")
@@ -174,7 +171,7 @@ class LiveDisplay(LineDisplay):
         space: SearchSpace,
         history: History,
         budget: Budget,
-        tracking: TrackingProcess,
+        tracking: TrackingProcess | None,
     ) -> None:
         from rich.live import Live
 
@@ -246,7 +243,9 @@ class LiveDisplay(LineDisplay):
         texts.append(duration(elapsed))
         if used > 0.02 and not self._confirming:
             texts.append(f"about {duration(self._seconds_left(used, elapsed))} left")
-        if self.tracking.error:
+        if self.history.paused:
+            texts.append(f"{counted(len(self.history.paused), 'trial')} paused")
+        if self.tracking is not None and self.tracking.error:
             texts.append(f"MLflow: {self.tracking.error}")
         bar = Table.grid(padding=(0, 2, 0, 0))
         bar.add_row(ProgressBar(total=1.0, completed=used, width=30), ", ".join(texts))

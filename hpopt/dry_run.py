@@ -3,11 +3,11 @@
 import time
 
 from hpopt_envs.actions import absolute_action
-from hpopt_envs.environment import HELD_SHAPE
 from hpopt_envs.factory import make_env
+from hpopt_envs.training.schedules import HELD_SHAPE
 
 from .header import environment_settings
-from .searchers import find_agent
+from .searchers import choose_agent, find_agent
 from .settings import Settings
 
 
@@ -19,7 +19,7 @@ def dry_run(settings: Settings) -> str:
     Raises:
         HpoptError: the study couldn't begin.
     """
-    spec = find_agent(settings.agent, settings.pruner)
+    spec = find_agent(choose_agent(settings.agent, settings.pruner), settings.pruner)
     arguments = environment_settings(settings, spec) | {"view": "absolute"}
     started = time.perf_counter()
     env = make_env(**arguments)

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from .errors import StudyError
+from .history import History
+from .journal import read_events
 from .settings import Settings, resume_command
 
 JOURNAL = "journal.jsonl"
@@ -73,8 +75,13 @@ def _new_name(settings: Settings) -> str:
     return name
 
 
-def find_study(name: str, runs: str) -> Path:
+def find_study(name: str, runs: str, what: str = "resume") -> Path:
     """Return the folder of a study.
+
+    Args:
+        name: of the study.
+        runs: folder that studies are kept in.
+        what: is asked for, as errors begin with it.
 
     Raises:
         StudyError: there is no such study; the text has the nearest names.
@@ -85,4 +92,21 @@ def find_study(name: str, runs: str) -> Path:
     journals = sorted(Path(runs).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
     known = [path.parent.name for path in journals]
     near = get_close_matches(name, known, cutoff=0.5) or known[-3:]
-    raise StudyError(f"resume: must be a study in {runs}/ ({', '.join(near)}), but got {name!r}")
+    raise StudyError(f"{what}: must be a study in {runs}/ ({', '.join(near)}), but got {name!r}")
+
+
+def read_study(name: str, runs: str, what: str) -> History:
+    """Return everything that a study's journal says; it may still be running.
+
+    Args:
+        name: of the study.
+        runs: folder that studies are kept in.
+        what: is asked for, as errors begin with it.
+
+    Raises:
+        StudyError: there is no such study, or its journal is broken.
+    """
+    history = History()
+    for event in read_events(find_study(name, runs, what) / JOURNAL):
+        history.apply(event)
+    return history

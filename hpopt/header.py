@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,8 +11,10 @@ from hpopt_envs.features import OBSERVATION_VERSION
 from hpopt_search_spaces import load_space
 
 from .errors import StudyError
+from .history import History
 from .journal import Event
 from .pool.base import Pool
+from .portfolio import make_portfolio
 from .searchers import AgentSpec
 from .settings import DATA, DEFAULT_TRIALS, Settings
 
@@ -45,13 +47,31 @@ def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
     }
 
 
-def make_header(settings: Settings, name: str, environment: dict[str, Any], pool: Pool) -> Event:
-    """Return a new study's first event."""
+def make_header(
+    settings: Settings,
+    name: str,
+    environment: dict[str, Any],
+    pool: Pool,
+    sources: Sequence[History] = (),
+) -> Event:
+    """Return a new study's first event.
+
+    Args:
+        settings: of the study.
+        name: of the study.
+        environment: see `environment_settings`.
+        pool: of the study's workers.
+        sources: that its portfolio is made of; it is kept here, so that they may change later.
+
+    Raises:
+        StudyError: no portfolio can be made of the sources.
+    """
     planned = settings.trials
     if planned is None and settings.cost is not None:
         full = pool.facts.trial_tokens * (1 + pool.facts.penalty_cost)
         planned = max(1, int(settings.cost / (full + pool.facts.final_validation_cost)))
-    return {
+    planned = planned or DEFAULT_TRIALS
+    header = {
         "event": "study",
         "name": name,
         "task": pool.facts.task,
@@ -63,11 +83,15 @@ def make_header(settings: Settings, name: str, environment: dict[str, Any], pool
         "experiment": settings.experiment or pool.facts.task,
         "settings": dataclasses.asdict(settings),
         "environment": environment,
-        "planned_trials": planned or DEFAULT_TRIALS,
+        "planned_trials": planned,
         "space": pool.space.to_dict(),
         "facts": dataclasses.asdict(pool.facts),
         "versions": _versions(),
     }
+    if sources:
+        task, space = pool.facts.task, pool.space
+        header["portfolio"] = make_portfolio(sources, task, space, planned, settings.prior)
+    return header
 
 
 def _versions() -> dict[str, str]:

@@ -14,6 +14,8 @@ from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 from .errors import StudyError
 from .journal import Event
 
+FIRST_TEST = 1_000_000  # of confirmations' trials, so that an extended study's keep their numbers
+
 
 @dataclass(frozen=True)
 class Improvement:
@@ -41,12 +43,14 @@ class History:
         trials: by id, in the order in which they were started; running ones included.
         tests: ids of trials that are judged on the test split; they are never the best.
         running: trial by worker.
+        paused: ids of trials that were set aside and may go on, on any worker.
         best: the trial of lowest value among those that can win and keep the limit on divergence,
             if there is one; the earlier of equal ones.
         improvements: how the best came to be, one entry a new best.
         cost: token-equivalents spent, set-up, lost work and confirmation included.
         search_cost: the same without the confirmation.
         training_tokens: task tokens that the search trained on, lost work included.
+        overshoot_tokens: those of them that ended trials trained on past their horizon.
         longest_seconds: that any trial took so far.
     """
 
@@ -56,11 +60,13 @@ class History:
         self.trials: dict[int, Trial] = {}
         self.tests: set[int] = set()
         self.running: dict[int, int] = {}
+        self.paused: set[int] = set()
         self.best: Trial | None = None
         self.improvements: list[Improvement] = []
         self.cost = 0.0
         self.search_cost = 0.0
         self.training_tokens = 0
+        self.overshoot_tokens = 0
         self.longest_seconds = 0.0
         self._facts: RunFacts | None = None
         # Of ended trials by segment, under the limit on divergence, sorted.
@@ -92,6 +98,12 @@ class History:
                 self._take(event["worker"], event["trial"], reply_from_json(event["reply"]))
             case "closed":
                 self._end(event["worker"], event["trial"], Outcome.STOPPED, pruned=event["pruned"])
+            case "paused":
+                del self.running[event["worker"]]
+                self.paused.add(event["trial"])
+            case "unpaused":
+                self.paused.remove(event["trial"])
+                self.running[event["worker"]] = event["trial"]
             case "lost":
                 self._spend(event["trial"], event["cost"], event["tokens"])
             case "extended":
@@ -158,7 +170,7 @@ class History:
 
     def _end(
         self,
-        worker: int,
+        worker: int | None,
         trial: int,
         outcome: Outcome,
         reason: str = "",
@@ -169,9 +181,12 @@ class History:
             self.trials[trial], outcome=outcome, reason=reason, value=value, pruned=pruned
         )
         self.trials[trial] = ended
-        self.running.pop(worker, None)
+        self.paused.discard(trial)
+        if worker is not None:
+            self.running.pop(worker, None)
         if trial in self.tests:
             return
+        self.overshoot_tokens += max(0, ended.trained_tokens - self.facts.trial_tokens)
         for segment in ended.segments:
             objective = self._constrained(segment)
             if objective is not None:

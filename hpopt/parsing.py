@@ -41,6 +41,14 @@ def parse_seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Read "name,name"."""
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise StudyError(f"must be name,name, but got {text!r}")
+    return names
+
+
 def parse_values(text: str) -> dict[str, Value]:
     """Read "name=value,name=value"; numbers and booleans become what they look like."""
     values: dict[str, Value] = {}

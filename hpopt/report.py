@@ -84,8 +84,8 @@ def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Setting
             for name, cells in table
         ),
         *(f"  a trial failed: {reason}" for reason in failures),
-        *_exceeded(facts, columns),
-        _verdict(confirmation, other),
+        *exceeded(facts, columns),
+        verdict(confirmation, other),
     ]
 
 
@@ -99,7 +99,7 @@ def _mean(facts: RunFacts, name: str, mean: float | None) -> str:
     return f"{mean:.4f} ({over}limit {facts.max_divergence:g})"
 
 
-def _exceeded(facts: RunFacts, columns: Mapping[str, Judged]) -> list[str]:
+def exceeded(facts: RunFacts, columns: Mapping[str, Judged]) -> list[str]:
     """A line for each that is over the limit on divergence on average."""
     means = {who: judged.metric("divergence") for who, judged in columns.items()}
     return [
@@ -114,7 +114,7 @@ def _other(settings: Settings) -> str:
     return "baseline" if settings.baseline else "default"
 
 
-def _verdict(confirmation: Confirmation, other: str) -> str:
+def verdict(confirmation: Confirmation, other: str) -> str:
     if confirmation.default_won:
         return f"The {other} configuration won the search: it was run once, not twice."
     winner, default = confirmation.winner, confirmation.default
@@ -165,16 +165,11 @@ def _cost(result: StudyResult) -> str:
 
 
 def _record(result: StudyResult, settings: Settings) -> list[str]:
-    names = ("journal.jsonl", "schedule.json", "result.json", "best/")
+    names = ("journal.jsonl", "report.html", "schedule.json", "result.json", "best/")
     there = ", ".join(name for name in names if (result.folder / name).exists())
-    command = "python -m hpopt ui"
-    if settings.tracking_uri:
-        command += f" --tracking-uri {without_password(settings.uri)}"
-    elif settings.runs != "runs":
-        command += f" --runs {settings.runs}"
     lines = [
         f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.uri)}",
-        f"Look at it: {command}",
+        f"Look at it: {ui_command(settings)}",
     ]
     if result.tracking_error:
         lines.append(
@@ -182,3 +177,11 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
             f"`{resume_command(result.name, settings.runs)}` writes what is missing"
         )
     return lines
+
+
+def ui_command(settings: Settings) -> str:
+    """Return what to type to look at a record."""
+    command = "python -m hpopt ui"
+    if settings.tracking_uri:
+        return f"{command} --tracking-uri {without_password(settings.uri)}"
+    return command if settings.runs == "runs" else f"{command} --runs {settings.runs}"

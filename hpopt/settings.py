@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,14 @@ from hpopt_search_spaces import Value
 from hpopt_search_spaces.checks import nearest_names
 
 from .errors import StudyError
-from .parsing import parse_flag, parse_integer, parse_number, parse_seconds, parse_values
+from .parsing import (
+    parse_flag,
+    parse_integer,
+    parse_names,
+    parse_number,
+    parse_seconds,
+    parse_values,
+)
 from .tracking import Level
 
 DEFAULT_TRIALS = 8
@@ -25,7 +32,8 @@ DATA = (  # what tasks are told of a user's data: the fields of `hpopt_envs.task
 EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
 
 
-def _setting(default: Any, help: str, parse: Callable[[str], Any] = str, metavar: str = "") -> Any:
+def setting(default: Any, help: str, parse: Callable[[str], Any] = str, metavar: str = "") -> Any:
+    """Return a field that the command line can ask for, explain and read."""
     return field(default=default, metadata={"help": help, "parse": parse, "metavar": metavar})
 
 
@@ -33,112 +41,119 @@ def _setting(default: Any, help: str, parse: Callable[[str], Any] = str, metavar
 class Settings:
     """What a study is asked to do; `hpopt search --help` explains each."""
 
-    task: str = _setting("lm", "a name from `hpopt tasks`, or module:Class of your own")
-    model: str | None = _setting(
+    task: str = setting("lm", "a name from `hpopt tasks`, or module:Class of your own")
+    model: str | None = setting(
         None, "Hugging Face id, local path or module:factory (default: the task's own)"
     )
-    space: str | None = _setting(
+    space: str | None = setting(
         None, "a name from `hpopt spaces`, or a TOML file (default: the task's own)"
     )
-    train_file: str | None = _setting(
+    train_file: str | None = setting(
         None, "data of yours: CSV, JSON lines, Parquet or text", str, "FILE"
     )
-    validation_file: str | None = _setting(
+    validation_file: str | None = setting(
         None, "what searchers are judged by (default: a tenth of --train-file)", str, "FILE"
     )
-    test_file: str | None = _setting(
+    test_file: str | None = setting(
         None, "what the end is judged by (default: a tenth of --train-file)", str, "FILE"
     )
-    dataset: str | None = _setting(
+    dataset: str | None = setting(
         None, "in place of files: a Hugging Face id, or a folder", str, "ID"
     )
-    retain_file: str | None = _setting(
+    retain_file: str | None = setting(
         None, "text that the model is to keep modeling (default: what it writes)", str, "FILE"
     )
-    text_column: str | None = _setting(None, "of the data (default: text)", str, "NAME")
-    label_column: str | None = _setting(None, "classes (default: label)", str, "NAME")
-    prompt_column: str | None = _setting(None, "what completions follow", str, "NAME")
-    completion_column: str | None = _setting(None, "what is to be learnt", str, "NAME")
-    messages_column: str | None = _setting(None, "chats: lists of role, content", str, "NAME")
-    class_weights: str | None = _setting(
+    text_column: str | None = setting(None, "of the data (default: text)", str, "NAME")
+    label_column: str | None = setting(None, "classes (default: label)", str, "NAME")
+    prompt_column: str | None = setting(None, "what completions follow", str, "NAME")
+    completion_column: str | None = setting(None, "what is to be learnt", str, "NAME")
+    messages_column: str | None = setting(None, "chats: lists of role, content", str, "NAME")
+    class_weights: str | None = setting(
         None, "none, or balanced: classes count alike in a classifier's training", str, "W"
     )
-    too_long: str | None = _setting(
+    too_long: str | None = setting(
         None, "refuse examples over the sequence length (default), or truncate", str, "WHAT"
     )
-    fix: Mapping[str, Value] | None = _setting(
+    fix: Mapping[str, Value] | None = setting(
         None,
         "hold what the space doesn't have, such as optimizer=sgd or lora_rank=16",
         parse_values,
         "VALUES",
     )
-    agent: str = _setting("tpe", "who decides: a name from `hpopt agents`")
-    pruner: str = _setting(
-        "none", "stops trials early: none, median, hyperband, successive-halving"
+    agent: str = setting(
+        "auto", "who decides: a name from `hpopt agents`; auto: range-test where it can, else tpe"
     )
-    prior: str = _setting("default", "default: the default configuration is tried first; none: not")
-    trials: int | None = _setting(
+    pruner: str = setting(
+        "none", "stops trials early: none, median, hyperband, successive-halving, promotion"
+    )
+    prior: str = setting("default", "default: the default configuration is tried first; none: not")
+    portfolio: Sequence[str] | None = setting(
+        None, "studies of other tasks that the portfolio agent transfers", parse_names, "NAME,NAME"
+    )
+    trials: int | None = setting(
         None,
         f"budget in full trials of training tokens (default: {DEFAULT_TRIALS})",
         parse_integer,
         "N",
     )
-    cost: float | None = _setting(
+    cost: float | None = setting(
         None, "budget in token-equivalents, confirmation included", parse_number, "C"
     )
-    time_limit: float | None = _setting(
+    time_limit: float | None = setting(
         None, "budget of time, confirmation included: 90, 15m, 2h", parse_seconds, "T"
     )
-    target: float | None = _setting(
+    target: float | None = setting(
         None, "stop when a trial's value reaches this", parse_number, "V"
     )
-    trial_tokens: int | None = _setting(None, "training tokens a trial", parse_integer, "N")
-    segment_tokens: int | None = _setting(
+    trial_tokens: int | None = setting(None, "training tokens a trial", parse_integer, "N")
+    segment_tokens: int | None = setting(
         None, "training tokens between decisions", parse_integer, "N"
     )
-    sequence_length: int | None = _setting(
+    sequence_length: int | None = setting(
         None, "tokens an example (default: 64)", parse_integer, "N"
     )
-    seed: int = _setting(0, "keys every random draw", parse_integer, "N")
-    workers: int = _setting(1, "trials run in this many processes", parse_integer, "N")
-    in_order: bool = _setting(
+    seed: int = setting(0, "keys every random draw", parse_integer, "N")
+    workers: int = setting(1, "trials run in this many processes", parse_integer, "N")
+    in_order: bool = setting(
         True,
         "false: take replies as they come; faster, but timing changes the study",
         parse_flag,
         "B",
     )
-    name: str | None = _setting(None, "of the study (default: a new one is made)")
-    experiment: str | None = _setting(None, "in MLflow (default: the task)")
-    tracking_uri: str | None = _setting(
+    name: str | None = setting(None, "of the study (default: a new one is made)")
+    experiment: str | None = setting(None, "in MLflow (default: the task)")
+    tracking_uri: str | None = setting(
         None, "of MLflow (default: sqlite:///runs/mlflow.db)", str, "URI"
     )
-    track: str = _setting("auto", "MLflow runs for: trials, parents; auto: parents where simulated")
-    objective: str | None = _setting(
+    track: str = setting(
+        "auto", "MLflow runs for: trials, parents; auto: parents where simulated, or a table"
+    )
+    objective: str | None = setting(
         None, "one of the task's metrics, METRIC, METRIC:min or METRIC:max", str, "METRIC"
     )
-    forgetting_weight: float | None = _setting(
+    forgetting_weight: float | None = setting(
         None, "weight of forgetting in the objective (default: the task's own)", parse_number, "W"
     )
-    max_divergence: float | None = _setting(
+    max_divergence: float | None = setting(
         None,
         "limit on the divergence from the base model, in nats a token (a text, of a classifier)",
         parse_number,
         "D",
     )
-    device: str = _setting("auto", "cpu, cuda or auto")
-    precision: str = _setting(
+    device: str = setting("auto", "cpu, cuda or auto")
+    precision: str = setting(
         "auto", "of forward passes: float32, bfloat16, or auto: bfloat16 where it pays"
     )
-    gradient_checkpointing: bool = _setting(
+    gradient_checkpointing: bool = setting(
         False, "true: save memory by computing activations twice", parse_flag, "B"
     )
-    baseline: Mapping[str, Value] | None = _setting(
+    baseline: Mapping[str, Value] | None = setting(
         None, "what you have now, such as learning_rate=2e-5,batch_size=32", parse_values, "VALUES"
     )
-    confirm_seeds: int = _setting(
+    confirm_seeds: int = setting(
         2, "fresh seeds to run the winner and the default on; 0: none", parse_integer, "N"
     )
-    runs: str = _setting("runs", "folder that studies are kept in", str, "FOLDER")
+    runs: str = setting("runs", "folder that studies are kept in", str, "FOLDER")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Settings":
@@ -161,7 +176,8 @@ class Settings:
     def tracking_level(self) -> Level:
         """Which MLflow runs are made: "trials" or "parents"."""
         if self.track == "auto":
-            return "parents" if self.task == "simulated" else "trials"
+            trained = self.task != "simulated" and not self.task.startswith("table:")
+            return "trials" if trained else "parents"
         return "parents" if self.track == "parents" else "trials"
 
     @property
@@ -187,6 +203,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not isinstance(value, Mapping):
                 raise StudyError(f"{name}: must be a table of values, but got {value!r}")
+        if self.portfolio is not None and not _is_names(self.portfolio):
+            raise StudyError(f"portfolio: must be a list of names, but got {self.portfolio!r}")
         for name in ("in_order", "gradient_checkpointing"):
             value = getattr(self, name)
             if not isinstance(value, bool):
@@ -196,6 +214,10 @@ class Settings:
                 "name: must be up to 100 letters, digits, '.', '_' and '-', and begin with one of "
                 f"the first two, but got {self.name!r}"
             )
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
 
 
 def _check_text(name: str, value: Any, optional: bool) -> None:

@@ -1,27 +1,29 @@
 """A study from its settings to its result, and from its journal to its end."""
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpopt_envs.environment import AGENT_SHAPE, HELD_SHAPE
+from hpopt_envs.training.schedules import AGENT_SHAPE, HELD_SHAPE
 
-from .confirmation import FIRST_TRIAL, confirm
+from .confirmation import confirm
 from .display import Display
 from .errors import StudyError
 from .folders import JOURNAL, check_writable, find_study, new_folder
 from .header import check_same, check_versions, environment_settings, make_header
-from .history import History
+from .history import FIRST_TEST, History
 from .journal import Event, Journal
 from .pool.base import Pool
 from .pool.budget import Budget, Limits, active_seconds
 from .pool.local import LocalPool
 from .pool.metered import MeteredPool
 from .pool.processes import ProcessPool
+from .portfolio import read_sources
 from .result import StudyResult, write_result
-from .searchers import find_agent, make_searcher
+from .searchers import check_space, choose_agent, find_agent, make_searcher
 from .settings import EXTENSIBLE, Settings
 from .tracking import Ending
 from .tracking.client import TrackingProcess
@@ -36,7 +38,7 @@ def search(settings: Settings, display: Display) -> StudyResult:
     Raises:
         HpoptError: one line, where it can't begin; then nothing of it is left behind.
     """
-    find_agent(settings.agent, settings.pruner)
+    find_agent(choose_agent(settings.agent, settings.pruner), settings.pruner)
     check_writable(Path(settings.runs), "runs:")
     check_reachable(settings.uri)
     journal, pool = begin(settings)
@@ -60,26 +62,40 @@ def resume(name: str, runs: str, changes: Mapping[str, Any], display: Display) -
     return _recorded(journal, pool, settings, display)
 
 
-def begin(settings: Settings) -> tuple[Journal, Pool]:
+def begin(
+    settings: Settings, about: Mapping[str, Any] | None = None, factory: str = FACTORY
+) -> tuple[Journal, Pool]:
     """Open the journal and the workers of a new study.
+
+    Args:
+        settings: of the study.
+        about: what its header says beside them.
+        factory: "module:function" that makes its environments.
 
     Raises:
         HpoptError: one line, where it can't begin; then nothing of it is left behind.
     """
-    spec = find_agent(settings.agent, settings.pruner)
+    spec = find_agent(choose_agent(settings.agent, settings.pruner), settings.pruner)
     environment = environment_settings(settings, spec)
+    sources = read_sources(settings)
     with new_folder(settings) as folder:
-        pool = _open_pool(settings, environment, folder)
+        pool = _open_pool(settings, environment, folder, factory)
         try:
+            agent = choose_agent(settings.agent, settings.pruner, pool.space)
+            settings = dataclasses.replace(settings, agent=agent)
+            check_space(agent, pool.space)
             _make_budget(settings, pool).check_first_trial()
-            header = make_header(settings, folder.name, environment, pool)
+            header = make_header(settings, folder.name, environment, pool, sources)
+            header |= dict(about or {})
             return Journal.create(folder / JOURNAL, header), pool
         except BaseException:
             pool.close()
             raise
 
 
-def take_up(name: str, runs: str, changes: Mapping[str, Any]) -> tuple[Journal, Pool, Settings]:
+def take_up(
+    name: str, runs: str, changes: Mapping[str, Any], factory: str = FACTORY
+) -> tuple[Journal, Pool, Settings]:
     """Open the journal and the workers of an earlier study, see `resume`.
 
     Raises:
@@ -101,7 +117,7 @@ def take_up(name: str, runs: str, changes: Mapping[str, Any]) -> tuple[Journal, 
                 saved |= event["settings"]
         new = {setting: value for setting, value in changes.items() if saved[setting] != value}
         settings = Settings.of({**saved, **new})
-        pool = _open_pool(settings, header["environment"], folder)
+        pool = _open_pool(settings, header["environment"], folder, factory)
         try:
             check_same(header, pool)
             if new:
@@ -137,7 +153,9 @@ def conduct(
     pool: Pool,
     settings: Settings,
     display: Display,
-    tracking: TrackingProcess,
+    tracking: TrackingProcess | None = None,
+    *,
+    keeps_weights: bool = True,
 ) -> StudyResult:
     """Search, confirm, and write down what came of it; closes the journal and the pool.
 
@@ -147,8 +165,10 @@ def conduct(
         settings: extensions included.
         display: shows what happens.
         tracking: whose state is shown; it is started and ended elsewhere.
+        keeps_weights: whether the winner's weights are written, and its snapshot stays.
     """
     header, folder = journal.events[0], journal.path.parent
+    settings = dataclasses.replace(settings, agent=header["agent"])
     history, started = History(), time.monotonic()
     settled, searched, confirmed = split_events(journal.events)
     for event in settled:
@@ -183,13 +203,15 @@ def conduct(
             trials=header["planned_trials"],
             seed=settings.seed,
             prior=settings.prior,
+            portfolio=header.get("portfolio", ()),
         )
-        first_test = FIRST_TRIAL + len(history.tests)
+        first_test = FIRST_TEST + len(history.tests)
         searching = metered(searched, 0)
         searcher.search(searching)
         confirmation = None
         if history.best is not None:
-            searching.workers.save_weights(history.best, folder / "best")
+            if keeps_weights:
+                searching.workers.save_weights(history.best, folder / "best")
             if settings.confirm_seeds:
                 display.confirming(settings.confirm_seeds)
                 confirming = metered(confirmed, first_test)
@@ -203,6 +225,8 @@ def conduct(
             wall_seconds=time.monotonic() - started,
         )
         write_result(result, settings)
+        if not keeps_weights:
+            shutil.rmtree(folder / "snapshots", ignore_errors=True)
         return result
     finally:
         pool.close()
@@ -228,18 +252,18 @@ def split_events(events: list[Event]) -> tuple[list[Event], list[Event], list[Ev
                 searched.pop()  # the budget of now is asked again
             settled += [*confirmed, event]
             confirmed = []
-        elif event.get("trial", 0) >= FIRST_TRIAL:
+        elif event.get("trial", 0) >= FIRST_TEST:
             confirmed.append(event)
         else:
             searched.append(event)
     return settled, searched, confirmed
 
 
-def _open_pool(settings: Settings, environment: dict[str, Any], folder: Path) -> Pool:
+def _open_pool(settings: Settings, environment: dict[str, Any], folder: Path, factory: str) -> Pool:
     if settings.workers == 1:
-        return LocalPool(FACTORY, environment)
+        return LocalPool(factory, environment)
     log = folder / "workers.log"
-    return ProcessPool(FACTORY, environment, settings.workers, log, settings.in_order)
+    return ProcessPool(factory, environment, settings.workers, log, settings.in_order)
 
 
 def _make_budget(

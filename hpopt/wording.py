@@ -1,9 +1,9 @@
 """How values are worded wherever a person reads them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from hpopt_envs.records import RunFacts
+from hpopt_envs.records import RunFacts, Segment
 from hpopt_search_spaces import Value
 
 
@@ -11,6 +11,21 @@ def describe(values: Mapping[str, Value]) -> str:
     """Return hyperparameters in one line, numbers at four significant digits."""
     shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values.values())
     return ", ".join(f"{name}={value}" for name, value in zip(values, shown, strict=True))
+
+
+def describe_path(path: Sequence[Segment], names: Sequence[str]) -> str:
+    """Return hyperparameters of a path in one line; "low…high" for a number that changes."""
+    shown: dict[str, Value] = {}
+    for name in names:
+        values = [s.hyperparameters[name] for s in path if name in s.hyperparameters]
+        if not values:
+            continue
+        if isinstance(values[0], str) or len(set(values)) == 1:
+            shown[name] = values[-1]
+        else:
+            low, high = min(map(float, values)), max(map(float, values))
+            shown[name] = f"{low:.4g}…{high:.4g}"
+    return describe(shown)
 
 
 def counted(number: int, what: str) -> str:

@@ -46,6 +46,8 @@ HYPERPARAMETERS: dict[str, Rule] = {
     "max_gradient_norm": _number("above 0", lambda value: value > 0),
     "warmup_fraction": _number("from 0 to below 1", lambda value: 0 <= value < 1),
     "schedule_shape": _one_of(SHAPES),
+    "final_fraction": _number("from 0 to 1", lambda value: 0 <= value <= 1),
+    "final_divergence_weight": _number("of at least 0", lambda value: value >= 0),
     "dropout": _number("from 0 to below 1", lambda value: 0 <= value < 1),
     "label_smoothing": _number("from 0 to below 1", lambda value: 0 <= value < 1),
     "frozen_layers": _whole(0),
@@ -59,6 +61,7 @@ DEPENDS_ON = {  # what does nothing alone
     "lora_alpha": "lora_rank",
     "lora_targets": "lora_rank",
     "divergence": "divergence_weight",
+    "final_divergence_weight": "divergence_weight",
     "divergence_alpha": "divergence_weight",
 }
 OF_A_TASK = ("label_smoothing",)  # what a task's own loss must know

@@ -1,7 +1,9 @@
 """Fine-tuning as a Gymnasium environment: one trial an episode, one segment a step."""
 
+import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,12 @@ from . import features
 from .actions import VIEWS, ActionLayout, action_space, decode_actions
 from .errors import WorldError
 from .messages import StudyFacts, segment_from_json, to_json
+from .position import Position
 from .records import Control, Outcome, RunFacts, Segment, Trial
 from .snapshots import read_snapshot, write_snapshot
 from .traces import trace
 from .training.base import Progress, TrainingRun
-
-# What a trial trains with where the space doesn't say: a held configuration decays to zero, an
-# agent that sets the learning rate itself gets what it asked for.
-HELD_SHAPE: dict[str, Value] = {"schedule_shape": "linear", "warmup_fraction": 0.03}
-AGENT_SHAPE: dict[str, Value] = {"schedule_shape": "constant", "warmup_fraction": 0.0}
+from .training.schedules import AGENT_SHAPE
 
 
 class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
@@ -106,7 +105,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         test: bool = False,
     ) -> None:
         self._trial = Trial(trial, seed)
-        self._state = self.run.start(seed)
+        self._position = Position(self.run, seed)
         self._initial = self.space.default_unit if initial is None else tuple(initial)
         self._unit = self._initial
         self._fixed = {**AGENT_SHAPE, **fixed, **self.facts.fixed}
@@ -126,9 +125,23 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         return self.train({**hyperparameters, **beside}, control)
 
     def train(
-        self, hyperparameters: Mapping[str, Value], control: Control = Control.CONTINUE
+        self,
+        hyperparameters: Mapping[str, Value],
+        control: Control = Control.CONTINUE,
+        *,
+        tokens: int | None = None,
+        probe: bool = False,
+        roll_back: bool = False,
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Train one segment with given hyperparameters, as `step` does with an action's.
+
+        Args:
+            hyperparameters: all of them.
+            control: CONTINUE, or STOP after it.
+            tokens: task tokens to train on, whole optimizer steps; None for a whole segment.
+            probe: measure the loss on the trial's probe batch after it. An explosion before the
+                trial's end then doesn't end it: it is an infinite loss.
+            roll_back: first go back to the best probed point, else to the base weights.
 
         Raises:
             WorldError: the trial has ended.
@@ -136,8 +149,21 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         if self._trial.outcome is not None:
             raise WorldError("step: the trial has ended, reset the environment first")
         started = time.perf_counter()
-        progress = self.run.advance(self._state, hyperparameters, len(self._trial.segments))
-        segment, outcome, reason = self._measure(progress, hyperparameters, control, started)
+        position, number = self._position, len(self._trial.segments)
+        if roll_back:
+            position.roll_back()
+        progress = self.run.advance(position.state, hyperparameters, number, tokens)
+        ends = control is Control.STOP or self._reaches_horizon(progress)
+        probe_loss = None
+        if probe:
+            progress, probe_loss = position.probe(progress, ends)
+        segment, outcome, reason = self._measure(
+            progress, hyperparameters, control, started, lost=probe_loss == math.inf
+        )
+        asked = Control.PROBE if probe else segment.control
+        asked = Control.ROLL_BACK if roll_back else asked
+        segment = replace(segment, control=asked, probe_loss=probe_loss)
+        position.reached(segment.id, probe_loss)
         gain = self._reward(segment, outcome)
         ended = outcome in (Outcome.COMPLETED, Outcome.STOPPED)
         self._trial = Trial(
@@ -152,6 +178,9 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         if outcome is not None:
             info["trial"] = self._trial
         return self._observe(), gain, outcome is not None, False, info
+
+    def _reaches_horizon(self, progress: Progress) -> bool:
+        return self._trial.trained_tokens + progress.tokens >= self.facts.trial_tokens
 
     def _move(self, action: NDArray[np.float64]) -> Control:
         unit, control = decode_actions(
@@ -170,22 +199,27 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         hyperparameters: Mapping[str, Value],
         control: Control,
         started: float,
+        lost: bool,
     ) -> tuple[Segment, Outcome | None, str]:
-        """Evaluate where it is due, and put the segment on record."""
-        parent = self._trial.segments[-1] if self._trial.segments else None
+        """Evaluate where it is due, and put the segment on record.
+
+        Between segments, what is `lost` isn't evaluated: that would be an explosion.
+        """
+        here = self._position.segment
+        parent = None if here is None else self._trial.segments[here]
         tokens = progress.tokens + (parent.training_tokens if parent else 0)
         outcome, reason = progress.outcome, progress.reason
         metrics: Mapping[str, float] = {}
         objective, cost = None, progress.cost
-        if outcome is None:
-            if tokens >= self.facts.trial_tokens:
+        if outcome in (None, Outcome.COMPLETED):  # a finished run may be shorter than the horizon
+            if self._reaches_horizon(progress):
                 outcome = Outcome.COMPLETED
-            elif control is Control.STOP:
+            elif outcome is None and control is Control.STOP:
                 outcome, reason = Outcome.STOPPED, "stopped by the agent"
-            if outcome is not None or (self.validate_segments and self._split == "validation"):
-                whole = outcome is not None
+            whole = outcome is not None
+            if whole or (self.validate_segments and self._split == "validation" and not lost):
                 split = self._split if whole else "validation"
-                evaluation = self.run.evaluate(self._state, split, whole)
+                evaluation = self.run.evaluate(self._position.state, split, whole)
                 metrics, cost = evaluation.metrics, cost + evaluation.cost
                 objective = evaluation.objective
                 constrained = self.facts.constrained(objective, metrics)
@@ -237,7 +271,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         return float(gain[0])
 
     def _observe(self) -> NDArray[np.float32]:
-        traces = trace(self.space, self.facts, self._initial, self._trial.path, self._study)
+        traces = trace(self.space, self.facts, self._initial, self._trial, self._study)
         observation: NDArray[np.float32] = features.observe(traces)[0]
         return observation
 
@@ -252,10 +286,11 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     def save(self, path: Path) -> None:
         """Write the trial as it stands, so that `load` can take it up in another process."""
-        tensors, state = self.run.snapshot(self._state)
+        tensors, position = self._position.snapshot()
         meta = {
-            "state": state,
+            **position,
             "trial": self._trial.id,
+            "seed": self._trial.seed,
             "segments": [to_json(segment) for segment in self._trial.segments],
             "initial": self._initial,
             "unit": self._unit,
@@ -273,9 +308,9 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             WorldError: the file is missing or broken.
         """
         tensors, meta = read_snapshot(path)
-        self._state = self.run.restore(tensors, meta["state"])
+        self._position = Position.restore(self.run, meta["seed"], tensors, meta)
         segments = tuple(segment_from_json(segment) for segment in meta["segments"])
-        self._trial = Trial(meta["trial"], meta["state"]["seed"], segments)
+        self._trial = Trial(meta["trial"], meta["seed"], segments)
         self._initial, self._unit = tuple(meta["initial"]), tuple(meta["unit"])
         self._fixed, self._split = meta["fixed"], meta["split"]
         self._improvement, self._returned = meta["improvement"], meta["returned"]
@@ -284,4 +319,4 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     def save_weights(self, folder: Path) -> None:
         """Write the model as it stands where `from_pretrained` finds it."""
-        self.run.save_weights(self._state, folder)
+        self.run.save_weights(self._position.state, folder)

@@ -18,6 +18,7 @@ from hpopt_search_spaces import (
 from .checks import check_hyperparameters, extremes
 from .environment import FineTuneEnv
 from .errors import WorldError, foreign
+from .finished_runs import PREFIX, read_runs
 from .models import model_hash
 from .plan import Lengths, batch_sizes, plan_trial
 from .task_checks import check_training
@@ -27,6 +28,7 @@ from .training.building import real_run
 from .training.evaluation import has_reference
 from .training.optimizers import build_optimizer
 from .training.simulated import simulated_run
+from .training.tabulated import space_of, tabulated_run
 from .training.threads import using_threads
 from .training.weights import Structure, Weights
 
@@ -59,7 +61,8 @@ def make_env(
     """Build the environment of a task.
 
     Args:
-        task: "simulated", or what `hpopt_envs.tasks.load_task` takes.
+        task: "simulated", what `hpopt_envs.finished_runs.read_runs` takes, or what
+            `hpopt_envs.tasks.load_task` does.
         model: a Hugging Face id, a local path or "module:factory"; the task's own by default.
         space: a name, a TOML file, or `SearchSpace.to_dict()`; the task's own by default.
         data: of the user's: what `hpopt_envs.tasks.Source` has.
@@ -85,6 +88,7 @@ def make_env(
     where = _device(device)
     if task == "simulated":
         _check_left_out(
+            "the simulated task",
             model=model,
             **(data or {}),
             sequence_length=sequence_length,
@@ -96,6 +100,22 @@ def make_env(
         check_hyperparameters(searched, {})
         run, resolved = simulated_run(searched, segment_tokens, trial_tokens, max_divergence)
         return FineTuneEnv(run, resolved, view=view, validate_segments=validate_segments)
+    if task.startswith(PREFIX):
+        _check_left_out(
+            "a table of finished runs",
+            model=model,
+            **(data or {}),
+            sequence_length=sequence_length,
+            segment_tokens=segment_tokens,
+            trial_tokens=trial_tokens,
+            forgetting_weight=forgetting_weight,
+            max_divergence=max_divergence,
+            fix=fixed,
+        )
+        runs = read_runs(task, objective)
+        searched = _load_space(space or space_of(runs).to_dict(), baseline)
+        table, resolved = tabulated_run(runs, searched)
+        return FineTuneEnv(table, resolved, view=view, validate_segments=validate_segments)
     loaded = load_task(task, data or {})
     _set_objective(loaded, objective, forgetting_weight)
     if max_divergence is not None and not has_reference(loaded):
@@ -209,10 +229,10 @@ def _optimizers(space: SearchSpace, fixed: Mapping[str, Value]) -> list[str]:
     return [str(n) for n in parameter.choices] if isinstance(parameter, ChoiceParameter) else []
 
 
-def _check_left_out(**settings: Any) -> None:
+def _check_left_out(what: str, /, **settings: Any) -> None:
     for name, value in settings.items():
         if value is not None:
-            raise WorldError(f"{name}: must be left out for the simulated task, but got {value!r}")
+            raise WorldError(f"{name}: must be left out for {what}, but got {value!r}")
 
 
 def _resolve(

@@ -122,30 +122,30 @@ def observe(traces: Traces) -> NDArray[np.float32]:
     here = _at(weights, traces.length)
     earlier = _at(weights, traces.length - 1)
     before = _at(weights, traces.length - 2)
+    # A first gradient norm may be infinite, where an explosion was rolled back.
     with np.errstate(invalid="ignore", divide="ignore"):
-        variation = now(traces.gradient_norm_std) / now(traces.gradient_norm)
-    columns = [
-        traces.progress,
-        now(train) - log(traces.base_loss),
-        *(slope(train, k) for k in SLOPES),
-        log(now(traces.validation_loss)) - now(train),
-        now(traces.improvement),
-        *(slope(traces.improvement, k) for k in SLOPES),
-        log(now(traces.gradient_norm)) - log(traces.gradient_norm[:, 0]),
-        variation,
-        now(traces.clip_fraction),
-        log(now(traces.noise_scale)),
-        ~np.isnan(now(traces.noise_scale)),
-        now(traces.divergence),
-        slope(traces.divergence, 1),
-        *here.T,
-        *(~np.isnan(here)).T,
-        traces.weight_is_zero,
-        *(here - earlier).T,
-        *(earlier - before).T,
-        *traces.constants.T,
-        *traces.study.T,
-    ]
+        columns = [
+            traces.progress,
+            now(train) - log(traces.base_loss),
+            *(slope(train, k) for k in SLOPES),
+            log(now(traces.validation_loss)) - now(train),
+            now(traces.improvement),
+            *(slope(traces.improvement, k) for k in SLOPES),
+            log(now(traces.gradient_norm)) - log(traces.gradient_norm[:, 0]),
+            now(traces.gradient_norm_std) / now(traces.gradient_norm),
+            now(traces.clip_fraction),
+            log(now(traces.noise_scale)),
+            ~np.isnan(now(traces.noise_scale)),
+            now(traces.divergence),
+            slope(traces.divergence, 1),
+            *here.T,
+            *(~np.isnan(here)).T,
+            traces.weight_is_zero,
+            *(here - earlier).T,
+            *(earlier - before).T,
+            *traces.constants.T,
+            *traces.study.T,
+        ]
     table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
     clipped = np.clip(np.nan_to_num(table, nan=0.0, posinf=1e6, neginf=-1e6), LOW, HIGH)
     return clipped.astype(np.float32)

@@ -58,14 +58,21 @@ class Advance:
 
     Attributes:
         action: in the environment's view (see `hpopt_envs.actions`).
-        hyperparameters: of a schedule that is replayed open loop; the action is ignored then.
-        last: end the replayed trial after this segment.
+        hyperparameters: all of them, in place of an action; what follows is for these alone.
+        tokens: task tokens of a segment with given hyperparameters, whole optimizer steps; None
+            for a whole segment.
+        probe: measure the loss on the trial's probe batch after it; an explosion is then no end.
+        roll_back: train on from the best probed point of the trial, else from the base weights.
+        last: end the trial after this segment.
         snapshot: a file to write the state to afterwards; None for none.
         study: facts of the study for the observation.
     """
 
     action: tuple[float, ...] = ()
     hyperparameters: Mapping[str, Value] | None = None
+    tokens: int | None = None
+    probe: bool = False
+    roll_back: bool = False
     last: bool = False
     snapshot: str | None = None
     study: StudyFacts = StudyFacts()

@@ -25,8 +25,8 @@ class Control(Enum):
 
     CONTINUE = 0
     STOP = 1
-    ROLL_BACK = 2  # reserved: not built yet, acts as CONTINUE
-    PROBE = 3  # reserved: not built yet, acts as CONTINUE
+    ROLL_BACK = 2  # train on from the best probed point; agents' actions can't ask for it yet
+    PROBE = 3  # measure the probe loss after the segment; agents' actions can't ask for it yet
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Segment:
         study_cost: token-equivalents spent in the study up to its end (set by the pool).
         flops: estimate, 6 × parameters × cost.
         wall_seconds: time taken, its evaluation included; no part of equality.
+        probe_loss: task loss on the trial's probe batch after it; infinite where that exploded,
+            None where it wasn't measured.
     """
 
     id: int
@@ -75,6 +77,7 @@ class Segment:
     study_cost: float
     flops: float
     wall_seconds: float = field(compare=False)
+    probe_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ class RunFacts:
         setup_cost: token-equivalents spent once a study (base evaluation, cached reference).
         data_hash: of the training, validation, test and retained data.
         model_hash: of the base weights.
+        best_objective: the lowest there is, where that is known (of a table of finished runs).
     """
 
     task: str
@@ -193,6 +197,7 @@ class RunFacts:
     setup_cost: float
     data_hash: str
     model_hash: str
+    best_objective: float | None = None
 
     @property
     def segments(self) -> int:

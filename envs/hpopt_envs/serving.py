@@ -61,8 +61,13 @@ def _advance(env: FineTuneEnv, request: Advance) -> Reply:
     if request.hyperparameters is None:
         observation, reward, _, _, info = env.step(request.action)
     else:
-        control = Control.STOP if request.last else Control.CONTINUE
-        observation, reward, _, _, info = env.train(request.hyperparameters, control)
+        observation, reward, _, _, info = env.train(
+            request.hyperparameters,
+            Control.STOP if request.last else Control.CONTINUE,
+            tokens=request.tokens,
+            probe=request.probe,
+            roll_back=request.roll_back,
+        )
     trial = info.get("trial")
     # What an explosion left behind is worth nothing.
     snapshot = request.snapshot if trial is None or trial.value is not None else None

@@ -8,17 +8,18 @@ from hpopt_search_spaces import SearchSpace, Value
 
 from . import features
 from .messages import StudyFacts
-from .records import RunFacts, Segment
+from .records import RunFacts, Trial
 
 
 def trace(
     space: SearchSpace,
     facts: RunFacts,
     initial: tuple[float, ...],
-    path: tuple[Segment, ...],
+    trial: Trial,
     study: StudyFacts,
 ) -> features.Traces:
     """Return the arrays (n = 1) that the observation of a trial is made of."""
+    path = trial.path
     defaults = space.defaults()
     points = [space.decode(initial), *(segment.hyperparameters for segment in path)]
 
@@ -46,7 +47,7 @@ def trace(
         noise_scale=column([s.noise_scale for s in path]),
         ratios=np.array([[_ratios(point, defaults) for point in points]]),
         weight_is_zero=np.array([points[-1].get("divergence_weight") == 0.0], dtype=np.float64),
-        progress=np.array([sum(s.tokens for s in path) / facts.trial_tokens]),
+        progress=np.array([trial.trained_tokens / facts.trial_tokens]),
         base_loss=np.array([facts.base_loss]),
         constants=np.array([constants]),
         study=np.array([[study.budget_left, study.best_improvement, study.rank]]),

@@ -4,11 +4,22 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hpopt_envs.records import RunFacts
+from hpopt_envs.records import RunFacts, Trial
+from hpopt_search_spaces import SearchSpace
 
 from ..errors import StudyError
 from ..history import History
 from ..journal import Event
+
+
+def full_run_cost(facts: RunFacts, space: SearchSpace) -> float:
+    """Return the token-equivalents of a full-run equivalent.
+
+    That is a full trial of the default configuration with its final validation, computed.
+    """
+    default = {**facts.fixed, **space.defaults()}
+    penalty = facts.penalty_cost if default.get("divergence_weight", 0.0) else 0.0
+    return facts.trial_tokens * (1.0 + penalty) + facts.final_validation_cost
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Limits:
 
 
 class Budget:
-    """Decides whether another whole trial, the dearest of the space, can be paid for.
+    """Decides whether a whole trial, the dearest of the space, or the rest of one can be paid for.
 
     Args:
         limits: of the study.
@@ -73,27 +84,34 @@ class Budget:
                 f"confirmation, but got {self.limits.cost:,.0f}"
             )
 
-    def allows(self, history: History) -> bool:
-        """Whether a trial may start beside those that run, which keep what they may still need."""
+    def allows(self, history: History, paused: int | None = None) -> bool:
+        """Whether a trial may start beside those that run, which keep what they may still need.
+
+        Args:
+            history: of the study.
+            paused: whether this trial may go on to its end, in place of a new one.
+        """
         limits, best = self.limits, history.best
+        done = Trial(id=-1, seed=0) if paused is None else history.trials[paused]
         open_trials = [history.trials[trial] for trial in history.running.values()]
         value = None if best is None else best.value
         if limits.target is not None and value is not None and value <= limits.target:
             return False
         if limits.trials is not None:
-            kept = sum(
-                max(0, self._facts.trial_tokens - trial.trained_tokens) for trial in open_trials
+            needed = self._tokens(history) + sum(
+                max(0, self._facts.trial_tokens - trial.trained_tokens)
+                for trial in [*open_trials, done]
             )
-            needed = self._tokens(history) + kept + self._facts.trial_tokens
             if needed > limits.trials * self._facts.trial_tokens:
                 return False
         if limits.cost is not None:
-            kept_cost = sum(max(0.0, self.trial_cost - trial.cost) for trial in open_trials)
-            total = history.search_cost + kept_cost + self.trial_cost + self._reserved
+            total = history.search_cost + self._reserved
+            total += sum(max(0.0, self.trial_cost - trial.cost) for trial in [*open_trials, done])
             if total > limits.cost:
                 return False
         if limits.seconds is not None:
-            needed_seconds = (1 + self._confirmations) * history.longest_seconds
+            left = max(0.0, 1.0 - done.trained_tokens / self._facts.trial_tokens)
+            needed_seconds = (left + self._confirmations) * self._trial_seconds(history)
             needed_seconds += self.elapsed_seconds()
             if needed_seconds > limits.seconds:
                 return False
@@ -111,18 +129,20 @@ class Budget:
             shares.append(1.0 - self.elapsed_seconds() / limits.seconds)
         return max(0.0, min(shares))
 
+    def _trial_seconds(self, history: History) -> float:
+        """Of a whole trial, at its longest; scaled up as long as none was trained to its end."""
+        most = max((trial.trained_tokens for trial in history.trials.values()), default=0)
+        if not most:
+            return 0.0
+        return history.longest_seconds * max(1.0, self._facts.trial_tokens / most)
+
     def _tokens(self, history: History) -> int:
         """Training tokens, but for what trials trained past their horizon.
 
         Where examples differ in length, that is up to an optimizer step a trial, which must not
         cost a study its last trial.
         """
-        over = (
-            max(0, trial.trained_tokens - self._facts.trial_tokens)
-            for trial in history.trials.values()
-            if trial.id not in history.tests
-        )
-        return history.training_tokens - sum(over)
+        return history.training_tokens - history.overshoot_tokens
 
     def elapsed_seconds(self) -> float:
         """Time spent on the study so far, by earlier processes too."""

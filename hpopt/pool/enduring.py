@@ -39,14 +39,19 @@ class EnduringPool:
         self._lose = lose
         self._live = False
         self._requests: dict[int, list[Start | Advance]] = {}  # made of each running trial
-        self._absent: set[int] = set()  # workers that aren't where their trial stands
-        self._stranded: set[int] = set()  # of these, the ones that couldn't be brought there
+        self._saves: set[int] = set()  # workers whose request must leave a snapshot
+        self._held: dict[int, int] = {}  # by worker, the trial that it is at the state of
+        self._stranded: set[int] = set()  # workers that couldn't be brought to their trial's
 
-    def ask(self, worker: int, request: Start | Advance) -> None:
-        """Make a request of an idle worker's trial."""
+    def ask(self, worker: int, request: Start | Advance, save: bool = False) -> None:
+        """Make a request of an idle worker's trial, which may have been another's before."""
         trial = self._history.running[worker]
         self._requests.setdefault(trial, []).append(request)
         self.waiting[worker] = None
+        if save:
+            self._saves.add(worker)
+        else:
+            self._saves.discard(worker)
         if self._live:
             self._submit(worker)
 
@@ -54,7 +59,6 @@ class EnduringPool:
         """Run from now on what is asked, and what isn't answered."""
         if not self._live:
             self._live = True
-            self._absent = set(self._history.running)
             for worker in self.waiting:
                 self._submit(worker)
 
@@ -66,7 +70,7 @@ class EnduringPool:
         worker, reply = self._next_reply()
         if reply.died:
             self._lose(worker)
-            self._absent.add(worker)
+            self._held.pop(worker, None)
             self._submit(worker)
             _, reply = self._next_reply(worker)
         if reply.died:
@@ -117,12 +121,15 @@ class EnduringPool:
         """Hand a worker the last request made of its trial, after bringing it there."""
         trial = self._history.trials[self._history.running[worker]]
         *answered, request = self._requests[trial.id]
-        if worker in self._absent and not self._rebuild(worker, trial, answered):
+        if self._held.pop(worker, None) != trial.id and not self._rebuild(worker, trial, answered):
             self._stranded.add(worker)
             return
-        self._absent.discard(worker)
+        self._held[worker] = trial.id
         if isinstance(request, Advance):
-            path = self._snapshots.next_path(trial, len(answered) == self._pool.facts.segments)
+            facts = self._pool.facts
+            trained = trial.trained_tokens + (request.tokens or facts.segment_tokens)
+            last = request.last or trained >= facts.trial_tokens
+            path = self._snapshots.next_path(trial, last or worker in self._saves)
             request = replace(request, snapshot=None if path is None else str(path))
         self._pool.submit(worker, request)
 

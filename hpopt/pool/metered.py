@@ -7,6 +7,7 @@ and gets its replies from the journal until that is exhausted. Then the study go
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hpopt_envs.messages import (
     Advance,
@@ -122,25 +123,55 @@ class MeteredPool:
         self._decide(worker, trial, start)
         return trial
 
-    def advance(self, worker: int, action: Sequence[float]) -> None:
-        """Train a segment of the worker's trial with an action of the environment's view."""
+    def advance(self, worker: int, action: Sequence[float], *, save: bool = False) -> None:
+        """Train a segment of the worker's trial with an action of the environment's view.
+
+        Args:
+            worker: whose trial.
+            action: in the view.
+            save: write a snapshot after it, however large, since the trial may be paused there.
+        """
         trial = self.history.running[worker]
         study = self._study_facts(self.history.trials[trial])
-        self._decide(worker, trial, Advance(tuple(float(a) for a in action), study=study))
+        self._decide(worker, trial, Advance(tuple(float(a) for a in action), study=study), save)
 
-    def replay_segment(self, worker: int, hyperparameters: Mapping[str, Value], last: bool) -> None:
-        """Train a segment of a schedule, open loop; `last` ends its trial."""
+    def train(self, worker: int, hyperparameters: Mapping[str, Value], **how: Any) -> None:
+        """Train a segment of the worker's trial with given hyperparameters, all of them.
+
+        Args:
+            worker: whose trial.
+            hyperparameters: native values; they needn't be in the space.
+            **how: `tokens`, `probe`, `roll_back` and `last` of `hpopt_envs.messages.Advance`.
+        """
         trial = self.history.running[worker]
-        self._decide(worker, trial, Advance(hyperparameters=dict(hyperparameters), last=last))
+        self._decide(worker, trial, Advance(hyperparameters=dict(hyperparameters), **how))
 
     def close_trial(self, worker: int) -> None:
         """End the worker's trial for a pruner."""
         trial = self.history.running[worker]
-        event = {"event": "closed", "worker": worker, "trial": trial, "pruned": True}
-        if self._replay.take(event) is None:
-            self._record(event)
-        self.workers.ended(self.history.trials[trial])
-        self._check_failures(self.history.trials[trial])
+        self._close({"event": "closed", "worker": worker, "trial": trial, "pruned": True})
+
+    def pause(self, worker: int) -> None:
+        """Set the worker's trial aside; it has a segment, and its last one asked to be saved."""
+        trial = self.history.running[worker]
+        self._happen({"event": "paused", "worker": worker, "trial": trial})
+        self._trained = True
+
+    def can_unpause(self, trial: int) -> bool:
+        """Whether the budget allows what is left of a paused trial.
+
+        Where it does, `unpause` comes next: replay finds the answer in that.
+        """
+        recorded = self._replay.unpauses(trial)
+        return self.budget.allows(self.history, trial) if recorded is None else recorded
+
+    def unpause(self, worker: int, trial: int) -> None:
+        """Take up a paused trial on an idle worker, whichever had it before; no reply follows."""
+        self._happen({"event": "unpaused", "worker": worker, "trial": trial})
+
+    def close_paused(self, trial: int) -> None:
+        """End a paused trial for a pruner."""
+        self._close({"event": "closed", "worker": None, "trial": trial, "pruned": True})
 
     def collect(self) -> tuple[int, Reply]:
         """Wait for the reply to the request that was made first.
@@ -159,6 +190,8 @@ class MeteredPool:
             reply = reply_from_json(recorded["reply"])
         self.workers.answered(worker, self.history.trials[trial], reply)
         if reply.outcome is not None:
+            # A finished run that a table lacks is a failed trial too, but it has a segment.
+            self._trained |= reply.segment is not None
             self._check_failures(self.history.trials[trial])
         return worker, reply
 
@@ -168,19 +201,32 @@ class MeteredPool:
         tests = self.history.tests
         return [trial for trial in self.history.trials.values() if trial.id not in tests]
 
-    def _decide(self, worker: int, trial: int, request: Start | Advance) -> None:
+    def _happen(self, event: Event) -> None:
+        """Journal a decision that runs nothing, or find it in the journal."""
+        if self._replay.take(event) is None:
+            self._record(event)
+
+    def _close(self, event: Event) -> None:
+        self._happen(event)
+        ended = self.history.trials[event["trial"]]
+        self.workers.ended(ended)
+        self._check_failures(ended)
+
+    def _decide(
+        self, worker: int, trial: int, request: Start | Advance, save: bool = False
+    ) -> None:
         plain = {name: v for name, v in to_json(request).items() if name != "snapshot"}
         event = {"event": "decision", "worker": worker, "trial": trial, "request": plain}
         recorded = self._replay.take(event)
         if recorded is None:
             self.workers.go_live()
             self._record(event)
-            self.workers.ask(worker, request)
+            self.workers.ask(worker, request, save)
         else:
             # What the study knew then is part of the request: it is in what comes of it.
             asked = request_from_json(recorded["request"])
             assert not isinstance(asked, Save)
-            self.workers.ask(worker, asked)
+            self.workers.ask(worker, asked, save)
 
     def _journaled(self, worker: int, trial: int, reply: Reply) -> Reply:
         if reply.segment is not None:

@@ -28,6 +28,14 @@ class Replay:
         self._pass_over("lost")
         return self._events[0]["event"] != "refused" if self._events else None
 
+    def unpauses(self, trial: int) -> bool | None:
+        """Whether a paused trial was taken up at this point; None at the end."""
+        self._pass_over("lost")
+        event = next((event for event in self._events if event["event"] != "refused"), None)
+        if event is None:
+            return None
+        return (event["event"], event["trial"]) == ("unpaused", trial)
+
     def take(self, event: Event) -> Event | None:
         """Take the next event, a decision, which must be `event` but for the study's facts.
 

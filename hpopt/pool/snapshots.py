@@ -1,4 +1,4 @@
-"""Which snapshots a study keeps: the newest of each running trial, and the best trial's last."""
+"""Which snapshots a study keeps: the newest of each open trial, and the best trial's last."""
 
 import time
 from pathlib import Path
@@ -23,7 +23,12 @@ class SnapshotFolder:
         self._written: dict[int, float] = {}
 
     def next_path(self, trial: Trial, last: bool) -> Path | None:
-        """Where the next segment of a trial is to be saved; None where it is too soon."""
+        """Where the next segment of a trial is to be saved; None where it is too soon.
+
+        Args:
+            trial: before the segment.
+            last: the trial ends after it or may be paused there: save it in any case.
+        """
         since = time.monotonic() - self._written.get(trial.id, float("-inf"))
         if self._bytes > EVERY_SEGMENT_BYTES and not last and since < SECONDS_BETWEEN:
             return None

@@ -4,8 +4,9 @@ Importing this is light; what a searcher needs is imported when it is made.
 """
 
 import importlib
+from collections.abc import Mapping, Sequence
 
-from hpopt_search_spaces import nearest_names
+from hpopt_search_spaces import FloatParameter, SearchSpace, Value, nearest_names
 
 from ..errors import StudyError
 from .base import AgentSpec, Proposal, Proposer, Searcher, SearchPlan
@@ -19,6 +20,8 @@ __all__ = [
     "Proposer",
     "SearchPlan",
     "Searcher",
+    "check_space",
+    "choose_agent",
     "find_agent",
     "make_searcher",
 ]
@@ -50,14 +53,28 @@ AGENTS = {
     "ppo": _agent("proximal policy optimization, acts in every segment (SB3)", "relative"),
     "a2c": _agent("plain policy gradient, acts in every segment (SB3)", "relative"),
     "dqn": _agent("Q-learning, ε-greedy, acts in every segment (SB3)", "discrete"),
+    "range-test": AgentSpec(
+        "finds the learning rate inside the first trial, rolls back; then TPE around it",
+        "range_test:build",
+        prunable=False,
+        needs_dynamic_rate=True,
+    ),
+    "default": AgentSpec("the default configuration, once", "default:build", prunable=False),
+    "portfolio": AgentSpec(
+        "what was best on other tasks, of the studies that --portfolio names",
+        "portfolio:build",
+        prunable=False,
+    ),
 }
 PRUNERS = {
     "none": "every trial runs to its end",
     "median": "stops trials that are worse than the median at the same segment",
     "successive-halving": "only the best third of the trials goes past each checkpoint",
     "hyperband": "successive halving with checkpoints that start at several depths",
+    "promotion": "successive halving that pauses trials, and resumes the best third (ASHA)",
 }
 PRIORS = ("default", "none")
+AUTO = "auto"  # in place of an agent
 
 
 def find_agent(agent: str, pruner: str = "none") -> AgentSpec:
@@ -77,8 +94,52 @@ def find_agent(agent: str, pruner: str = "none") -> AgentSpec:
     return spec
 
 
+def choose_agent(agent: str, pruner: str, space: SearchSpace | None = None) -> str:
+    """Return the agent itself, or who decides where that is left to us.
+
+    That is `range-test` where it can be had, which did best in the comparison on ten tasks among
+    those that need no earlier study (`README.md`), else `tpe`.
+
+    Args:
+        agent: a name in `AGENTS`, or "auto".
+        pruner: a name in `PRUNERS`.
+        space: resolved; where it isn't known yet, `tpe` stands for both, whose environments are
+            the same.
+    """
+    if agent != AUTO:
+        return agent
+    movable = space is not None and _rate_may_move(space)
+    return "range-test" if movable and pruner == "none" else "tpe"
+
+
+def _rate_may_move(space: SearchSpace) -> bool:
+    return any(
+        isinstance(p, FloatParameter) and p.name == "learning_rate" and p.log and p.dynamic
+        for p in space.parameters
+    )
+
+
+def check_space(agent: str, space: SearchSpace) -> None:
+    """Check that an agent can do with a space.
+
+    Raises:
+        StudyError: it moves the learning rate inside a trial, and the space doesn't allow that.
+    """
+    if AGENTS[agent].needs_dynamic_rate and not _rate_may_move(space):
+        raise StudyError(
+            f"agent: {agent} needs a space with a learning_rate that is a float with log = true "
+            f"and dynamic = true, but {space.name!r} has none"
+        )
+
+
 def make_searcher(
-    agent: str, pruner: str = "none", *, trials: int, seed: int, prior: str = "default"
+    agent: str,
+    pruner: str = "none",
+    *,
+    trials: int,
+    seed: int,
+    prior: str = "default",
+    portfolio: Sequence[Mapping[str, Value]] = (),
 ) -> Searcher:
     """Make a searcher, see `SearchPlan`.
 
@@ -90,5 +151,5 @@ def make_searcher(
         raise StudyError(f"prior: must be one of {', '.join(PRIORS)}, but got {prior!r}")
     module, _, function = spec.build.partition(":")
     build = getattr(importlib.import_module(f".{module}", __package__), function)
-    searcher: Searcher = build(SearchPlan(agent, pruner, trials, seed, prior))
+    searcher: Searcher = build(SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio)))
     return searcher

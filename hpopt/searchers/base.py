@@ -27,6 +27,7 @@ class SearchPlan:
             budget follows from this, and stays when the study is extended.
         seed: of the study; every draw of the searcher is keyed by it.
         prior: "default": the space's default configuration is tried first; "none": it isn't.
+        portfolio: configurations that the portfolio agent tries, in order, the prior included.
     """
 
     agent: str
@@ -34,6 +35,7 @@ class SearchPlan:
     trials: int
     seed: int
     prior: str
+    portfolio: tuple[Mapping[str, Value], ...] = ()
 
 
 class Searcher(Protocol):
@@ -100,6 +102,7 @@ class AgentSpec:
         validates: whether it needs the objective between segments, with or without a pruner.
         holds: whether it holds a configuration for a whole trial; otherwise it acts inside it.
         prunable: whether it takes a pruner.
+        needs_dynamic_rate: whether it moves the learning rate, which the space must allow.
     """
 
     description: str
@@ -108,3 +111,4 @@ class AgentSpec:
     validates: bool = False
     holds: bool = True
     prunable: bool = True
+    needs_dynamic_rate: bool = False

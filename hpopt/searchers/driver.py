@@ -1,4 +1,4 @@
-"""The one loop that runs every proposer's configurations, over all workers of a pool."""
+"""The loop that runs proposers' configurations, over all workers of a pool."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,20 +7,6 @@ from hpopt_envs.actions import absolute_action
 
 from ..pool.metered import MeteredPool
 from .base import Proposal, Proposer
-
-
-@dataclass(frozen=True)
-class ProposerSearcher:
-    """A `Searcher` that drives a `Proposer`.
-
-    Attributes:
-        build: makes the proposer once the pool, and with it the space, is there.
-    """
-
-    build: Callable[[MeteredPool], Proposer]
-
-    def search(self, pool: MeteredPool) -> None:
-        drive(self.build(pool), pool)
 
 
 def drive(proposer: Proposer, pool: MeteredPool) -> None:
@@ -63,3 +49,19 @@ def _take_reply(
         return worker
     pool.advance(worker, absolute_action(pool.space.encode(proposal.values)))
     return None
+
+
+@dataclass(frozen=True)
+class ProposerSearcher:
+    """A `Searcher` that drives a `Proposer`.
+
+    Attributes:
+        build: makes the proposer once the pool, and with it the space, is there.
+        loop: runs what it proposes: `drive`, or `promotion.promote`.
+    """
+
+    build: Callable[[MeteredPool], Proposer]
+    loop: Callable[[Proposer, MeteredPool], None] = drive
+
+    def search(self, pool: MeteredPool) -> None:
+        self.loop(self.build(pool), pool)

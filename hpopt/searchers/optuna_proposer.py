@@ -1,15 +1,16 @@
 """Optuna's samplers and pruners, by ask and tell on a study in memory."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState
 
 from hpopt_envs.records import Outcome, RunFacts
-from hpopt_search_spaces import SearchSpace
+from hpopt_search_spaces import SearchSpace, Value
 
 from .base import Proposal, SearchPlan
-from .driver import ProposerSearcher
+from .driver import ProposerSearcher, drive
 from .optuna_settings import (
     LEARN_FROM_PRUNED,
     TAKE_CONSTRAINTS,
@@ -17,6 +18,7 @@ from .optuna_settings import (
     make_pruner,
     make_sampler,
 )
+from .promotion import promote
 
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 def build(plan: SearchPlan) -> ProposerSearcher:
     """See `AgentSpec.build`."""
-    return ProposerSearcher(lambda pool: OptunaProposer(pool.space, plan, pool.facts))
+    loop = promote if plan.pruner == "promotion" else drive
+    return ProposerSearcher(lambda pool: OptunaProposer(pool.space, plan, pool.facts), loop)
 
 
 class OptunaProposer:
@@ -42,12 +45,19 @@ class OptunaProposer:
         space: resolved.
         plan: `agent` names the sampler.
         facts: of the training run.
+        first: configurations to try before the sampler's own, in place of the prior.
 
     Attributes:
         study: Optuna's, in memory: all that the sampler was told.
     """
 
-    def __init__(self, space: SearchSpace, plan: SearchPlan, facts: RunFacts) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        plan: SearchPlan,
+        facts: RunFacts,
+        first: Sequence[Mapping[str, Value]] = (),
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._facts = facts
         self._limit = facts.max_divergence if plan.agent in TAKE_CONSTRAINTS else None
@@ -62,8 +72,9 @@ class OptunaProposer:
             sampler=make_sampler(plan, space.dimension),
             pruner=make_pruner(plan, facts.segments),
         )
-        if plan.prior == "default":
-            self.study.enqueue_trial(self._encoding.parameters(space.defaults()))
+        prior = [space.defaults()] if plan.prior == "default" else []
+        for values in first or prior:
+            self.study.enqueue_trial(self._encoding.parameters(values))
 
     def ask(self) -> Proposal:
         trial = self.study.ask()

@@ -116,6 +116,7 @@ def make_pruner(plan: SearchPlan, segments: int) -> BasePruner:
     first = max(1, segments // 8)
     makers: dict[str, Callable[[], BasePruner]] = {
         "none": NopPruner,
+        "promotion": NopPruner,  # see `promotion.promote`
         "median": lambda: MedianPruner(
             n_startup_trials=startup_trials(plan.trials), n_warmup_steps=segments // 4
         ),

@@ -13,10 +13,10 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from hpopt_envs import Control, FineTuneEnv, Outcome, Trial, WorldError, make_env
 from hpopt_envs.actions import VIEWS, absolute_action
-from hpopt_envs.environment import HELD_SHAPE
 from hpopt_envs.features import FEATURES
 from hpopt_envs.messages import StudyFacts
 from hpopt_envs.training.base import Evaluation
+from hpopt_envs.training.schedules import HELD_SHAPE
 
 
 def env(view: str = "absolute", **settings: Any) -> FineTuneEnv:

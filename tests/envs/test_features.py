@@ -87,11 +87,12 @@ def test_the_noise_scale_is_observed_where_the_last_segment_has_one(
     scales: tuple[float | None, ...], expected: tuple[float, float]
 ) -> None:
     env, _ = played([[2, 1, 1, 0]] * 2)
-    path = tuple(
+    segments = tuple(
         dataclasses.replace(segment, noise_scale=scale)
         for segment, scale in zip(env.trial.path, scales, strict=True)
     )
-    traces = trace(env.space, env.facts, env.space.default_unit, path, StudyFacts())
+    trial = dataclasses.replace(env.trial, segments=segments)
+    traces = trace(env.space, env.facts, env.space.default_unit, trial, StudyFacts())
     observation = observe(traces)[0]
     for name, value in zip(("noise_scale", "has_noise_scale"), expected, strict=True):
         assert observation[INDEX[name]] == pytest.approx(value)
@@ -103,9 +104,7 @@ def test_many_trials_at_once_observe_what_each_observes_alone() -> None:
     for moves in games:
         env, observation = played(moves)
         alone.append(observation)
-        single.append(
-            trace(env.space, env.facts, env.space.default_unit, env.trial.path, StudyFacts())
-        )
+        single.append(trace(env.space, env.facts, env.space.default_unit, env.trial, StudyFacts()))
     width = max(t.train_loss.shape[1] for t in single)
 
     def stacked(name: str) -> np.ndarray:

@@ -2,13 +2,29 @@
 
 import dataclasses
 import math
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from hpopt_envs.errors import WorldError
+from hpopt_envs.factory import make_env
 from hpopt_envs.plan import Lengths, Plan, batch_sizes, plan_trial
-from hpopt_envs.training.schedules import shape_factor
-from hpopt_search_spaces import ChoiceParameter, FloatParameter, IntegerParameter, SearchSpace
+from hpopt_envs.training.real import RealRun
+from hpopt_envs.training.schedules import divergence_weight_at, learning_rate_at, shape_factor
+from hpopt_search_spaces import (
+    ChoiceParameter,
+    FloatParameter,
+    IntegerParameter,
+    SearchSpace,
+    Value,
+)
+
+from .tiny import HERE
 
 
 @pytest.mark.parametrize("shape", ["constant", "linear", "cosine"])
@@ -23,6 +39,101 @@ def test_shapes_end_where_their_names_say() -> None:
     assert shape_factor(0.75, "linear", 0.5) == pytest.approx(0.5)
     assert shape_factor(0.75, "cosine", 0.0) == pytest.approx((1 + math.cos(0.75 * math.pi)) / 2)
     assert shape_factor(1.0, "linear", 0.03) == pytest.approx(0.0)
+
+
+SHARES = st.floats(0, 1)
+
+
+@given(st.sampled_from(["linear", "cosine"]), st.floats(0, 0.9), SHARES, st.tuples(SHARES, SHARES))
+def test_a_shape_falls_from_one_to_its_final_fraction(
+    shape: str, warmup: float, final: float, positions: tuple[float, float]
+) -> None:
+    assert shape_factor(1.0, shape, warmup, final) == pytest.approx(final)
+    assert shape_factor(warmup, shape, warmup, final) == pytest.approx(1.0)
+    earlier, later = (warmup + (1 - warmup) * share for share in sorted(positions))
+    high, low = (shape_factor(position, shape, warmup, final) for position in (earlier, later))
+    assert final - 1e-9 <= low <= high + 1e-9 <= 1 + 2e-9
+
+
+def test_a_constant_shape_has_no_final_fraction() -> None:
+    assert shape_factor(1.0, "constant", 0.1, 0.3) == 1.0
+    assert shape_factor(0.05, "constant", 0.1, 0.3) == pytest.approx(0.5)
+
+
+SHAPED: dict[str, Value] = {
+    "learning_rate": 0.02,
+    "batch_size": 8,
+    "divergence_weight": 0.5,
+    "final_divergence_weight": 2.0,
+    "warmup_fraction": 0.25,
+    "final_fraction": 0.3,
+}
+
+
+def expected_rate(position: float, shape: str) -> float:
+    """Warm-up over a quarter, then down to 0.3 of 0.02, in numpy's terms."""
+    line = float(np.interp(position, [0.0, 0.25, 1.0], [0.0, 1.0, 0.0]))
+    if position > 0.25 and shape == "cosine":
+        line = 0.5 + 0.5 * math.cos(math.pi * (position - 0.25) / 0.75)
+    if position > 0.25:
+        line = 1.0 if shape == "constant" else 0.3 + 0.7 * line
+    return 0.02 * line
+
+
+@pytest.mark.parametrize("shape", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("cut", [64, 320, 512])
+def test_every_step_of_a_real_trial_has_the_rate_and_the_weight_of_its_position(
+    shape: str, cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = make_env(f"{HERE}:Words", f"{HERE}:Bigrams", trial_tokens=2560, device="cpu")
+    assert isinstance(env.run, RealRun)
+    compute, rates, weights = env.run._gradients.compute, [], []
+
+    def seen(batch: Any, retained: Any, hyperparameters: Any, seed: int) -> Any:
+        weights.append(hyperparameters["divergence_weight"])
+        assert (retained is not None) == (weights[-1] > 0)
+        return compute(batch, retained, hyperparameters, seed)
+
+    monkeypatch.setattr(env.run._gradients, "compute", seen)
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    env.reset(seed=0)
+    for _ in range(2560 // cut):
+        env.train({**SHAPED, "schedule_shape": shape}, tokens=cut)
+    hook.remove()
+    assert env.trial.outcome is not None
+    positions = [step * 64 / 2560 for step in range(40)]
+    assert rates == pytest.approx([expected_rate(p, shape) for p in positions])
+    assert weights == pytest.approx([0.5 + 1.5 * p for p in positions])
+
+
+@pytest.mark.parametrize("shape", ["constant", "linear", "cosine"])
+def test_a_simulated_trial_is_its_stretches_each_with_the_rate_of_its_position(shape: str) -> None:
+    """A quarter of a segment is held at the rate and the weight of its beginning."""
+    env = make_env("simulated", trial_tokens=16384, validate_segments=False)
+    tensors = []
+    for held in (True, False):
+        env.reset(seed=0)
+        for stretch in range(16 if held else 4):
+            position = stretch / 16
+            rate = expected_rate(position, shape) / 20
+            values = {**SHAPED, "learning_rate": 0.001, "schedule_shape": shape}
+            if held:
+                weight = 0.5 + 1.5 * position
+                values = {"learning_rate": rate, "divergence_weight": weight, "batch_size": 8}
+            env.train(values, tokens=1024 if held else 4096)
+        tensors.append(env.run.snapshot(env._position.state)[0])
+    for name, tensor in tensors[0].items():
+        torch.testing.assert_close(tensor, tensors[1][name])
+
+
+def test_without_an_end_of_its_own_the_weight_stays_and_a_rate_falls_to_zero() -> None:
+    held: dict[str, Value] = {"learning_rate": 0.1, "divergence_weight": 0.7}
+    assert {divergence_weight_at(p, held) for p in (0.0, 0.5, 1.0)} == {0.7}
+    assert divergence_weight_at(0.5, {"final_divergence_weight": 0.4}) == 0.2
+    assert learning_rate_at(1.0, {**held, "schedule_shape": "linear"}) == 0.0
+    assert learning_rate_at(1.0, held) == 0.1
 
 
 def space(batch_size: ChoiceParameter | IntegerParameter) -> SearchSpace:

@@ -36,10 +36,13 @@ class FaultyEnv(FineTuneEnv):
     folder: Path
 
     def train(
-        self, hyperparameters: Mapping[str, Value], control: Control = Control.CONTINUE
+        self,
+        hyperparameters: Mapping[str, Value],
+        control: Control = Control.CONTINUE,
+        **how: Any,
     ) -> Any:
         trial, segment = self.trial.id, len(self.trial.segments)
-        trained = super().train(hyperparameters, control)
+        trained = super().train(hyperparameters, control, **how)
         for number, fault in enumerate(self.faults):
             if fault["trial"] in (None, trial) and fault["segment"] == segment:
                 self._happen(number, fault)

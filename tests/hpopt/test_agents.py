@@ -49,7 +49,9 @@ class UpwardRun:
     def start(self, seed: int) -> dict[str, Any]:
         return {"seed": seed, "loss": self.facts.base_loss}
 
-    def advance(self, state: dict[str, Any], hyperparameters: Any, segment: int) -> Progress:
+    def advance(
+        self, state: dict[str, Any], hyperparameters: Any, segment: int, *more: Any
+    ) -> Progress:
         state["loss"] -= math.log2(hyperparameters["learning_rate"] / 1e-3) / 80
         tokens = self.facts.segment_tokens
         return Progress(tokens, 1, state["loss"], None, 1.0, 0.0, 0.0, None, cost=float(tokens))

@@ -37,7 +37,7 @@ def play(space: SearchSpace, tmp_path: Path) -> Play:
         confirms: bool = True,
         **settings: Any,
     ) -> None:
-        history, asked = History(), Settings.of(settings)
+        history, asked = History(), Settings.of({"agent": "tpe", **settings})
         history.apply(events[0])
         facts = history.facts
         budget = Budget(limits, facts, validate_segments=True, confirmations=4)

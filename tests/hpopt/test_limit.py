@@ -130,7 +130,7 @@ def test_what_a_sampler_is_told(agent: str, pruner: str, make_pool: MakePool) ->
         assert proposer.study.best_trial.number == pool.history.best.id
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", [agent for agent in AGENTS if agent != "portfolio"])
 def test_every_agent_searches_under_a_limit(agent: str, make_pool: MakePool) -> None:
     pool = make_pool(agent, trials=4, seed=1, space="full", workers=2, max_divergence=LIMIT)
     make_searcher(agent, trials=4, seed=1).search(pool)
@@ -148,9 +148,9 @@ def valleys_env(**settings: Any) -> FineTuneEnv:
     env = make_env("simulated", trial_tokens=4096, **settings)
     advance = env.run.advance
 
-    def note(state: Any, hyperparameters: Any, segment: int) -> Any:
+    def note(state: Any, hyperparameters: Any, segment: int, *more: Any) -> Any:
         state.place = env.space["learning_rate"].to_unit(hyperparameters["learning_rate"])
-        return advance(state, {**hyperparameters, "learning_rate": 1e-4}, segment)
+        return advance(state, {**hyperparameters, "learning_rate": 1e-4}, segment, *more)
 
     def evaluate(state: Any, split: str, whole: bool) -> Evaluation:
         loss = min(1.3 + 4 * abs(state.place - 1 / 8), 1.0 + 4 * abs(state.place - 3 / 4))

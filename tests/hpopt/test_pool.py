@@ -27,7 +27,13 @@ from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.records import Outcome, Trial
 
 SEGMENT = 4096
-SMALL = {"task": "simulated", "trials": 6, "trial_tokens": 4 * SEGMENT, "confirm_seeds": 1}
+SMALL = {
+    "task": "simulated",
+    "agent": "tpe",
+    "trials": 6,
+    "trial_tokens": 4 * SEGMENT,
+    "confirm_seeds": 1,
+}
 FAULTY = "faulty_env:make_env"
 
 

@@ -14,6 +14,7 @@ from .suite import BUILT_IN
 __all__ = ["Data", "Source", "Split", "Task", "available_tasks", "load_task"]
 
 _SIMULATED = ("simulated", "A noisy quadratic instead of training: milliseconds a trial.")
+_TABLE = ("table:FILE.csv", "Finished runs, looked up instead of trained; or table:FILE.csv:TASK.")
 
 
 def load_task(name: str, data: Mapping[str, Any] | None = None) -> Task:
@@ -59,7 +60,7 @@ def available_tasks() -> list[tuple[str, str]]:
     """Names and one-line descriptions: the built-in ones, then the installed ones."""
     built_in = [(name, task.description) for name, task in BUILT_IN.items()]
     others = [(name, f"Installed: {entry.value}.") for name, entry in sorted(_installed().items())]
-    return [*built_in, _SIMULATED, *others]
+    return [*built_in, _SIMULATED, _TABLE, *others]
 
 
 def _installed() -> dict[str, EntryPoint]:

@@ -14,7 +14,10 @@ from ..records import Outcome, RunFacts
 
 @dataclass(frozen=True)
 class Progress:
-    """What a stretch of training came to; the fields are those of `Segment`."""
+    """What a stretch of training came to; the fields are those of `Segment`.
+
+    The outcome is COMPLETED where there is no more to train, short of the trial's horizon.
+    """
 
     tokens: int
     optimizer_steps: int
@@ -55,13 +58,25 @@ class TrainingRun(Protocol):
     def start(self, seed: int) -> Any:
         """Return the state of a new trial, at the base weights."""
 
-    def advance(self, state: Any, hyperparameters: Mapping[str, Value], segment: int) -> Progress:
-        """Train `facts.segment_tokens` tokens, changing `state` in place.
+    def advance(
+        self,
+        state: Any,
+        hyperparameters: Mapping[str, Value],
+        segment: int,
+        tokens: int | None = None,
+    ) -> Progress:
+        """Train so many tokens, `facts.segment_tokens` for None, changing `state` in place.
 
         Where examples differ in length, the segment ends with the first optimizer step past its
         mark, and what it trained too much comes off the next one.
 
         Draws are keyed by (the trial's seed, `segment`) alone.
+        """
+
+    def probe(self, state: Any) -> tuple[float, float]:
+        """Return the task loss on the trial's probe batch, and its cost in token-equivalents.
+
+        The batch is the same training examples whenever it is asked for.
         """
 
     def evaluate(self, state: Any, split: str, whole: bool) -> Evaluation:

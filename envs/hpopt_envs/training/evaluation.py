@@ -67,6 +67,12 @@ class Evaluator:
         return tokens / 3
 
     @torch.no_grad()
+    def loss(self, split: Split) -> float:
+        """Return the task loss of the model as it is on some examples, in evaluation mode."""
+        self._weights.model.eval()
+        return self._task_metrics(split)["loss"]
+
+    @torch.no_grad()
     def evaluate(self, split: str, whole: bool) -> Evaluation:
         """Return the metrics of the model as it is, in evaluation mode."""
         self._weights.model.eval()

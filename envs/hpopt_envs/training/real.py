@@ -18,12 +18,13 @@ from .evaluation import Evaluator
 from .gradients import Gradients, StepGradient
 from .micro_batches import is_out_of_memory
 from .optimizers import build_optimizer, set_dropout, set_weight_decay
-from .schedules import shape_factor
+from .schedules import divergence_weight_at, learning_rate_at
 from .states import RunState, restore_optimizer, restore_state, snapshot_state
 from .threads import using_threads
 from .weights import Structure, Weights
 
 MAX_GRADIENT_NORM = 1.0  # where it isn't given
+PROBE_EXAMPLES = 16
 PENALTY_COST = 4 / 3  # a retained token passes forward and backward, and forward in the reference
 
 
@@ -63,11 +64,15 @@ class RealRun:
         return RunState(seed)
 
     def advance(
-        self, state: RunState, hyperparameters: Mapping[str, Value], segment: int
+        self,
+        state: RunState,
+        hyperparameters: Mapping[str, Value],
+        segment: int,
+        tokens: int | None = None,
     ) -> Progress:
         steps: list[torch.Tensor] = []
         before, retained_tokens = state.training_tokens, 0
-        mark = (state.segments + 1) * self.facts.segment_tokens
+        mark = state.mark + (tokens or self.facts.segment_tokens)
         devices = [self._device] if self._device.type == "cuda" else []
         try:
             self._activate(state, hyperparameters)
@@ -76,17 +81,17 @@ class RealRun:
                 # At least a step, since one of long examples may be longer than a segment.
                 while not steps or state.training_tokens < mark:
                     seed = key(state.seed, "segment", segment, len(steps))
-                    step, tokens = self._step(state, hyperparameters, seed)
+                    step, retained = self._step(state, hyperparameters, seed)
                     steps.append(step)
-                    retained_tokens += tokens
+                    retained_tokens += retained
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            return self._out_of_memory(str(error))
-        state.segments += 1
-        tokens = state.training_tokens - before
+            return self._out_of_memory(str(error), tokens or self.facts.segment_tokens)
+        state.mark = mark
+        trained = state.training_tokens - before
         return self._progress(
-            torch.stack(steps).double().cpu(), tokens, retained_tokens, hyperparameters
+            torch.stack(steps).double().cpu(), trained, retained_tokens, hyperparameters
         )
 
     def _step(
@@ -101,9 +106,12 @@ class RealRun:
         size = self.batch_size(hyperparameters)
         batch, tokens = self._draw(state, "task", size)
         retained, retained_tokens = None, 0
-        if float(hyperparameters.get("divergence_weight", 0.0)) > 0.0:
+        weight = divergence_weight_at(self._position(state), hyperparameters)
+        if weight > 0.0:
             retained, retained_tokens = self._draw(state, "penalty", size)
-        step: StepGradient = self._gradients.compute(batch, retained, hyperparameters, seed)
+        step: StepGradient = self._gradients.compute(
+            batch, retained, {**hyperparameters, "divergence_weight": weight}, seed
+        )
         limit = float(hyperparameters.get("max_gradient_norm", MAX_GRADIENT_NORM))
         norm = torch.nn.utils.clip_grad_norm_(self.weights.parameters, limit)
         self._set_learning_rate(state, hyperparameters)
@@ -118,14 +126,13 @@ class RealRun:
         return split_size(self._splits["task"]) if asked == WHOLE_BATCH else int(asked)
 
     def _set_learning_rate(self, state: RunState, hyperparameters: Mapping[str, Value]) -> None:
-        factor = shape_factor(
-            state.training_tokens / self.facts.trial_tokens,
-            str(hyperparameters.get("schedule_shape", "constant")),
-            float(hyperparameters.get("warmup_fraction", 0.0)),
-        )
         assert state.optimizer is not None
         for group in state.optimizer.param_groups:
-            group["lr"] = float(hyperparameters["learning_rate"]) * factor
+            group["lr"] = learning_rate_at(self._position(state), hyperparameters)
+
+    def _position(self, state: RunState) -> float:
+        """Share of the trial's tokens that came before this step."""
+        return state.training_tokens / self.facts.trial_tokens
 
     def _draw(self, state: RunState, purpose: str, batch_size: int) -> tuple[Split, int]:
         """Return the next batch and its tokens.
@@ -186,9 +193,9 @@ class RealRun:
             return None
         return spread / square / self.batch_size(hyperparameters)
 
-    def _out_of_memory(self, message: str) -> Progress:
+    def _out_of_memory(self, message: str, tokens: int) -> Progress:
         return Progress(
-            tokens=self.facts.segment_tokens,
+            tokens=tokens,
             optimizer_steps=0,
             train_loss=float("nan"),
             penalty=None,
@@ -196,10 +203,19 @@ class RealRun:
             gradient_norm_std=float("nan"),
             clip_fraction=0.0,
             noise_scale=None,
-            cost=self.facts.segment_tokens * (1.0 + self.facts.penalty_cost),
+            cost=tokens * (1.0 + self.facts.penalty_cost),
             outcome=Outcome.OUT_OF_MEMORY,
             reason=message.splitlines()[0],
         )
+
+    def probe(self, state: RunState) -> tuple[float, float]:
+        split = self._splits["task"]
+        rows = _order(split_size(split), key(state.seed, "probe"))[:PROBE_EXAMPLES]
+        index = rows.to(self._device)
+        self._point_to(state)
+        with using_threads(self._threads):
+            loss = self._evaluator.loss({name: tensor[index] for name, tensor in split.items()})
+        return loss, int(self._tokens["task"][rows].sum()) / 3
 
     def evaluate(self, state: RunState, split: str, whole: bool) -> Evaluation:
         self._point_to(state)

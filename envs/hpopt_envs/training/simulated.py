@@ -26,7 +26,7 @@ from ..plan import Lengths, batch_sizes, plan_trial
 from ..randomness import key
 from ..records import Outcome, RunFacts
 from .base import Evaluation, Progress
-from .schedules import shape_factor
+from .schedules import divergence_weight_at, learning_rate_at
 
 DIMENSIONS = 32
 FLOOR = 2.6  # nats a token that no training removes
@@ -35,6 +35,7 @@ STRETCHES = 4  # a segment's learning rate is constant over each of these
 EVALUATION_NOISE = {False: 0.03, True: 0.01}  # nats a token: subset, whole
 PARAMETERS = 560_000
 SEQUENCE_LENGTH = 64  # tokens
+PROBE_EXAMPLES = 16
 PENALTY_COST = 4 / 3  # token-equivalents a training token costs more at a divergence weight > 0
 
 
@@ -103,27 +104,28 @@ class SimulatedRun:
         return SimulatedState(seed, np.zeros(DIMENSIONS), np.zeros(DIMENSIONS))
 
     def advance(
-        self, state: SimulatedState, hyperparameters: Mapping[str, Value], segment: int
+        self,
+        state: SimulatedState,
+        hyperparameters: Mapping[str, Value],
+        segment: int,
+        tokens: int | None = None,
     ) -> Progress:
         batch = int(hyperparameters["batch_size"])
-        weight = float(hyperparameters.get("divergence_weight", 0.0))
-        tokens = self.facts.segment_tokens
+        tokens = tokens or self.facts.segment_tokens
         steps = tokens // (batch * self.facts.sequence_length)
-        losses, divergences = [], []
+        losses, divergences, weights = [], [], []
+        before = state.training_tokens
         with np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(STRETCHES):
-                factor = shape_factor(
-                    state.training_tokens / self.facts.trial_tokens,
-                    str(hyperparameters.get("schedule_shape", "constant")),
-                    float(hyperparameters.get("warmup_fraction", 0.0)),
-                )
-                rate = float(hyperparameters["learning_rate"]) * factor
+            for stretch in range(STRETCHES):
+                position = (before + tokens * stretch / STRETCHES) / self.facts.trial_tokens
+                rate = learning_rate_at(position, hyperparameters)
+                weights.append(divergence_weight_at(position, hyperparameters))
                 state.mean, state.variance = self._task.advance(
-                    state.mean, state.variance, rate, batch, weight, steps / STRETCHES
+                    state.mean, state.variance, rate, batch, weights[-1], steps / STRETCHES
                 )
-                state.training_tokens += tokens // STRETCHES
                 losses.append(self._task.task_loss(state.mean, state.variance))
                 divergences.append(self._task.divergence(state.mean, state.variance))
+            state.training_tokens = before + tokens
             gradient = self._task.curvature * (state.mean - self._task.optimum)
             norm = float(np.sqrt(np.sum(gradient**2)))
             spread = float(np.sqrt(np.sum(self._task.noise) / batch))
@@ -134,15 +136,21 @@ class SimulatedRun:
             tokens=tokens,
             optimizer_steps=steps,
             train_loss=loss,
-            penalty=float(np.mean(divergences)) if weight > 0.0 else None,
+            penalty=float(np.mean(divergences)) if max(weights) > 0.0 else None,
             gradient_norm=norm,
             gradient_norm_std=spread,
             clip_fraction=0.0,
             noise_scale=None,
-            cost=tokens * (1.0 + (self.facts.penalty_cost if weight > 0.0 else 0.0)),
+            cost=tokens * (1.0 + self.facts.penalty_cost * float(np.mean(np.array(weights) > 0))),
             outcome=Outcome.EXPLODED if exploded else None,
             reason=f"mean training loss {loss:.4g}" if exploded else "",
         )
+
+    def probe(self, state: SimulatedState) -> tuple[float, float]:
+        noise = np.random.default_rng(key(state.seed, "probe")).normal(0.0, 0.1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = self._task.task_loss(state.mean, state.variance)
+        return loss + float(noise), PROBE_EXAMPLES * SEQUENCE_LENGTH / 3
 
     def evaluate(self, state: SimulatedState, split: str, whole: bool) -> Evaluation:
         draw = np.random.default_rng(key(state.seed, split, state.training_tokens, int(whole)))

@@ -19,7 +19,7 @@ class RunState:
         tensors: trained parameters and the model's buffers, by name.
         optimizer: over the parameters that point at them.
         optimizer_name: of that optimizer.
-        segments: trained so far.
+        mark: task tokens at which its last segment was to end.
         training_tokens: task tokens trained on so far.
         cursors: examples drawn so far for the "task" loss and for the "penalty".
     """
@@ -29,7 +29,7 @@ class RunState:
     tensors: Tensors = field(default_factory=dict)
     optimizer: torch.optim.Optimizer | None = None
     optimizer_name: str = ""
-    segments: int = 0
+    mark: int = 0
     training_tokens: int = 0
     cursors: dict[str, int] = field(default_factory=lambda: {"task": 0, "penalty": 0})
 
@@ -50,7 +50,7 @@ def snapshot_state(state: RunState) -> tuple[Tensors, dict[str, Any]]:
         "structure": None if state.structure is None else asdict(state.structure),
         "optimizer_name": state.optimizer_name,
         "optimizer_numbers": numbers,
-        "segments": state.segments,
+        "mark": state.mark,
         "training_tokens": state.training_tokens,
         "cursors": dict(state.cursors),
     }
@@ -71,7 +71,7 @@ def restore_state(
             if name.startswith("model.")
         },
         optimizer_name=meta["optimizer_name"],
-        segments=meta["segments"],
+        mark=meta["mark"],
         training_tokens=meta["training_tokens"],
         cursors=dict(meta["cursors"]),
     )
