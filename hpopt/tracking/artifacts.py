@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..history import History
+from ..html.study import write_report
 from ..plots import search_figure
 from .rows import best_schedule, public
 
@@ -13,8 +14,18 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def log_artifacts(client: "MlflowClient", run: str, history: History, extra: Path) -> None:
-    """Logs what follows from the history, and every file of the folder `extra`."""
+def log_artifacts(
+    client: "MlflowClient", run: str, history: History, study: Path, reports: bool
+) -> None:
+    """Logs what follows from the history, and every file of the study's folder `artifacts`.
+
+    Args:
+        client: of the record.
+        run: the study's.
+        history: of the study.
+        study: its folder, which gets the report too.
+        reports: whether there is one.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = {
@@ -26,5 +37,7 @@ def log_artifacts(client: "MlflowClient", run: str, history: History, extra: Pat
             (folder / file).write_text(text + "\n", encoding="utf-8")
         search_figure(history).savefig(folder / "search.png", dpi=150)
         client.log_artifacts(run, str(folder))
-    if extra.is_dir():
-        client.log_artifacts(run, str(extra))
+    if reports:
+        client.log_artifact(run, str(write_report(study, history)))
+    if (study / "artifacts").is_dir():
+        client.log_artifacts(run, str(study / "artifacts"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpopt_envs.records import Trial
 
-from ..history import History
+from ..history import FIRST_TEST, History
 from ..journal import Event, encode_line
 from . import Ending, Level, rows
 from .artifacts import log_artifacts
@@ -99,19 +99,20 @@ class Projection:
                 run.complete = True
         return written
 
-    def finish(self, ending: Ending, folder: Path) -> None:
+    def finish(self, ending: Ending, folder: Path, reports: bool = True) -> None:
         """Writes what is left, closes every run, and logs the artifacts.
 
         Args:
             ending: how the study ended.
             folder: of the study; the files of its `artifacts` folder are logged too.
+            reports: whether the report is one of them.
         """
         self.flush()
         for run in self._runs.values():
             if not run.complete:
                 self._client.set_terminated(run.id, "KILLED", self._now)
         self._client.set_terminated(self._study.id, ending.upper(), self._now)
-        log_artifacts(self._client, self._study.id, self._history, folder / "artifacts")
+        log_artifacts(self._client, self._study.id, self._history, folder, reports)
 
     def _open_study(self, identity: str) -> None:
         """Finds the study's run, or makes it; `identity` tells studies of one name apart."""
@@ -143,7 +144,8 @@ class Projection:
                 return found
 
     def _start(self, trial: int) -> None:
-        name = f"confirmation {trial}" if trial in self._history.tests else f"trial {trial}"
+        tested = trial in self._history.tests
+        name = f"confirmation {trial - FIRST_TEST}" if tested else f"trial {trial}"
         run = _Run(name, self._now, complete=self._level == "parents")
         self._runs[trial] = run
         if trial in self._known:
