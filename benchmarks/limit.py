@@ -1,6 +1,6 @@
 """Whether a limit on divergence is kept on test, and what searching under it gains.
 
-    python benchmarks/limit.py FOLDER [--parallel 2] [--seeds 10] [SEARCH OPTIONS ...]
+    python benchmarks/limit.py FOLDER [--parallel 2] [--seeds 10] --agent tpe [SEARCH OPTIONS ...]
 
 The limit is the median divergence of what a random search reaches. For each seed, a search under
 it is compared with a plain one, of whose trials the best that keeps the limit is taken afterwards.
@@ -9,16 +9,29 @@ What is finished in FOLDER is not run again.
 
 import argparse
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, median
-
-from searchers import run_study
+from typing import Any
 
 from hpopt.history import History
 from hpopt.journal import read_events
 
 REACH = ["--agent", "random", "--prior", "none", "--trials", "20", "--confirm-seeds", "0"]
+
+
+def run_study(folder: Path, name: str, options: list[str]) -> dict[str, Any]:
+    """Run a study, or take what it came to before; return what is in its result.json."""
+    result = folder / name / "result.json"
+    if not result.exists():
+        started = (folder / name / "journal.jsonl").exists()
+        command = ["resume", name] if started else ["search", "--name", name, *options]
+        arguments = [sys.executable, "-m", "hpopt", *command, "--runs", str(folder)]
+        subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+    summary: dict[str, Any] = json.loads(result.read_text())
+    return summary
 
 
 def ended(folder: Path) -> list[tuple[float, float]]:

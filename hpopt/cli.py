@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpopt_search_spaces import HpoptError, nearest_names
 
+from .comparison.settings import SHARED, ComparisonSettings, read_settings
 from .errors import StudyError
 from .settings import EXTENSIBLE, Settings, read_config, resume_command
 
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     search = commands.add_parser("search", help="find how to fine-tune a model within a budget")
-    _add_settings(search, _SETTINGS, "--config", "--dry-run")
+    _add_settings(search, _OF_A_STUDY, "--config", "--dry-run")
     search.add_argument(
         "--config", metavar="TOML", help="settings from a file; the command line wins"
     )
@@ -91,10 +93,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.set_defaults(run=_search)
 
-    resume = commands.add_parser("resume", help="go on with a study that was cut off, or extend it")
-    resume.add_argument("study", metavar="NAME", help="of the study")
+    compare = commands.add_parser("compare", help="searchers at equal cost, on tasks and seeds")
+    own = [name for name in _SETTINGS if name in _OF_A_COMPARISON]
+    _add_settings(compare, [*own, *SHARED], "--config")
+    compare.add_argument(
+        "--config", metavar="TOML", help="settings from a file; the command line wins"
+    )
+    compare.set_defaults(run=_compare)
+
+    resume = commands.add_parser(
+        "resume", help="go on with a study or comparison that was cut off, or extend a study"
+    )
+    resume.add_argument("study", metavar="NAME", help="of the study or the comparison")
     _add_settings(resume, [*EXTENSIBLE, "runs"])
     resume.set_defaults(run=_resume)
+
+    page = commands.add_parser("report", help="a page with everything about a study or comparison")
+    page.add_argument("study", metavar="NAME", help="of the study or the comparison")
+    _add_settings(page, ["runs"])
+    page.set_defaults(run=_report)
+
+    export = commands.add_parser("export", help="the winner as code for a trainer of yours")
+    export.add_argument("study", metavar="NAME", help="of the study")
+    _add_settings(export, ["runs"], "--to", "--folder")
+    export.add_argument("--to", required=True, metavar="TO", help="json, transformers or trl")
+    export.add_argument("--folder", type=Path, help="(default: export/ in the study's)")
+    export.set_defaults(run=_export)
 
     ui = commands.add_parser("ui", help="open MLflow's user interface on this machine")
     _add_settings(ui, ["tracking_uri", "runs"], "--port")
@@ -117,7 +141,11 @@ _DESCRIPTION = (
 )
 
 
-_SETTINGS = {setting.name: setting for setting in dataclasses.fields(Settings)}
+_OF_A_STUDY = {setting.name: setting for setting in dataclasses.fields(Settings)}
+_OF_A_COMPARISON = {
+    setting.name: setting for setting in dataclasses.fields(ComparisonSettings) if setting.metadata
+}
+_SETTINGS = _OF_A_STUDY | _OF_A_COMPARISON
 
 
 def _add_settings(parser: argparse.ArgumentParser, names: Iterable[str], *others: str) -> None:
@@ -150,7 +178,7 @@ def _given(asked: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 def _search(asked: argparse.Namespace) -> int:
     values = {} if asked.config is None else read_config(asked.config)
-    values |= _given(asked, _SETTINGS)
+    values |= _given(asked, _OF_A_STUDY)
     settings = Settings.of(values)
     if asked.dry_run:
         from .dry_run import dry_run
@@ -162,9 +190,35 @@ def _search(asked: argparse.Namespace) -> int:
     return _watched(lambda display: search(settings, display))
 
 
+def _compare(asked: argparse.Namespace) -> int:
+    values = {} if asked.config is None else read_config(asked.config)
+    values |= _given(asked, _SETTINGS)
+    return _run_comparison(ComparisonSettings.of(values))
+
+
+def _run_comparison(settings: ComparisonSettings) -> int:
+    """Run a comparison, or go on with it, and show what came of it."""
+    from .comparison.compare import compare, open_comparison, record_lines
+
+    name = open_comparison(settings)
+    try:
+        compared = compare(settings, name, lambda text: print(text, flush=True))
+    except (KeyboardInterrupt, BrokenPipeError):
+        again = resume_command(name, settings.study.runs)
+        print(f"hpopt: interrupted; `{again}` goes on with it", file=sys.stderr)
+        return INTERRUPTED
+    print("\n".join(["", *compared.lines, "", *record_lines(compared, settings)]))
+    return 0
+
+
 def _resume(asked: argparse.Namespace) -> int:
     changes = _given(asked, EXTENSIBLE)
     runs = _given(asked, ["runs"]).get("runs", "runs")
+    comparison = read_settings(asked.study, runs)
+    if comparison is not None:
+        if changes:
+            raise StudyError(f"{next(iter(changes))}: can't be changed in a comparison")
+        return _run_comparison(comparison)
     from .study import resume
 
     return _watched(lambda display: resume(asked.study, runs, changes, display))
@@ -190,6 +244,31 @@ def _interrupted(display: "Display") -> int:
         again = f"; `{resume_command(display.name, display.settings.runs)}` goes on with it"
     print(f"hpopt: interrupted{again}", file=sys.stderr)
     return INTERRUPTED
+
+
+def _report(asked: argparse.Namespace) -> int:
+    runs = _given(asked, ["runs"]).get("runs", "runs")
+    comparison = read_settings(asked.study, runs)
+    if comparison is not None:
+        from .comparison.compare import write_verdict
+
+        write_verdict(comparison, asked.study)
+        print(comparison.folder(asked.study) / "report.html")
+        return 0
+    from .folders import find_study, read_study
+    from .html.study import write_report
+
+    history = read_study(asked.study, runs, "report")
+    print(write_report(find_study(asked.study, runs, "report"), history))
+    return 0
+
+
+def _export(asked: argparse.Namespace) -> int:
+    from .export import export, summary
+
+    runs = _given(asked, ["runs"]).get("runs", "runs")
+    print(summary(export(asked.study, runs, asked.to, asked.folder)))
+    return 0
 
 
 def _ui(asked: argparse.Namespace) -> int:

@@ -25,20 +25,20 @@ class TrackingProcess:
         written: metrics written so far.
     """
 
+    _main = "from hpopt.tracking.writer import main; main()"
+
     def __init__(self, study: Path, uri: str, experiment: str, level: Level) -> None:
         self.error: str | None = None
         self.written = 0
-        self._study = study
         self._arguments = [str(study), uri, experiment, level]
         self._log = study / "tracking.log"
 
     def start(self) -> None:
         """Starts the process; what it prints goes to `tracking.log` in the study's folder."""
-        command = "from hpopt.tracking.writer import main; main()"
         path = os.pathsep.join(filter(None, sys.path))  # ours, however it came about
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", command, *self._arguments],
+                [sys.executable, "-c", self._main, *self._arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -59,8 +59,8 @@ class TrackingProcess:
             What is missing in the record and why, in one line; None where it is complete.
         """
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone: `_listen` says so
-            self._process.stdin.write(json.dumps({"end": ending}).encode() + b"\n")
+        self._tell({"end": ending})
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
             self._process.wait(timeout)
@@ -70,6 +70,12 @@ class TrackingProcess:
             return f"MLflow took longer than {timeout:g} s to write the rest"
         self._listener.join()
         return self.error
+
+    def _tell(self, message: dict[str, str]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is gone: `_listen` says so
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -81,3 +87,20 @@ class TrackingProcess:
         code = self._process.wait()
         if code and self.error is None:
             self.error = f"the process that writes to MLflow ended with {code}; see {self._log}"
+
+
+class ComparisonTracking(TrackingProcess):
+    """Writes a comparison's studies to MLflow, each when it has ended, and then the verdict.
+
+    Args:
+        comparison: folder of the comparison.
+        uri: MLflow tracking URI.
+        experiment: its name, made if it is new.
+        level: "parents" leaves the trials' runs out.
+    """
+
+    _main = "from hpopt.tracking.comparison import main; main()"
+
+    def add(self, study: Path) -> None:
+        """Writes a study that ended."""
+        self._tell({"study": str(study)})

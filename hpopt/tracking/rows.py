@@ -19,6 +19,7 @@ STATUS = {  # of a trial's run, by its outcome
     Outcome.FAILED: "FAILED",
 }
 ABOUT = ("task", "model", "agent", "pruner", "seed", "workers")  # parts of a header
+OF_A_COMPARISON = ("comparison", "searcher")  # parts of the header of one of its studies
 
 
 def shown(facts: RunFacts, value: float) -> float:
@@ -59,6 +60,7 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
             "gradient_norm_std": segment.gradient_norm_std,
             "clip_fraction": segment.clip_fraction,
             "noise_scale": segment.noise_scale,
+            "probe_loss": segment.probe_loss,
             "training_tokens": segment.training_tokens,
             "optimizer_steps": segment.optimizer_steps,
             "cost": segment.cost,
@@ -134,7 +136,8 @@ def study_tags(history: History) -> dict[str, str]:
     """Tags that a study's run gets at its start."""
     header, facts = history.header, history.facts
     versions = {f"version.{name}": str(what) for name, what in header["versions"].items()}
-    about = {f"hpopt.{name}": str(header[name]) for name in ABOUT if header.get(name) is not None}
+    names = (*ABOUT, *OF_A_COMPARISON)
+    about = {f"hpopt.{name}": str(header[name]) for name in names if header.get(name) is not None}
     return {
         **about,
         "hpopt.study": header["name"],

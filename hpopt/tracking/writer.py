@@ -64,12 +64,12 @@ class _Ending:
         return None
 
 
-def _report(channel: int, status: dict[str, Any]) -> None:
+def report(channel: int, status: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # the study may be gone: the rest is written all the same
         os.write(channel, json.dumps(status).encode() + b"\n")
 
 
-def _take_channel() -> int:
+def take_channel() -> int:
     """Our standard output, kept from others: MLflow prints addresses of runs there."""
     channel = os.dup(1)
     os.dup2(2, 1)
@@ -93,23 +93,23 @@ def main() -> None:
     os.nice(10)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    channel, ending, session, wait = _take_channel(), _Ending(), None, 0.0
+    channel, ending, session, wait = take_channel(), _Ending(), None, 0.0
     _lock(study)
     while True:
         end = ending.wait(wait)
         try:
             if session is None:
                 session = _Session(study, uri, experiment, cast(Level, level))
-                _report(channel, {"ready": True})
+                report(channel, {"ready": True})
             if written := session.write():
-                _report(channel, {"written": written})
+                report(channel, {"written": written})
             if end is not None:
                 session.finish(end)
                 return
             wait = POLL_SECONDS
         except Exception as error:  # whatever it is, the study must go on
             text = str(error) or type(error).__name__
-            _report(channel, {"error": textwrap.shorten(text, 300)})
+            report(channel, {"error": textwrap.shorten(text, 300)})
             session, wait = None, RETRY_SECONDS
             if end is not None:
                 sys.exit(1)

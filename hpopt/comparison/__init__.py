@@ -1,0 +1,1 @@
+"""Comparing searchers at equal cost, on the same tasks and seeds."""

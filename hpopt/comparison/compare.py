@@ -1,0 +1,263 @@
+"""A comparison from its settings to its verdict; run again, it goes on where it was."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import StudyError
+from ..folders import check_writable
+from ..html.comparison import write_comparison_report
+from ..report import ui_command
+from ..searchers import AGENTS
+from ..settings import resume_command
+from ..tracking import Ending
+from ..tracking.client import ComparisonTracking
+from ..tracking.comparison import RECORDED
+from ..tracking.reach import check_reachable
+from ..wording import counted, duration, without_password
+from .confirming import read_judged
+from .contestants import PORTFOLIO, Contestant
+from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
+from .running import RESULT, Job, job_processes, run_jobs
+from .settings import MANIFEST, TABLE, ComparisonSettings, study_name
+from .verdict import blocks_warning, judge
+from .wording import curves_csv, markdown, sentence, table, to_json
+
+BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A comparison that ended.
+
+    Attributes:
+        name: of the comparison.
+        folder: where its studies and its verdict are.
+        lines: its sentences and its table.
+        tracking_error: what is missing in MLflow and why; None where the record is complete.
+    """
+
+    name: str
+    folder: Path
+    lines: tuple[str, ...]
+    tracking_error: str | None
+
+
+def open_comparison(settings: ComparisonSettings) -> str:
+    """Check a comparison, make its folder or find it again, and return its name.
+
+    Raises:
+        StudyError: it can't begin, or the folder is of another one.
+    """
+    check_writable(Path(settings.study.runs), "runs:")
+    check_reachable(settings.study.uri)
+    if len(settings.tasks) < 2 and any(c.agent == PORTFOLIO for c in settings.contestants):
+        raise StudyError("agents: portfolio needs more than one task: it is made from the others'")
+    name = settings.study.name or f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    manifest = settings.folder(name) / MANIFEST
+    asked = dataclasses.replace(settings, study=dataclasses.replace(settings.study, name=name))
+    if manifest.exists():
+        there = ComparisonSettings.from_json(json.loads(manifest.read_text()))
+        if _essence(there) != _essence(asked):
+            raise StudyError(
+                f"name: must be new, but {manifest.parent} is a comparison with other settings; "
+                f"`python -m hpopt resume {name}` goes on with it"
+            )
+    else:
+        if manifest.parent.exists():
+            raise StudyError(f"name: must be new, but {manifest.parent} exists")
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text(json.dumps(asked.to_json(), indent=2) + "\n")
+    return name
+
+
+def _essence(settings: ComparisonSettings) -> ComparisonSettings:
+    """What results depend on: neither where they are kept nor how many run at a time."""
+    study = dataclasses.replace(settings.study, workers=1, runs="", tracking_uri=None)
+    return dataclasses.replace(settings, study=study)
+
+
+def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]) -> Compared:
+    """Run what is left of a comparison, and judge it.
+
+    Args:
+        settings: as `open_comparison` took them.
+        name: of the comparison.
+        line: shows a line.
+
+    Raises:
+        StudyError: a study can't be run; those that ended are kept.
+    """
+    folder, study = settings.folder(name), settings.study
+    for text in _opening(settings, name):
+        line(text)
+    # A table's or the simulated task's thousands of trials have no runs of their own.
+    real = all(task != "simulated" and not task.startswith(TABLE) for task in settings.tasks)
+    level = study.tracking_level if real else "parents"
+    tracking = ComparisonTracking(folder, study.uri, study.experiment or name, level)
+    tracking.start()
+    ending: Ending = "failed"
+    try:
+        runner = _Runner(settings, name, line, tracking)
+        runner.record_earlier()
+        with job_processes(study.workers, folder / "workers.log") as processes:
+            for jobs in (runner.searches, runner.portfolios, runner.confirmations):
+                run_jobs(jobs(), processes, runner.finished)
+        lines = write_verdict(settings, name)
+        ending = "finished"
+    except KeyboardInterrupt:
+        ending = "killed"
+        raise
+    finally:
+        line("finishing the record in MLflow ...")
+        error = tracking.finish(ending, timeout=600.0)
+    return Compared(name, folder, lines, error)
+
+
+def _opening(settings: ComparisonSettings, name: str) -> list[str]:
+    tasks, who = settings.tasks, [contestant.label for contestant in settings.contestants]
+    studies = len(tasks) * len(who) * settings.seeds
+    warning = blocks_warning(len(tasks) * settings.seeds, len(who) - 1)
+    return [
+        f"comparison {name}: {', '.join(who)} on {', '.join(tasks)}",
+        f"{counted(studies, 'study').replace('studys', 'studies')}: "
+        f"{counted(settings.seeds, 'seed')} each, "
+        f"{counted(settings.equivalents, 'full-run equivalent')} of cost for every one; "
+        f"each against {settings.against}",
+        *([] if warning is None else [warning]),
+    ]
+
+
+class _Runner:
+    """Makes the jobs of a comparison that are still to be done, and shows what came of them."""
+
+    def __init__(
+        self,
+        settings: ComparisonSettings,
+        name: str,
+        line: Callable[[str], None],
+        tracking: ComparisonTracking,
+    ) -> None:
+        self._settings, self._name, self._line = settings, name, line
+        self._tracking = tracking
+        self._folder = settings.folder(name)
+
+    def record_earlier(self) -> None:
+        """Hand studies that ended before, but aren't recorded, to the process that writes."""
+        for result in sorted(self._folder.glob(f"*/{RESULT}")):
+            if not (result.parent / RECORDED).exists():
+                self._tracking.add(result.parent)
+
+    def searches(self) -> list[Job]:
+        """Studies of all searchers that need no other study."""
+        return [self._search(*place) for place in self._missing() if place[1].agent != PORTFOLIO]
+
+    def portfolios(self) -> list[Job]:
+        """Studies of portfolios, each made from the other tasks' studies."""
+        return [self._search(*place) for place in self._missing() if place[1].agent == PORTFOLIO]
+
+    def _missing(self) -> list[tuple[str, Contestant, int]]:
+        places = [
+            (task, who, seed)
+            for task in self._settings.tasks
+            for seed in range(self._settings.seeds)
+            for who in self._settings.contestants
+        ]
+        return [p for p in places if not (self._folder / _study_of(p) / RESULT).exists()]
+
+    def _search(self, task: str, who: Contestant, seed: int) -> Job:
+        study = self._settings.study_settings(self._name, task, who, seed)
+        if who.agent == PORTFOLIO:
+            study = dataclasses.replace(study, portfolio=self._sources(task))
+        about = {"comparison": self._name, "searcher": who.label}
+        request = {
+            "settings": dataclasses.asdict(study),
+            "about": about,
+            "equivalents": self._settings.equivalents,
+        }
+        what = f"{who.label} on {task}, seed {seed}"
+        return Job(task, what, self._folder / _study_of((task, who, seed)), request)
+
+    def _sources(self, task: str) -> tuple[str, ...]:
+        """Studies of the other tasks by searchers that hold configurations."""
+        return tuple(
+            _study_of((other, who, seed))
+            for other in self._settings.tasks
+            if other != task
+            for who in self._settings.contestants
+            if AGENTS[who.agent].holds and who.agent not in (PORTFOLIO, "default", "range-test")
+            for seed in range(self._settings.seeds)
+        )
+
+    def confirmations(self) -> list[Job]:
+        """The confirmation of each task's best trials, where that isn't complete."""
+        seeds = self._settings.study.confirm_seeds
+        studies = read_studies(self._settings, self._name)
+        jobs = [self._confirmation(task, studies) for task in self._settings.tasks if seeds]
+        return [job for job in jobs if not self._is_confirmed(job)]
+
+    def _confirmation(self, task: str, studies: Studies) -> Job:
+        alone = Contestant("default", "default")
+        study = dataclasses.replace(
+            self._settings.study_settings(self._name, task, alone, 0),
+            name=study_name(task, CONFIRMATION, 0),
+        )
+        request = {
+            "settings": dataclasses.asdict(study),
+            "about": {"comparison": self._name, "searcher": CONFIRMATION},
+            "best": best_studies(self._settings, task, studies),
+            "seeds": self._settings.study.confirm_seeds,
+        }
+        what = f"the best on {task}, on fresh seeds"
+        return Job(task, what, self._folder / str(study.name), request)
+
+    def _is_confirmed(self, job: Job) -> bool:
+        best, seeds = job.request["best"], job.request["seeds"]
+        runs = str(self._folder)
+        return not best or read_judged(job.folder.name, runs, best, seeds) is not None
+
+    def finished(self, job: Job, done: dict[str, Any]) -> None:
+        value = "" if done["value"] is None else f"{done['value']:.4f}, "
+        self._line(f"{job.what}: {value}{duration(done['seconds'])}")
+        if (job.folder / RESULT).exists():
+            self._tracking.add(job.folder)
+
+
+def _study_of(place: tuple[str, Contestant, int]) -> str:
+    task, who, seed = place
+    return study_name(task, who.file_name, seed)
+
+
+def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
+    """Judge the studies that ended; write the verdict and the report, and return their text."""
+    studies, folder = read_studies(settings, name), settings.folder(name)
+    comparison = read_comparison(settings, name, studies)
+    verdict = judge(comparison, np.random.default_rng(BOOTSTRAP_SEED))
+    plain = to_json(verdict)
+    (folder / "verdict.json").write_text(json.dumps(plain, indent=2) + "\n")
+    (folder / "verdict.md").write_text(markdown(verdict) + "\n")
+    (folder / "curves.csv").write_text(curves_csv(comparison))
+    write_comparison_report(comparison, plain, studies, folder / "report.html")
+    rows = [row for row in verdict.rows if row.contrast is not None]
+    return (*(sentence(verdict, row) for row in rows), "", *table(verdict))
+
+
+def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
+    """Return where a comparison is recorded, and how to look at it."""
+    study = settings.study
+    lines = [
+        f"Report: {compared.folder}/report.html",
+        f"Record: {compared.folder}/, MLflow {without_password(study.uri)}",
+        f"Look at it: {ui_command(study)}",
+    ]
+    if compared.tracking_error:
+        again = resume_command(compared.name, study.runs)
+        lines.append(
+            f"MLflow is incomplete: {compared.tracking_error}; `{again}` writes what is missing"
+        )
+    return lines

@@ -1,0 +1,95 @@
+"""The best of each searcher on a task, judged alike: fresh seeds, the test split."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpopt_envs.records import Trial
+from hpopt_envs.training.schedules import HELD_SHAPE
+
+from ..confirmation import Judged, Schedule, judge, judged, timed_schedule
+from ..folders import JOURNAL, read_study
+from ..history import FIRST_TEST, History
+from ..pool.budget import Budget, Limits
+from ..pool.metered import MeteredPool
+from ..settings import Settings
+from ..study import begin, take_up
+
+
+def confirm_best(
+    settings: Settings,
+    about: Mapping[str, Any],
+    best: Mapping[str, str],
+    seeds: int,
+    factory: str,
+) -> None:
+    """Run the best schedule of each searcher; what comes of it is in a journal of its own.
+
+    Args:
+        settings: of that journal's study.
+        about: for its header.
+        best: name of the study with the best trial, by searcher.
+        seeds: fresh ones.
+        factory: of environments.
+    """
+    assert settings.name is not None
+    schedules = distinct_schedules(best_trials(best, settings.runs))
+    if (Path(settings.runs) / settings.name / JOURNAL).exists():
+        journal, workers, settings = take_up(settings.name, settings.runs, {}, factory)
+    else:
+        journal, workers = begin(settings, about, factory)
+    try:
+        header, *replay = (event for event in journal.events if event["event"] != "resumed")
+        history = History()
+        history.apply(header)
+        pool = MeteredPool(
+            workers,
+            journal,
+            history,
+            Budget(Limits(), workers.facts, validate_segments=False, confirmations=0),
+            seed=settings.seed,
+            folder=journal.path.parent,
+            shape=HELD_SHAPE,
+            replay=replay,
+            first_trial=FIRST_TEST,
+        )
+        judge(pool, schedules, seeds)
+    finally:
+        workers.close()
+        journal.close()
+
+
+def best_trials(best: Mapping[str, str], runs: str) -> dict[str, Trial]:
+    """The best trial of each searcher's best study."""
+    found = {}
+    for searcher, study in best.items():
+        trial = read_study(study, runs, "compare").best
+        assert trial is not None
+        found[searcher] = trial
+    return found
+
+
+def distinct_schedules(trials: Mapping[str, Trial]) -> list[Schedule]:
+    """The trials' schedules in order, equal ones once: searchers often share their best."""
+    schedules: list[Schedule] = []
+    for trial in trials.values():
+        schedule = timed_schedule(trial)
+        if schedule not in schedules:
+            schedules.append(schedule)
+    return schedules
+
+
+def read_judged(
+    name: str, runs: str, best: Mapping[str, str], seeds: int
+) -> dict[str, Judged] | None:
+    """What `confirm_best` came to, by searcher; None where it isn't complete."""
+    if not (Path(runs) / name / JOURNAL).is_file():
+        return None
+    trials = best_trials(best, runs)
+    schedules = distinct_schedules(trials)
+    history = read_study(name, runs, "compare")
+    ended = [trial for trial in history.trials.values() if trial.outcome is not None]
+    if len(ended) < len(schedules) * seeds:
+        return None
+    of_schedule = [judged(ended[k * seeds : (k + 1) * seeds]) for k in range(len(schedules))]
+    return {who: of_schedule[schedules.index(timed_schedule(t))] for who, t in trials.items()}

@@ -1,0 +1,70 @@
+"""Who takes part in a comparison: a searcher, with or without prior, pruner and own space."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import StudyError
+from ..searchers import AGENTS, find_agent
+
+ALWAYS = ("default", "random")  # agents that are in every table
+COLD = "-cold"
+PORTFOLIO = "portfolio"  # the agent that is made from the other tasks' studies
+FORM = "AGENT[-cold][+PRUNER][@SPACE], such as tpe, tpe-cold, tpe+promotion or tpe@scheduled"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A searcher in a comparison.
+
+    Attributes:
+        label: as asked for and shown, see `FORM`.
+        agent, pruner: names in the registry.
+        prior: "none" where it is cold, else "default".
+        space: of its own; None for the comparison's.
+    """
+
+    label: str
+    agent: str
+    pruner: str = "none"
+    prior: str = "default"
+    space: str | None = None
+
+    @classmethod
+    def parse(cls, label: str) -> "Contestant":
+        """Read a label.
+
+        Raises:
+            StudyError: it hasn't the form, or names no agent or pruner.
+        """
+        match = re.fullmatch(r"([^+@]+)(?:\+([^+@]+))?(?:@([^+@]+))?", label)
+        if match is None:
+            raise StudyError(f"agents: each must be {FORM}, but got {label!r}")
+        name, pruner, space = match[1], match[2] or "none", match[3]
+        cold = name.endswith(COLD) and name not in AGENTS
+        agent = name.removesuffix(COLD) if cold else name
+        find_agent(agent, pruner)
+        # The default is among the configurations that a portfolio chooses from.
+        cold |= agent == PORTFOLIO
+        return cls(label, agent, pruner, "none" if cold else "default", space)
+
+    @property
+    def file_name(self) -> str:
+        """The label in the characters that a study's name may have."""
+        return re.sub(r"[^A-Za-z0-9_-]", "-", self.label)
+
+
+def parse_contestants(labels: Sequence[str]) -> tuple[Contestant, ...]:
+    """Read labels, and add the default alone and random, which are in every table.
+
+    Raises:
+        StudyError: one is wrong, or two are the same.
+    """
+    contestants = [Contestant.parse(label) for label in labels]
+    there = {contestant.agent for contestant in contestants}
+    contestants += [Contestant(agent, agent) for agent in ALWAYS if agent not in there]
+    names = [contestant.file_name for contestant in contestants]
+    for name in names:
+        if names.count(name) > 1:
+            raise StudyError(f"agents: must be different, but {name!r} is there twice")
+    return tuple(contestants)

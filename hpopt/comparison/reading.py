@@ -1,0 +1,94 @@
+"""From the journals of a comparison's studies to what it came to."""
+
+from collections.abc import Mapping
+
+from hpopt_search_spaces import SearchSpace
+
+from ..confirmation import Judged
+from ..folders import read_study
+from ..history import History
+from ..pool.budget import full_run_cost
+from .confirming import read_judged
+from .outcome import Comparison, Curve
+from .running import RESULT
+from .settings import ComparisonSettings, study_name
+
+CONFIRMATION = "confirmation"  # in place of a searcher, in the name of a task's confirmation
+Studies = Mapping[tuple[str, str, int], History]
+
+
+def read_studies(settings: ComparisonSettings, name: str) -> dict[tuple[str, str, int], History]:
+    """The studies that ended, by (task, searcher, seed)."""
+    folder, found = settings.folder(name), {}
+    for task in settings.tasks:
+        for who in settings.contestants:
+            for seed in range(settings.seeds):
+                study = study_name(task, who.file_name, seed)
+                if (folder / study / RESULT).exists():
+                    found[task, who.label, seed] = read_study(study, str(folder), "compare")
+    return found
+
+
+def best_studies(settings: ComparisonSettings, task: str, studies: Studies) -> dict[str, str]:
+    """Name of the study that has a searcher's best trial on a task, by searcher."""
+    best: dict[str, str] = {}
+    for who in settings.contestants:
+        values = {
+            seed: history.best.value
+            for seed in range(settings.seeds)
+            if (history := studies.get((task, who.label, seed))) is not None
+            and history.best is not None
+            and history.best.value is not None
+        }
+        if values:
+            seed = min(values, key=lambda seed: values[seed])
+            best[who.label] = study_name(task, who.file_name, seed)
+    return best
+
+
+def read_comparison(settings: ComparisonSettings, name: str, studies: Studies) -> Comparison:
+    """Put together what the studies that ended came to.
+
+    Args:
+        settings: of the comparison.
+        name: of the comparison.
+        studies: those that ended; each task must have one.
+    """
+    confirmed: dict[tuple[str, str], Judged] = {}
+    best_values: dict[tuple[str, str], float] = {}
+    for task in settings.tasks:
+        best = best_studies(settings, task, studies)
+        for (of, searcher, _), history in studies.items():
+            if of == task and history.improvements:
+                value = history.improvements[-1].value
+                best_values[task, searcher] = min(value, best_values.get((task, searcher), value))
+        judged = read_judged(
+            study_name(task, CONFIRMATION, 0),
+            str(settings.folder(name)),
+            best,
+            settings.study.confirm_seeds,
+        )
+        confirmed |= {(task, searcher): found for searcher, found in (judged or {}).items()}
+    return Comparison(
+        name=name,
+        tasks=settings.tasks,
+        searchers=tuple(contestant.label for contestant in settings.contestants),
+        seeds=tuple(range(settings.seeds)),
+        against=settings.against,
+        equivalents=settings.equivalents,
+        facts={task: history.facts for (task, _, _), history in studies.items()},
+        curves={place: curve(history) for place, history in studies.items()},
+        confirmed=confirmed,
+        best_values=best_values,
+    )
+
+
+def curve(history: History) -> Curve:
+    """The best so far of a study, over cost."""
+    facts = history.facts
+    whole = full_run_cost(facts, SearchSpace.from_dict(history.header["space"]))
+    return Curve(
+        equivalents=tuple((i.cost - facts.setup_cost) / whole for i in history.improvements),
+        values=tuple(improvement.value for improvement in history.improvements),
+        trials=len(history.trials) - len(history.tests),
+    )

@@ -1,0 +1,23 @@
+"""Environments that share what was loaded: studies of one task in one process load it once."""
+
+import json
+from typing import Any
+
+from hpopt_envs import factory
+from hpopt_envs.environment import FineTuneEnv
+
+_loaded: dict[str, FineTuneEnv] = {}  # of one task, by the other arguments
+
+
+def make_env(*, view: str, validate_segments: bool, **arguments: Any) -> FineTuneEnv:
+    """Return what `hpopt_envs.factory.make_env` does, over a training run made before."""
+    asked = json.dumps(arguments, sort_keys=True)
+    if asked not in _loaded:
+        task = arguments["task"]
+        if any(json.loads(other)["task"] != task for other in _loaded):
+            _loaded.clear()  # models may be large
+        _loaded[asked] = factory.make_env(
+            view=view, validate_segments=validate_segments, **arguments
+        )
+    made = _loaded[asked]
+    return FineTuneEnv(made.run, made.space, view=view, validate_segments=validate_segments)

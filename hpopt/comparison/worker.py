@@ -1,0 +1,88 @@
+"""A process that runs a comparison's studies one after the other, so that a task is loaded once.
+
+A line of JSON on standard input is a job, a line on standard output what came of it. It ends as
+soon as its input does; what it was at is in the study's journal.
+"""
+
+import dataclasses
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpopt_search_spaces.errors import HpoptError
+
+from ..display import Display
+from ..folders import JOURNAL
+from ..header import environment_settings
+from ..pool.budget import full_run_cost
+from ..searchers import find_agent
+from ..settings import Settings
+from ..study import begin, conduct, take_up
+from .confirming import confirm_best
+from .sharing import make_env
+
+FACTORY = "hpopt.comparison.sharing:make_env"
+
+
+def main() -> None:
+    """Run jobs until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; our parent decides
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints must not get between the replies
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    while True:
+        job = json.loads(lines.get())
+        try:
+            done = run_job(job)
+        except HpoptError as error:
+            done = {"error": str(error)}
+        out.write(json.dumps(done) + "\n")
+
+
+def _read(lines: "queue.Queue[str]") -> None:
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
+
+
+def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a study, or judge the best of a task's studies on fresh seeds.
+
+    Args:
+        job: "settings" of a study and its "about", with "equivalents" that it may spend; or, in
+            place of these, "best" studies by searcher and "seeds".
+
+    Returns:
+        Seconds that it took, and the best value as its user knows it.
+    """
+    started = time.monotonic()
+    settings = Settings(**job["settings"])
+    shown = None
+    if "best" in job:
+        confirm_best(settings, job["about"], job["best"], job["seeds"], FACTORY)
+    else:
+        shown = run_study(settings, job["about"], job["equivalents"])
+    return {"seconds": time.monotonic() - started, "value": shown}
+
+
+def run_study(settings: Settings, about: Mapping[str, Any], equivalents: int) -> float | None:
+    """Run a study to its end, or go on with it; return its best value as its user knows it."""
+    spec = find_agent(settings.agent, settings.pruner)
+    env = make_env(**environment_settings(settings, spec))
+    cost = env.facts.setup_cost + equivalents * full_run_cost(env.facts, env.space)
+    # The sum is met to rounding: a search of default trials must get all of them.
+    settings = dataclasses.replace(settings, cost=cost * (1 + 1e-9), trials=None)
+    name = str(settings.name)
+    if (Path(settings.runs) / name / JOURNAL).exists():
+        journal, pool, settings = take_up(name, settings.runs, {}, FACTORY)
+    else:
+        journal, pool = begin(settings, about, FACTORY)
+    return conduct(journal, pool, settings, Display(), keeps_weights=False).best_value

@@ -1,0 +1,53 @@
+"""The winner as code for the user's own trainer; nothing of what is written imports hpopt."""
+
+import json
+from pathlib import Path
+
+from ..errors import StudyError
+from ..folders import find_study, read_study
+
+TARGETS = ("json", "transformers", "trl")
+
+
+def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
+    """Write the winner's schedule, as data or as code; return what was written.
+
+    Args:
+        name: of the study.
+        runs: folder that studies are kept in.
+        to: one of `TARGETS`.
+        folder: to write into; None for `export` in the study's own.
+
+    Raises:
+        StudyError: there is no such study, or no winner; its schedule can't be expressed; or the
+            folder can't be written.
+        WorldError: the text to be retained can't be had.
+    """
+    if to not in TARGETS:
+        raise StudyError(f"--to: must be one of {', '.join(TARGETS)}, but got {to!r}")
+    from .code import code
+    from .schedule import Schedule
+
+    found = Schedule.of(name, read_study(name, runs, "export"))
+    if to == "json":
+        files = {"schedule.json": json.dumps(found.document(), indent=2) + "\n"}
+    else:
+        files = {f"{to}_schedule.py": code(found, to)}
+        if found.penalized:
+            from .retained import RETAINED, retained_text
+
+            files[RETAINED] = retained_text(found)
+    folder = find_study(name, runs, "export") / "export" if folder is None else folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (folder / file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"export: {folder} can't be written: {error.strerror}") from None
+    return [folder / file for file in files]
+
+
+def summary(paths: list[Path]) -> str:
+    """Return what was written, and where it says how to use it."""
+    use = "" if paths[0].suffix == ".json" else f"; {paths[0].name} begins with how to use it"
+    return f"Wrote {' and '.join(map(str, paths))}{use}."

@@ -1,0 +1,123 @@
+"""What a trainer's own arguments can say of a schedule, and what it can't be told at all."""
+
+from typing import Any
+
+from hpopt_envs.models import is_reference
+from hpopt_envs.plan import WHOLE_BATCH
+from hpopt_envs.tasks.lm import LanguageModeling
+from hpopt_envs.tasks.suite import BUILT_IN
+from hpopt_envs.training.optimizers import ADAMW_WEIGHT_DECAY
+from hpopt_search_spaces import Value
+
+from ..errors import StudyError
+from .schedule import Schedule
+
+# Transformers has no Adam of its own; without weight decay AdamW is the same.
+_OPTIMIZERS: dict[str, dict[str, Value]] = {
+    "sgd": {"optim": "sgd"},
+    "momentum": {"optim": "sgd", "optim_args": "momentum=0.9"},
+    "nesterov": {"optim": "sgd", "optim_args": "momentum=0.9,nesterov=true"},
+    "adagrad": {"optim": "adagrad"},
+    "rmsprop": {"optim": "rmsprop"},
+    "adam": {"optim": "adamw_torch_fused"},
+    "adamw": {"optim": "adamw_torch_fused"},
+}
+
+
+def arguments(schedule: Schedule) -> dict[str, Any]:
+    """Return arguments of transformers' `TrainingArguments`, or of what inherits from it.
+
+    They hold for all of the run; a learning rate or a batch size that changes isn't among them.
+    """
+    held = schedule.held
+    optimizer = str(held.get("optimizer", "adamw"))
+    made: dict[str, Any] = {
+        "learning_rate": schedule.stretches[0]["learning_rate"],
+        **_OPTIMIZERS[optimizer],
+        "weight_decay": _weight_decay(schedule),
+        "max_grad_norm": held.get("max_gradient_norm", 1.0),
+    }
+    if held.get("label_smoothing", 0.0):
+        made["label_smoothing_factor"] = held["label_smoothing"]
+    if needs_trainer(schedule):
+        return made
+    made["per_device_train_batch_size"] = schedule.batch_sizes[0]
+    return made | (_shape(schedule) if schedule.steady else {"lr_scheduler_type": "constant"})
+
+
+def needs_trainer(schedule: Schedule) -> bool:
+    """Whether the schedule asks for more than a learning rate that changes."""
+    return schedule.penalized or len(set(schedule.batch_sizes)) > 1
+
+
+def check_expressible(schedule: Schedule, to: str) -> None:
+    """Check that code for a trainer can say everything that a schedule has.
+
+    Raises:
+        StudyError: it can't; the text has the reason.
+    """
+    reason = _of_task(schedule, to) or _of_hyperparameters(schedule)
+    if reason:
+        raise StudyError(
+            f"export: --to {to} can't express this study's winner: {reason}; --to json can"
+        )
+
+
+def is_language_model(schedule: Schedule) -> bool:
+    """Whether the task is language modeling, and not classification."""
+    return BUILT_IN[schedule.history.facts.task].kind is LanguageModeling
+
+
+def _of_task(schedule: Schedule, to: str) -> str:
+    task = schedule.history.facts.task
+    if task == "simulated" or task.startswith("table:"):
+        return f"task {task!r} trains no model"
+    if task not in BUILT_IN:
+        return f"the loss is task {task!r}'s own"
+    if is_language_model(schedule):
+        return ""
+    if to == "trl":
+        return "SFTTrainer trains language models, not classifiers (--to transformers does)"
+    if schedule.penalized:
+        return (
+            "a classifier's divergence is from a head that was fitted to the base model, "
+            "which a trainer doesn't have"
+        )
+    data = schedule.history.header["environment"]["data"]
+    weighted = data.get("class_weights") == "balanced"
+    return "Trainer's loss has no class weights" if weighted else ""
+
+
+def _of_hyperparameters(schedule: Schedule) -> str:
+    if schedule.varied:
+        return f"a trainer holds what changes in it: {', '.join(schedule.varied)}"
+    if WHOLE_BATCH in schedule.batch_sizes:
+        return "a batch of the whole training set (batch_size=all) has no size to give"
+    optimizer = str(schedule.held.get("optimizer", "adamw"))
+    if is_reference(optimizer):
+        return f"no argument names an optimizer of your own ({optimizer})"
+    if optimizer == "adam" and _weight_decay(schedule) > 0:
+        return "transformers has no Adam with weight decay, only AdamW"
+    return ""
+
+
+def _weight_decay(schedule: Schedule) -> float:
+    default = ADAMW_WEIGHT_DECAY if schedule.held.get("optimizer", "adamw") == "adamw" else 0.0
+    return float(schedule.held.get("weight_decay", default))
+
+
+def _shape(schedule: Schedule) -> dict[str, Any]:
+    """The learning rate's shape over the run."""
+    (only,) = schedule.stretches
+    shape, peak = str(only.get("schedule_shape", "constant")), float(only["learning_rate"])
+    warmup, final = float(only.get("warmup_fraction", 0.0)), float(only.get("final_fraction", 0.0))
+    warm = {"warmup_steps": warmup} if warmup else {}
+    if shape == "constant" or final == 1.0:
+        return {"lr_scheduler_type": "constant_with_warmup" if warm else "constant", **warm}
+    if final == 0.0:
+        return {"lr_scheduler_type": shape, **warm}
+    name, kwargs = {
+        "linear": ("polynomial", {"lr_end": peak * final, "power": 1.0}),
+        "cosine": ("cosine_with_min_lr", {"min_lr_rate": final}),
+    }[shape]
+    return {"lr_scheduler_type": name, "lr_scheduler_kwargs": kwargs, **warm}

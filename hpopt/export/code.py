@@ -1,0 +1,207 @@
+"""The code that is exported, put together from templates: only what a schedule needs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from textwrap import fill, indent
+from typing import Any
+
+from hpopt_envs.training.gradients import DIVERGENCE, DIVERGENCE_ALPHA
+from hpopt_envs.training.weights import Structure
+from hpopt_search_spaces import Value
+
+from .arguments import arguments, check_expressible, is_language_model, needs_trainer
+from .schedule import LONGER, Schedule
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# Terms over the vocabulary, of log-probabilities q of the base model and p of the trained one; see
+# `hpopt_envs.divergence` for their f.
+_FORMULAS = {
+    "forward_kl": "q.exp() * (q - p)",
+    "reverse_kl": "p.exp() * (p - q)",
+    "jensen_shannon": (
+        "p.exp() * (p - torch.logaddexp(p, q) + math.log(2)) / 2"
+        " + q.exp() * (q - torch.logaddexp(p, q) + math.log(2)) / 2"
+    ),
+    "total_variation": "(p.exp() - q.exp()).abs() / 2",
+    "chi_squared": "q.exp() * (p - q).expm1() ** 2",
+    "squared_hellinger": "q.exp() * ((p - q) / 2).expm1() ** 2",
+}
+_UNSAID: dict[str, Value] = {
+    "schedule_shape": "constant",
+    "warmup_fraction": 0.0,
+    "final_fraction": 0.0,
+    "divergence_weight": 0.0,
+}
+
+
+def code(schedule: Schedule, to: str) -> str:
+    """Return the module for a trainer; it depends on that trainer's library alone.
+
+    Args:
+        schedule: the winner's.
+        to: "transformers" or "trl".
+
+    Raises:
+        StudyError: a trainer can't express it; the text has the reason.
+    """
+    check_expressible(schedule, to)
+    trainer = "SFTTrainer" if to == "trl" else "Trainer"
+    blocks = [f"ARGUMENTS = {_literal(arguments(schedule), width=0)}"]
+    if not schedule.steady or needs_trainer(schedule):
+        blocks.append(_filled("schedule", schedule=_stretches(schedule), reach=schedule.reach))
+    blocks += _preparation(schedule)
+    if needs_trainer(schedule):
+        blocks.append(_filled("trainer", Trainer=trainer))
+    elif not schedule.steady:
+        blocks.append(_filled("callback"))
+    if schedule.penalized:
+        blocks.append(_penalty(schedule))
+    body = "\n\n\n".join(blocks)
+    return f"{_head(schedule, to)}\n\n{_imports(body, to)}{body}\n"
+
+
+def _stretches(schedule: Schedule) -> str:
+    """A list of dictionaries; what the code takes for granted is left out."""
+    shown = ({n: v for n, v in s.items() if _UNSAID.get(n) != v} for s in schedule.stretches)
+    return "[\n" + "".join(f"{indent(_literal(s), '    ')},\n" for s in shown) + "]"
+
+
+def _literal(values: Mapping[str, Any], width: int = 94) -> str:
+    """A dictionary, on one line where it fits."""
+    entries = [
+        f'"{name}": {json.dumps(value) if isinstance(value, str) else repr(value)}'
+        for name, value in values.items()
+    ]
+    line = f"{{{', '.join(entries)}}}"
+    return line if len(line) <= width else "{\n" + "".join(f"    {e},\n" for e in entries) + "}"
+
+
+def _filled(template: str, **values: object) -> str:
+    return Template((_TEMPLATES / f"{template}.txt").read_text()).substitute(values).rstrip()
+
+
+def _imports(body: str, to: str) -> str:
+    standard = [f"import {name}" for name in ("copy", "itertools", "math") if f"{name}." in body]
+    others = [
+        line
+        for line, used in (
+            ("import torch", "torch."),
+            ("from peft import LoraConfig, get_peft_model", "LoraConfig("),
+            ("from transformers import TrainerCallback", "(TrainerCallback)"),
+            ("from transformers import Trainer", "(Trainer)"),
+            ("from trl import SFTTrainer", "(SFTTrainer)"),
+        )
+        if used in body
+    ]
+    blocks = ["\n".join(block) for block in (standard, others) if block]
+    return "".join(f"{block}\n\n" for block in blocks)
+
+
+def _preparation(schedule: Schedule) -> list[str]:
+    """What makes the base model ready for the trainer; nothing where it is as it comes."""
+    structure = Structure.of(schedule.held)
+    blocks, lines = [], []
+    if structure.lora_rank:
+        kind = "CAUSAL_LM" if is_language_model(schedule) else "SEQ_CLS"
+        targets = json.dumps(structure.lora_targets)
+        lines += [
+            f"    config = LoraConfig(r={structure.lora_rank}, lora_alpha={structure.lora_alpha}, "
+            f'target_modules={targets}, task_type="{kind}")',
+            "    model = get_peft_model(model, config)",
+        ]
+    if structure.frozen_layers:
+        blocks.append(_filled("freeze"))
+        lines.append(f"    freeze(model, {structure.frozen_layers})")
+    if "dropout" in schedule.held:
+        blocks.append(_filled("dropout"))
+        lines.append(f"    set_dropout(model, {schedule.held['dropout']})")
+    if not lines:
+        return []
+    said = '    """Gives the base model the structure that it was trained in."""'
+    return [*blocks, "\n".join(["def prepare(model):", said, *lines, "    return model"])]
+
+
+def _penalty(schedule: Schedule) -> str:
+    name = str(schedule.held.get("divergence", DIVERGENCE))
+    alpha = float(schedule.held.get("divergence_alpha", DIVERGENCE_ALPHA))
+    if name == "alpha":  # at 0 and 1 it is a limit
+        name = {0.0: "forward_kl", 1.0: "reverse_kl"}.get(alpha, name)
+    tilted = f"(({alpha} * (p - q)).expm1() - {alpha} * (p - q).expm1())"
+    formula = _FORMULAS.get(name, f"q.exp() * {tilted} / {alpha * (alpha - 1)}")
+    return _filled(
+        "penalty",
+        divergence=f"The α-divergence, α = {alpha:g}," if name == "alpha" else f"The {name}",
+        formula=formula,
+    )
+
+
+def _head(schedule: Schedule, to: str) -> str:
+    at = schedule.found_at()
+    low, high = at["batch_range"]
+    batches = f"{low} to {high}" if low != high else f"{low}"
+    found = (
+        f"The best of the hpopt study {at['study']}: {at['objective']} = {at['value']:.4g} on "
+        f"validation. It was found for task {at['task']} on model {at['model']}, with runs of "
+        f"{at['training_tokens']:,} training tokens and batches of {batches} examples of "
+        f"{at['sequence_tokens']} tokens. {LONGER} Everything here is in fractions of the run."
+    )
+    notes = [found, *_notes(schedule)]
+    paragraphs = "\n\n".join(fill(note, 100) for note in notes)
+    return f'"""How to fine-tune, for {to}.\n\n{paragraphs}\n\nUse:\n\n{_usage(schedule, to)}\n"""'
+
+
+def _notes(schedule: Schedule) -> list[str]:
+    notes = []
+    if is_language_model(schedule):
+        notes.append(
+            "A batch counts sequences: of longer ones it has more tokens than it had there."
+        )
+    if not needs_trainer(schedule):
+        notes.append(
+            "The batch is per_device_train_batch_size × gradient_accumulation_steps × devices: "
+            "change them together."
+        )
+    if arguments(schedule)["weight_decay"]:
+        notes.append("Trainers spare norms and biases from weight decay; the search didn't.")
+    if not is_language_model(schedule):
+        notes.append(
+            "The search began with a head that was fitted to the base model's features by "
+            "logistic regression."
+        )
+    return notes
+
+
+def _usage(schedule: Schedule, to: str) -> str:
+    config, trainer = (
+        ("SFTConfig", "SFTTrainer") if to == "trl" else ("TrainingArguments", "Trainer")
+    )
+    given = ["model", "arguments", "train_dataset=...", "processing_class=tokenizer"]
+    names, lines = ["ARGUMENTS"], []
+    library = config if needs_trainer(schedule) else f"{config}, {trainer}"
+    imports = [f"from {to} import {library}"]
+    if needs_trainer(schedule):
+        trainer = "PenalizedTrainer" if schedule.penalized else "ScheduledTrainer"
+        names.append(trainer)
+    elif not schedule.steady:
+        names.append("LearningRate")
+        given.append("callbacks=[LearningRate()]")
+    if schedule.penalized:
+        imports.insert(0, "import json")
+        lines.append('retained = [json.loads(line) for line in open("retained.jsonl")]')
+        given.append("retained_dataset=retained")
+    if _preparation(schedule):
+        names.append("prepare")
+        lines.append("model = prepare(model)")
+    shown = [
+        *imports,
+        f"from {to}_schedule import {', '.join(names)}",
+        *lines,
+        f'arguments = {config}("output", num_train_epochs=..., **ARGUMENTS)',
+        f"trainer = {trainer}(",
+        *(f"    {argument}," for argument in given),
+        ")",
+        "trainer.train()",
+    ]
+    return indent("\n".join(shown), "    ")

@@ -1,0 +1,31 @@
+"""The text that a penalty on divergence is measured on, as the search drew it."""
+
+import json
+
+from hpopt_envs.factory import BASE_SEED
+from hpopt_envs.models import load_tokenizer
+from hpopt_envs.tasks import load_task
+
+from .schedule import Schedule
+
+RETAINED = "retained.jsonl"
+MOST = 1024  # texts
+
+
+def retained_text(schedule: Schedule) -> str:
+    """Return a sample of the study's retained training text as JSON lines with "text".
+
+    The texts are the search's sequences, decoded.
+
+    Raises:
+        WorldError: data or model can't be loaded any more.
+    """
+    asked = schedule.history.header["environment"]
+    task = load_task(asked["task"], asked["data"])
+    source = schedule.history.facts.model
+    data = task.load_data(source, asked["sequence_length"])
+    if data.retained_train is None:  # it is what the base model writes
+        data, _ = task.prepare(task.load_model(source, BASE_SEED), data)
+    assert data.retained_train is not None
+    texts = load_tokenizer(source).batch_decode(data.retained_train["input_ids"][:MOST])
+    return "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)

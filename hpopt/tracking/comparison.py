@@ -1,0 +1,91 @@
+"""The process that writes a comparison to MLflow: its studies as they end, then the verdict's run.
+
+Its standard input has a line {"study": folder} for each study that ended, and {"end": …} when the
+comparison does; its standard output is that of `writer`.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from ..folders import JOURNAL
+from ..journal import JournalReader
+from . import Level
+from .projection import Projection
+from .store import ENVIRONMENT, connect
+from .writer import report, take_channel
+
+RECORDED = "recorded"  # beside a study's journal, once its record is complete
+VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv", "report.html")
+
+
+def main() -> None:
+    """Write what standard input names.
+
+    Arguments: the comparison's folder, MLflow's tracking URI, the experiment, and the level.
+    """
+    folder, uri, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
+    os.nice(10)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    channel, failed = take_channel(), False
+    for line in sys.stdin:
+        message = json.loads(line)
+        try:
+            if "study" in message:
+                record_study(Path(message["study"]), uri, experiment, cast(Level, level))
+            elif message["end"] == "finished":
+                _record_verdict(folder, uri, experiment)
+            report(channel, {"written": 1})
+        except Exception as error:  # whatever it is, the comparison must go on
+            text = str(error) or type(error).__name__
+            report(channel, {"error": textwrap.shorten(text, 300)})
+            failed = True
+    sys.exit(failed)
+
+
+def record_study(study: Path, uri: str, experiment: str, level: Level) -> None:
+    """Write a finished study's journal, and mark it as recorded."""
+    header, *events = JournalReader(study / JOURNAL).poll()
+    projection = Projection(uri, experiment, level, header)
+    for event in events:
+        projection.apply(event)
+    projection.finish("finished", study, reports=False)
+    (study / RECORDED).touch()
+
+
+def _record_verdict(folder: Path, uri: str, experiment: str) -> None:
+    """Write the run that holds the verdict, beside the studies'; there is one a comparison."""
+    from mlflow.entities import Metric, RunTag
+
+    client, experiment_id = connect(uri, experiment)
+    verdict: dict[str, Any] = json.loads((folder / "verdict.json").read_text())
+    manifest = (folder / "comparison.json").read_bytes()
+    identity = hashlib.sha256(manifest + str(folder.absolute()).encode()).hexdigest()[:16]
+    where = f"tags.`hpopt.comparison_id` = '{identity}'"
+    found = client.search_runs([experiment_id], where, max_results=1)
+    run = found[0] if found else client.create_run(experiment_id, run_name=f"verdict {folder.name}")
+    now = round(time.time() * 1000)
+    metrics = [
+        Metric(f"normalised_regret.{row['searcher']}", regret["value"], now, checkpoint)
+        for row in verdict["rows"]
+        for checkpoint, regret in zip(verdict["checkpoints"], row["regrets"], strict=True)
+        if regret is not None
+    ]
+    tags = {
+        "hpopt.comparison_id": identity,
+        "hpopt.comparison": folder.name,
+        "hpopt.verdict": "true",
+        "unit.step": "full-run equivalents of cost",
+        "mlflow.note.content": (folder / "verdict.md").read_text(),
+    }
+    client.log_batch(run.info.run_id, metrics, tags=[RunTag(*item) for item in tags.items()])
+    for name in VERDICT_FILES:
+        if (folder / name).is_file():
+            client.log_artifact(run.info.run_id, str(folder / name))
+    client.set_terminated(run.info.run_id, "FINISHED")
