@@ -7,7 +7,7 @@ from hpopt_envs.records import RunFacts, Trial
 from .confirmation import Confirmation, Judged
 from .result import StudyResult
 from .settings import Settings, resume_command
-from .wording import counted, describe, duration, without_password
+from .wording import counted, describe, detours, duration, without_password
 
 
 def report(result: StudyResult, settings: Settings) -> str:
@@ -17,7 +17,8 @@ def report(result: StudyResult, settings: Settings) -> str:
         lines += ["", *_confirmation(result.facts, result.confirmation, settings)]
     if result.best is not None:
         lines += ["", "Schedule to paste (in fractions of the run):", *_schedule(result)]
-    return "\n".join([*lines, "", _cost(result), *_record(result, settings)])
+    spent = [_cost(result), *filter(None, [detours(result.trials)])]
+    return "\n".join([*lines, "", *spent, *_record(result, settings)])
 
 
 def _winner(result: StudyResult) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from hpopt_envs.records import RunFacts, Segment
+from hpopt_envs.records import Control, RunFacts, Segment, Trial
 from hpopt_search_spaces import Value
 
 
@@ -26,6 +26,21 @@ def describe_path(path: Sequence[Segment], names: Sequence[str]) -> str:
             low, high = min(map(float, values)), max(map(float, values))
             shown[name] = f"{low:.4g}…{high:.4g}"
     return describe(shown)
+
+
+def detours(trials: Sequence[Trial]) -> str:
+    """Return what was spent on probes and on work that was rolled back, in a sentence; or ""."""
+    segments = [segment for trial in trials for segment in trial.segments]
+    probes = sum(segment.probe_loss is not None for segment in segments)
+    if not probes:
+        return ""
+    returns = sum(segment.control is Control.ROLL_BACK for segment in segments)
+    trained = sum(segment.tokens for segment in segments)
+    kept = sum(trial.path[-1].training_tokens for trial in trials if trial.segments)
+    return (
+        f"Inside trials, the loss was probed {counted(probes, 'time')} and training rolled back "
+        f"{counted(returns, 'time')} ({trained - kept:,} training tokens); all of it is charged."
+    )
 
 
 def counted(number: int, what: str) -> str:

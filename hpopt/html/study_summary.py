@@ -10,7 +10,7 @@ from hpopt_search_spaces import Value
 from ..confirmation import Confirmation, Judged
 from ..history import History
 from ..report import exceeded, verdict
-from ..wording import counted, duration, limit, objective
+from ..wording import counted, detours, duration, limit, objective
 from . import look
 from .importance import ENOUGH_TRIALS, Importances
 from .marks import kind
@@ -98,8 +98,8 @@ def _spent(history: History) -> str:
     return (
         f"{counted(len(trials), 'trial')} ended{_among(others)}. The study cost "
         f"{look.number(history.cost)} token-equivalents{confirmation} (about {flops:.2g} FLOPs), "
-        f"{duration(seconds)} of its workers' time."
-    )
+        f"{duration(seconds)} of its workers' time. {detours(trials)}"
+    ).rstrip()
 
 
 def _among(parts: Sequence[str]) -> str:

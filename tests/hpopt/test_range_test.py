@@ -27,6 +27,7 @@ from hpopt.searchers.optuna_proposer import OptunaProposer
 from hpopt.searchers.range_test import plan_ramp
 from hpopt.settings import Settings
 from hpopt.study import begin
+from hpopt.wording import detours
 from hpopt_envs.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Control, Outcome, Segment, Trial
@@ -244,6 +245,18 @@ def test_probes_and_what_was_rolled_back_are_paid_for(make_pool: MakePool) -> No
     assert trial.cost == pytest.approx(expected + facts.final_validation_cost)
     assert pool.history.cost == pytest.approx(trial.cost + facts.setup_cost)
     assert pool.history.training_tokens == trial.trained_tokens == tokens
+
+
+def test_what_was_probed_and_rolled_back_is_told(make_pool: MakePool) -> None:
+    trials = run(make_pool, trials=2, trial_tokens=32_768).trials
+    probed = [s for s in trials[0].segments if s.control in (Control.PROBE, Control.ROLL_BACK)]
+    gone = {s.id for s in trials[0].segments} - {s.id for s in trials[0].path}
+    lost = sum(s.tokens for s in trials[0].segments if s.id in gone)
+    told = detours(trials)
+    assert f"probed {len(probed)} times" in told
+    assert f"({lost:,} training tokens)" in told
+    assert lost > 0
+    assert detours(trials[1:]) == ""
 
 
 def env_with(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from hpopt_envs.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, Trial
 from hpopt_envs.training.schedules import HELD_SHAPE
-from hpopt_search_spaces import load_space
 
 MakePool = Callable[..., MeteredPool]
 
@@ -233,11 +233,11 @@ def test_an_unknown_prior_is_refused() -> None:
     [("none", "default", "range-test"), ("median", "default", "tpe"), ("none", "static", "tpe")],
 )
 def test_who_decides_where_nobody_is_named_follows_from_pruner_and_space(
-    pruner: str, space: str, expected: str, make_pool: MakePool, tmp_path: Path
+    pruner: str, space: str, expected: str, tmp_path: Path
 ) -> None:
+    shipped = resources.files("hpopt_search_spaces") / "spaces" / "default.toml"
     static = tmp_path / "static.toml"
-    fixed = Path(load_space.__code__.co_filename).with_name("spaces") / "default.toml"
-    static.write_text(fixed.read_text().replace("dynamic = true", "dynamic = false"))
+    static.write_text(shipped.read_text().replace("dynamic = true", "dynamic = false"))
     asked = {"task": "simulated", "trials": 1, "confirm_seeds": 0, "pruner": pruner}
     name = str(static) if space == "static" else space
     settings = Settings.of({**asked, "space": name, "runs": str(tmp_path / "runs")})
