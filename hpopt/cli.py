@@ -5,13 +5,14 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpopt_search_spaces import HpoptError, nearest_names
 
-from .comparison.settings import SHARED, ComparisonSettings, read_settings
+from .comparison.settings import HELP, SHARED, ComparisonSettings, read_settings
 from .errors import StudyError
 from .settings import EXTENSIBLE, Settings, read_config, resume_command
 
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="searchers at equal cost, on tasks and seeds")
     own = [name for name in _SETTINGS if name in _OF_A_COMPARISON]
-    _add_settings(compare, [*own, *SHARED], "--config")
+    _add_settings(compare, [*own, *SHARED], "--config", helps=HELP)
     compare.add_argument(
         "--config", metavar="TOML", help="settings from a file; the command line wins"
     )
@@ -148,18 +149,24 @@ _OF_A_COMPARISON = {
 _SETTINGS = _OF_A_STUDY | _OF_A_COMPARISON
 
 
-def _add_settings(parser: argparse.ArgumentParser, names: Iterable[str], *others: str) -> None:
+def _add_settings(
+    parser: argparse.ArgumentParser,
+    names: Iterable[str],
+    *others: str,
+    helps: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Add options for settings; what isn't given stays out of the namespace."""
     for name in names:
         about, default = _SETTINGS[name].metadata, _SETTINGS[name].default
         shown = str(default).lower() if isinstance(default, bool) else default
+        shown = ",".join(default) if isinstance(default, tuple) else shown
         told = "" if default is None else f" (default: {shown})"
         parser.add_argument(
             _option(name),
             dest=name,
             default=argparse.SUPPRESS,
             metavar=about["metavar"] or name.upper().replace("_", "-"),
-            help=(about["help"] + told).replace("%", "%%"),
+            help=(helps.get(name, about["help"]) + told).replace("%", "%%"),
         )
     parser.set_defaults(options=[*map(_option, names), *others])
 

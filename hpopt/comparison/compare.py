@@ -234,8 +234,18 @@ def _study_of(place: tuple[str, Contestant, int]) -> str:
 
 
 def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
-    """Judge the studies that ended; write the verdict and the report, and return their text."""
+    """Judge the studies that ended; write the verdict and the report, and return their text.
+
+    Raises:
+        StudyError: there is a task of which no study has ended.
+    """
     studies, folder = read_studies(settings, name), settings.folder(name)
+    begun = {task for task, _, _ in studies}
+    waiting = [task for task in settings.tasks if task not in begun]
+    if waiting:
+        raise StudyError(
+            f"report: every task must have a study that ended, but {waiting[0]} has none yet"
+        )
     comparison = read_comparison(settings, name, studies)
     verdict = judge(comparison, np.random.default_rng(BOOTSTRAP_SEED))
     plain = to_json(verdict)

@@ -17,9 +17,18 @@ MANIFEST = "comparison.json"
 TABLE = "table:"  # before a file of finished runs
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
-    *("agent", "pruner", "prior", "seed", "in_order", "cost", "time_limit", "target", "track"),
+    *("agent", "pruner", "prior", "portfolio", "seed", "in_order"),
+    *("cost", "time_limit", "target", "track"),
 )
 SHARED = tuple(f.name for f in fields(Settings) if f.name not in OWN)
+HELP = {  # where the same name means something else here
+    "task": "names from `hpopt tasks` or module:Class, comma-separated; a table is all its tasks",
+    "trials": f"full-run equivalents of cost for every study (default: {DEFAULT_TRIALS})",
+    "workers": "studies that run at a time; the result doesn't depend on it",
+    "name": "of the comparison (default: a new one is made); the same again goes on with it",
+    "experiment": "in MLflow (default: the comparison)",
+    "confirm_seeds": "fresh seeds to run the best of each searcher and task on; 0: none",
+}
 
 
 @dataclass(frozen=True)
