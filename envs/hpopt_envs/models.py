@@ -172,7 +172,7 @@ def _is_local(source: str) -> bool:
         HfApi().model_info(source, timeout=_NETWORK_TIMEOUT)
     except (HfHubHTTPError, HFValidationError):
         return False  # reachable, or no id at all: the loader says what is wrong
-    except Exception:
+    except Exception:  # unreachable, in whichever way the network library says so
         return True
     return False
 

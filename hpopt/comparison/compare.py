@@ -15,7 +15,7 @@ from ..html.comparison import write_comparison_report
 from ..report import ui_command
 from ..searchers import AGENTS
 from ..settings import resume_command
-from ..tracking import Ending
+from ..tracking import Ending, Level
 from ..tracking.client import ComparisonTracking
 from ..tracking.comparison import RECORDED
 from ..tracking.reach import check_reachable
@@ -24,7 +24,7 @@ from .confirming import read_judged
 from .contestants import PORTFOLIO, Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
 from .running import RESULT, Job, job_processes, run_jobs
-from .settings import MANIFEST, TABLE, ComparisonSettings, study_name
+from .settings import MANIFEST, ComparisonSettings, study_name
 from .verdict import blocks_warning, judge
 from .wording import curves_csv, markdown, sentence, table, to_json
 
@@ -96,9 +96,8 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     folder, study = settings.folder(name), settings.study
     for text in _opening(settings, name):
         line(text)
-    # A table's or the simulated task's thousands of trials have no runs of their own.
-    real = all(task != "simulated" and not task.startswith(TABLE) for task in settings.tasks)
-    level = study.tracking_level if real else "parents"
+    levels = {dataclasses.replace(study, task=task).tracking_level for task in settings.tasks}
+    level: Level = "parents" if "parents" in levels else "trials"
     tracking = ComparisonTracking(folder, study.uri, study.experiment or name, level)
     tracking.start()
     ending: Ending = "failed"
@@ -125,8 +124,7 @@ def _opening(settings: ComparisonSettings, name: str) -> list[str]:
     warning = blocks_warning(len(tasks) * settings.seeds, len(who) - 1)
     return [
         f"comparison {name}: {', '.join(who)} on {', '.join(tasks)}",
-        f"{counted(studies, 'study').replace('studys', 'studies')}: "
-        f"{counted(settings.seeds, 'seed')} each, "
+        f"{studies:,} studies: {counted(settings.seeds, 'seed')} each, "
         f"{counted(settings.equivalents, 'full-run equivalent')} of cost for every one; "
         f"each against {settings.against}",
         *([] if warning is None else [warning]),

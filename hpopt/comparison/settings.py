@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,11 @@ class ComparisonSettings:
         if self.study.trials is None:
             raise StudyError("trials: must be given, in full-run equivalents of cost")
 
-    @property
+    @cached_property
     def contestants(self) -> tuple[Contestant, ...]:
         return parse_contestants(self.agents)
 
-    @property
+    @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks; a table stands for all tasks in it."""
         names: list[str] = []

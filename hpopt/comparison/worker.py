@@ -5,12 +5,6 @@ soon as its input does; what it was at is in the study's journal.
 """
 
 import dataclasses
-import json
-import os
-import queue
-import signal
-import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +16,7 @@ from ..display import Display
 from ..folders import JOURNAL
 from ..header import environment_settings
 from ..pool.budget import full_run_cost
+from ..pool.pipes import open_pipes
 from ..searchers import find_agent
 from ..settings import Settings
 from ..study import begin, conduct, take_up
@@ -33,24 +28,12 @@ FACTORY = "hpopt.comparison.sharing:make_env"
 
 def main() -> None:
     """Run jobs until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; our parent decides
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints must not get between the replies
-    lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    receive, reply = open_pipes()
     while True:
-        job = json.loads(lines.get())
         try:
-            done = run_job(job)
+            reply(run_job(receive()))
         except HpoptError as error:
-            done = {"error": str(error)}
-        out.write(json.dumps(done) + "\n")
-
-
-def _read(lines: "queue.Queue[str]") -> None:
-    for line in sys.stdin:
-        lines.put(line)
-    os._exit(0)
+            reply({"error": str(error)})
 
 
 def run_job(job: Mapping[str, Any]) -> dict[str, Any]:

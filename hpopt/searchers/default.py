@@ -1,6 +1,6 @@
 """The default configuration alone: what a search has to be better than."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from hpopt_search_spaces import Value
@@ -20,8 +20,8 @@ def build(plan: SearchPlan) -> ProposerSearcher:
 class ListProposer:
     """Proposes some configurations in order, and then has none left."""
 
-    def __init__(self, configurations: list[Mapping[str, Value]]) -> None:
-        self._proposals = iter([Proposal(*pair) for pair in enumerate(configurations)])
+    def __init__(self, configurations: Iterable[Mapping[str, Value]]) -> None:
+        self._proposals = (Proposal(*pair) for pair in enumerate(configurations))
 
     def ask(self) -> Proposal | None:
         return next(self._proposals, None)

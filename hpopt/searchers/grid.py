@@ -4,16 +4,13 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hpopt_envs.randomness import key
 from hpopt_search_spaces import ChoiceParameter, FloatParameter, Parameter, SearchSpace, Value
 
-from .base import Proposal, SearchPlan
+from .base import SearchPlan
+from .default import ListProposer
 from .driver import ProposerSearcher
-
-if TYPE_CHECKING:
-    from hpopt_envs.records import Segment, Trial
 
 # Shares of the budget on a log scale: the learning rate gets as many levels as two others.
 WEIGHTS = {"learning_rate": 2.0}
@@ -21,32 +18,17 @@ WEIGHTS = {"learning_rate": 2.0}
 
 def build(plan: SearchPlan) -> ProposerSearcher:
     """See `AgentSpec.build`."""
-    return ProposerSearcher(lambda pool: GridProposer(pool.space, plan))
+    return ProposerSearcher(lambda pool: ListProposer(points_in_order(pool.space, plan)))
 
 
-class GridProposer:
-    """Proposes every point of a grid once, in an order shuffled by the seed.
+def points_in_order(space: SearchSpace, plan: SearchPlan) -> Iterator[dict[str, Value]]:
+    """Yield every point of a grid once, in an order shuffled by the seed.
 
     A grid that is cut off by the budget is thus still spread over the space. With the prior, the
     default configuration comes first, and the grid has one trial less. Where the budget outlasts
-    the grid, since trials ended early or the study was extended, grids twice as fine follow.
+    the grid, since trials ended early or the study was extended, grids twice as fine follow, while
+    the space has other points.
     """
-
-    def __init__(self, space: SearchSpace, plan: SearchPlan) -> None:
-        self._proposals = (Proposal(*pair) for pair in enumerate(_points_in_order(space, plan)))
-
-    def ask(self) -> Proposal | None:
-        return next(self._proposals, None)
-
-    def report(self, proposal: Proposal, segment: "Segment") -> bool:
-        return False
-
-    def tell(self, proposal: Proposal, trial: "Trial") -> None:
-        pass
-
-
-def _points_in_order(space: SearchSpace, plan: SearchPlan) -> Iterator[dict[str, Value]]:
-    """Yield different configurations, while the space has any."""
     first = [space.defaults()] if plan.prior == "default" else []
     yield from first
     seen = {_identity(point) for point in first}

@@ -7,4 +7,4 @@ from .driver import ProposerSearcher
 
 def build(plan: SearchPlan) -> ProposerSearcher:
     """See `AgentSpec.build`."""
-    return ProposerSearcher(lambda pool: ListProposer(list(plan.portfolio)))
+    return ProposerSearcher(lambda pool: ListProposer(plan.portfolio))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpopt.searchers.base import SearchPlan
-from hpopt.searchers.grid import GridProposer, grid_counts, grid_points
+from hpopt.searchers.default import ListProposer
+from hpopt.searchers.grid import grid_counts, grid_points, points_in_order
 from hpopt_search_spaces import (
     ChoiceParameter,
     FloatParameter,
@@ -36,7 +37,7 @@ sizes = st.integers(1, 200)
 def proposed(
     space: SearchSpace, trials: int, count: int, seed: int = 0, prior: str = "none"
 ) -> list[dict[str, Value]]:
-    grid = GridProposer(space, SearchPlan("grid", "none", trials, seed, prior))
+    grid = ListProposer(points_in_order(space, SearchPlan("grid", "none", trials, seed, prior)))
     asked = [grid.ask() for _ in range(count)]
     return [dict(proposal.values) for proposal in asked if proposal is not None]
 
