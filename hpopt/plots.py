@@ -105,10 +105,18 @@ def search_figure(history: History) -> "Figure":
     bottom = grid[-1, 0]
     bottom.set_xlabel("cost (token-equivalents)", fontsize=9, color=INK)
     bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
-    bottom.set_xlim(0, 1.02 * max(history.search_cost, 1.0))
+    bottom.set_xlim(0, 1.02 * last_cost(history))
     title = f"{history.header['name']}: {history.header['agent']} on {facts.task}"
     figure.suptitle(title + limit(facts), fontsize=11, color=INK)
     return figure
+
+
+def last_cost(history: History) -> float:
+    """What the study had spent when its last trial stood where it does; at least 1.
+
+    In an extended study that includes the confirmation before the extension, as trials' costs do.
+    """
+    return max([history.search_cost, 1.0, *(t.segments[-1].study_cost for t in _searched(history))])
 
 
 def _draw_objective(axis: "Axes", history: History, scale: _Scale) -> None:
@@ -178,10 +186,10 @@ def _draw_best(axis: "Axes", history: History, scale: _Scale) -> None:
         )
     if not history.improvements:
         return
-    x = [better.cost for better in history.improvements]
+    x = [history.trials[better.trial].segments[-1].study_cost for better in history.improvements]
     y = [scale.sign * better.value for better in history.improvements]
     line: dict[str, Any] = {"color": ACCENT, "linewidth": 1.6, "label": "best so far", "zorder": 2}
-    axis.plot([*x, history.search_cost], [*y, y[-1]], drawstyle="steps-post", **line)
+    axis.plot([*x, last_cost(history)], [*y, y[-1]], drawstyle="steps-post", **line)
     ring: dict[str, Any] = {
         "s": 110,
         "facecolors": "none",

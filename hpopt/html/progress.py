@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..history import History
+from ..plots import last_cost
 from . import look
 from .marks import LOOKS, about, height, kind
 from .tried import ended
@@ -67,8 +68,8 @@ def best_so_far(history: History) -> "Figure":
 
 def _add_line(figure: "Figure", history: History) -> None:
     facts = history.facts
-    base, end = facts.shown(facts.base_objective), max(history.search_cost, 1.0)
-    x = [better.cost for better in history.improvements]
+    base, end = facts.shown(facts.base_objective), last_cost(history)
+    x = [history.trials[better.trial].segments[-1].study_cost for better in history.improvements]
     y = [facts.shown(better.value) for better in history.improvements]
     figure.add_scatter(
         x=[0, end],
