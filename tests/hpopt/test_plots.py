@@ -2,13 +2,16 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hpopt.history import History
+from hpopt.history import FIRST_TEST, History
 from hpopt.plots import search_figure
+
+from .test_resume import resume, search
 
 
 def history_of(events: list[dict[str, Any]]) -> History:
@@ -70,3 +73,11 @@ def test_a_study_can_be_drawn_at_any_time(cut: int, every_ending: list[dict[str,
     image = io.BytesIO()
     search_figure(history_of(every_ending[: 1 + cut])).savefig(image)
     assert image.getvalue().startswith(b"\x89PNG")
+
+
+def test_an_extended_study_is_shown_to_its_last_trial(tmp_path: Path) -> None:
+    search(tmp_path, trials=2)
+    history = resume(tmp_path, trials=5).history
+    last = max(t.segments[-1].study_cost for n, t in history.trials.items() if n < FIRST_TEST)
+    assert last > history.search_cost  # the confirmation before the extension lies between
+    assert search_figure(history).axes[0].get_xlim()[1] > last
