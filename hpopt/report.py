@@ -7,7 +7,7 @@ from hpopt_envs.records import RunFacts, Trial
 from .confirmation import Confirmation, Judged
 from .result import StudyResult
 from .settings import Settings, resume_command
-from .wording import counted, describe, detours, duration, without_password
+from .wording import counted, describe, detours, duration, stretches, without_password
 
 
 def report(result: StudyResult, settings: Settings) -> str:
@@ -140,17 +140,9 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
 def _schedule(result: StudyResult) -> list[str]:
     """A line for each stretch of equal hyperparameters."""
     assert result.best is not None
-    path = result.best.path
-    trained = path[-1].training_tokens
-    lines, begin = [], 0
-    for segment, after in zip(path, [*path[1:], None], strict=True):
-        if after is not None and after.hyperparameters == segment.hyperparameters:
-            continue
-        until = segment.training_tokens
-        span = f"{begin / trained:.0%}–{until / trained:.0%}"
-        lines.append(f"  {span:<10s} {describe(segment.hyperparameters)}")
-        begin = until
-    return lines
+    parts = stretches(result.best.path)
+    width = max(10, *(len(span) for span, _ in parts))
+    return [f"  {span:<{width}s} {describe(values)}" for span, values in parts]
 
 
 def _cost(result: StudyResult) -> str:

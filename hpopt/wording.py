@@ -28,6 +28,23 @@ def describe_path(path: Sequence[Segment], names: Sequence[str]) -> str:
     return describe(shown)
 
 
+def stretches(path: Sequence[Segment]) -> list[tuple[str, Mapping[str, Value]]]:
+    """Return each stretch of equal hyperparameters of a path: "0%–12%" of it, and these."""
+    trained = path[-1].training_tokens
+    ends: list[tuple[float, Mapping[str, Value]]] = []
+    for segment in path:
+        if ends and ends[-1][1] == segment.hyperparameters:
+            ends.pop()
+        ends.append((segment.training_tokens / trained, segment.hyperparameters))
+    begins = [0.0, *(end for end, _ in ends)]
+    # A controller's first steps are less than a percent each.
+    digits = int(any(end - begin < 0.01 for begin, (end, _) in zip(begins, ends, strict=False)))
+    return [
+        (f"{begin:.{digits}%}–{end:.{digits}%}", values)
+        for begin, (end, values) in zip(begins, ends, strict=False)
+    ]
+
+
 def detours(trials: Sequence[Trial]) -> str:
     """Return what was spent on probes and on work that was rolled back, in a sentence; or ""."""
     segments = [segment for trial in trials for segment in trial.segments]

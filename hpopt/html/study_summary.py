@@ -10,7 +10,7 @@ from hpopt_search_spaces import Value
 from ..confirmation import Confirmation, Judged
 from ..history import History
 from ..report import exceeded, verdict
-from ..wording import counted, detours, duration, limit, objective
+from ..wording import counted, detours, duration, limit, objective, stretches
 from . import look
 from .importance import ENOUGH_TRIALS, Importances
 from .marks import kind
@@ -211,14 +211,10 @@ def _schedule(history: History) -> str:
     """The winner's path as a table, a row for each stretch of equal hyperparameters."""
     assert history.best is not None
     path = history.best.path
-    trained = path[-1].training_tokens
     names = list(dict.fromkeys(name for segment in path for name in segment.hyperparameters))
-    rows, begin = [], 0
-    for segment, after in zip(path, [*path[1:], None], strict=True):
-        if after is None or after.hyperparameters != segment.hyperparameters:
-            span = f"{begin / trained:.0%}–{segment.training_tokens / trained:.0%}"
-            rows.append([span, *(_cell(segment.hyperparameters.get(name)) for name in names)])
-            begin = segment.training_tokens
+    rows = [
+        [span, *(_cell(values.get(name)) for name in names)] for span, values in stretches(path)
+    ]
     return table(["of the run", *(name.replace("_", " ") for name in names)], rows)
 
 
