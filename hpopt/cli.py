@@ -164,6 +164,7 @@ def _add_settings(
         parser.add_argument(
             _option(name),
             dest=name,
+            action="append" if about["repeats"] else "store",
             default=argparse.SUPPRESS,
             metavar=about["metavar"] or name.upper().replace("_", "-"),
             help=(helps.get(name, about["help"]) + told).replace("%", "%%"),

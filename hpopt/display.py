@@ -13,7 +13,7 @@ from .pool.budget import Budget
 from .searchers import find_agent
 from .settings import Settings
 from .tracking.client import TrackingProcess
-from .wording import counted, describe, describe_path, duration, limit, objective
+from .wording import counted, describe, describe_path, duration, limit, objective, unlimited
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,6 +79,7 @@ class LineDisplay(Display):
             f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
             f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
+            *filter(None, [unlimited(facts)]),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
             f"trial  used  value (* best so far)        {divergence}hyperparameters",

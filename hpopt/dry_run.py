@@ -7,7 +7,7 @@ from hpopt_envs.factory import make_env
 from hpopt_envs.training.schedules import HELD_SHAPE
 
 from .header import environment_settings
-from .searchers import choose_agent, find_agent
+from .searchers import check_space, choose_agent, find_agent
 from .settings import Settings
 
 
@@ -25,6 +25,8 @@ def dry_run(settings: Settings) -> str:
     env = make_env(**arguments)
     loaded = time.perf_counter() - started
     facts = env.facts
+    agent = choose_agent(settings.agent, settings.pruner, env.space, facts.has_probe)
+    check_space(agent, env.space, facts.has_probe)
     env.reset(seed=settings.seed, options={"fixed": HELD_SHAPE})
     started = time.perf_counter()
     segment = env.step(absolute_action(env.space.default_unit))[4]["segment"]

@@ -68,7 +68,7 @@ def make_header(
     """
     planned = settings.trials
     if planned is None and settings.cost is not None:
-        full = pool.facts.trial_tokens * (1 + pool.facts.penalty_cost)
+        full = pool.facts.trial_tokens * (pool.facts.token_cost + pool.facts.penalty_cost)
         planned = max(1, int(settings.cost / (full + pool.facts.final_validation_cost)))
     planned = planned or DEFAULT_TRIALS
     header = {

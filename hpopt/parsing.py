@@ -9,6 +9,8 @@ from hpopt_search_spaces import Value
 
 from .errors import StudyError
 
+NO_LIMIT = "none"
+
 
 def parse_integer(text: str) -> int:
     """Read a whole number."""
@@ -24,6 +26,16 @@ def parse_number(text: str) -> float:
         return float(text)
     except ValueError:
         raise StudyError(f"must be a number, but got {text!r}") from None
+
+
+def parse_limit(text: str) -> float | str:
+    """Read a number, or "none"."""
+    if text == NO_LIMIT:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise StudyError(f"must be a number or {NO_LIMIT!r}, but got {text!r}") from None
 
 
 def parse_flag(text: str) -> bool:

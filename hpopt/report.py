@@ -6,6 +6,7 @@ from hpopt_envs.records import RunFacts, Trial
 
 from .confirmation import Confirmation, Judged
 from .result import StudyResult
+from .samples import read_samples, sample_lines
 from .settings import Settings, resume_command
 from .wording import counted, describe, detours, duration, stretches, without_password
 
@@ -15,6 +16,9 @@ def report(result: StudyResult, settings: Settings) -> str:
     lines = ["", *_winner(result)]
     if result.confirmation is not None:
         lines += ["", *_confirmation(result.facts, result.confirmation, settings)]
+    samples = None if result.best is None else read_samples(result.folder)
+    if samples is not None:
+        lines += ["", *sample_lines(samples)]
     if result.best is not None:
         lines += ["", "Schedule to paste (in fractions of the run):", *_schedule(result)]
     spent = [_cost(result), *filter(None, [detours(result.trials)])]
@@ -77,11 +81,12 @@ def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Setting
             rows.append((name, [_mean(facts, name, mean) for mean in means]))
     table = [("", list(columns)), *rows]
     width = max(24, 2 + max(len(cell) for _, cells in table for cell in cells))
+    names = max(16, 2 + max(len(name) for name, _ in rows))
     failures = [reason for judged in columns.values() for reason in judged.failures]
     return [
         f"On the test split, {seeds}{spread}:",
         *(
-            f"  {name:<16s}{''.join(cell.ljust(width) for cell in cells)}".rstrip()
+            f"  {name:<{names}s}{''.join(cell.ljust(width) for cell in cells)}".rstrip()
             for name, cells in table
         ),
         *(f"  a trial failed: {reason}" for reason in failures),

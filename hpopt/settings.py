@@ -12,10 +12,13 @@ from typing import Any
 from hpopt_search_spaces import Value
 from hpopt_search_spaces.checks import nearest_names
 
+from .checks import check_choice, check_number, check_text, is_texts
 from .errors import StudyError
 from .parsing import (
+    NO_LIMIT,
     parse_flag,
     parse_integer,
+    parse_limit,
     parse_names,
     parse_number,
     parse_seconds,
@@ -27,14 +30,30 @@ DEFAULT_TRIALS = 8
 DATA = (  # what tasks are told of a user's data: the fields of `hpopt_envs.tasks.Source`
     *("train_file", "validation_file", "test_file", "dataset", "retain_file"),
     *("text_column", "label_column", "prompt_column", "completion_column", "messages_column"),
+    *("chosen_column", "rejected_column", "prompt_template", "completion_template"),
+    *("reward", "constraint", "max_new_tokens", "samples_per_prompt"),
     *("class_weights", "too_long"),
+)
+COUNTS = (  # of at least 1
+    *("trials", "trial_tokens", "segment_tokens", "sequence_length", "workers"),
+    *("max_new_tokens", "samples_per_prompt"),
 )
 EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
 
 
-def setting(default: Any, help: str, parse: Callable[[str], Any] = str, metavar: str = "") -> Any:
-    """Return a field that the command line can ask for, explain and read."""
-    return field(default=default, metadata={"help": help, "parse": parse, "metavar": metavar})
+def setting(
+    default: Any,
+    help: str,
+    parse: Callable[[Any], Any] = str,
+    metavar: str = "",
+    repeats: bool = False,
+) -> Any:
+    """Return a field that the command line can ask for, explain and read.
+
+    `parse` gets what was typed: a text, or a list of them where the option `repeats`.
+    """
+    about = {"help": help, "parse": parse, "metavar": metavar, "repeats": repeats}
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,32 @@ class Settings:
     prompt_column: str | None = setting(None, "what completions follow", str, "NAME")
     completion_column: str | None = setting(None, "what is to be learnt", str, "NAME")
     messages_column: str | None = setting(None, "chats: lists of role, content", str, "NAME")
+    chosen_column: str | None = setting(None, "preferred (default: chosen)", str, "NAME")
+    rejected_column: str | None = setting(None, "less so (default: rejected)", str, "NAME")
+    prompt_template: str | None = setting(
+        None, "in place of a column, such as 'summarize: {document}'", str, "TEXT"
+    )
+    completion_template: str | None = setting(
+        None, "in place of a column, such as '{translation[en]}'", str, "TEXT"
+    )
+    reward: str | None = setting(
+        None,
+        "of what is written: pep257, regex:PATTERN, length:WORDS, model:ID[:LABEL], "
+        "module:function",
+        str,
+        "SCORE",
+    )
+    constraint: Sequence[str] | None = setting(
+        None,
+        "in place of a reward: a score's mean, such as 'regex:^Return=0.5'; may be repeated",
+        list,
+        "SCORE=MEAN",
+        repeats=True,
+    )
+    max_new_tokens: int | None = setting(None, "of what is written", parse_integer, "N")
+    samples_per_prompt: int | None = setting(
+        None, "drawn in each step of alignment", parse_integer, "N"
+    )
     class_weights: str | None = setting(
         None, "none, or balanced: classes count alike in a classifier's training", str, "W"
     )
@@ -134,10 +179,11 @@ class Settings:
     forgetting_weight: float | None = setting(
         None, "weight of forgetting in the objective (default: the task's own)", parse_number, "W"
     )
-    max_divergence: float | None = setting(
+    max_divergence: float | str | None = setting(
         None,
-        "limit on the divergence from the base model, in nats a token (a text, of a classifier)",
-        parse_number,
+        "limit on the divergence from the base model, in nats a token (a text, of a classifier), "
+        "or none (default: the task's own)",
+        parse_limit,
         "D",
     )
     device: str = setting("auto", "cpu, cuda or auto")
@@ -188,23 +234,29 @@ class Settings:
     def _check(self) -> None:
         for setting in dataclasses.fields(self):
             if setting.metadata["parse"] is str:
-                _check_text(setting.name, getattr(self, setting.name), setting.default is None)
-        for name in ("trials", "trial_tokens", "segment_tokens", "sequence_length", "workers"):
-            _check_number(name, getattr(self, name), 1, whole=True)
+                check_text(setting.name, getattr(self, setting.name), setting.default is None)
+        for name in COUNTS:
+            check_number(name, getattr(self, name), 1, whole=True)
         for name in ("seed", "confirm_seeds"):
-            _check_number(name, getattr(self, name), 0, whole=True)
-        for name in ("cost", "time_limit", "max_divergence"):
-            _check_number(name, getattr(self, name), 0, above=True)
-        _check_number("forgetting_weight", self.forgetting_weight, 0)
-        _check_number("target", self.target, -math.inf)
-        _check_choice("prior", self.prior, ("default", "none"))
-        _check_choice("track", self.track, ("auto", "trials", "parents"))
+            check_number(name, getattr(self, name), 0, whole=True)
+        for name in ("cost", "time_limit"):
+            check_number(name, getattr(self, name), 0, above=True)
+        if self.max_divergence != NO_LIMIT:
+            check_number("max_divergence", self.max_divergence, 0, above=True, other=NO_LIMIT)
+        check_number("forgetting_weight", self.forgetting_weight, 0)
+        check_number("target", self.target, -math.inf)
+        check_choice("prior", self.prior, ("default", "none"))
+        check_choice("track", self.track, ("auto", "trials", "parents"))
         for name in ("baseline", "fix"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Mapping):
                 raise StudyError(f"{name}: must be a table of values, but got {value!r}")
-        if self.portfolio is not None and not _is_names(self.portfolio):
+        if self.portfolio is not None and not is_texts(self.portfolio):
             raise StudyError(f"portfolio: must be a list of names, but got {self.portfolio!r}")
+        if self.constraint is not None and not (self.constraint and is_texts(self.constraint)):
+            raise StudyError(
+                f"constraint: must be a list of SCORE=MEAN, but got {self.constraint!r}"
+            )
         for name in ("in_order", "gradient_checkpointing"):
             value = getattr(self, name)
             if not isinstance(value, bool):
@@ -214,32 +266,6 @@ class Settings:
                 "name: must be up to 100 letters, digits, '.', '_' and '-', and begin with one of "
                 f"the first two, but got {self.name!r}"
             )
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
-
-
-def _check_text(name: str, value: Any, optional: bool) -> None:
-    if not (isinstance(value, str) and value) and not (optional and value is None):
-        raise StudyError(f"{name}: must be a text, but got {value!r}")
-
-
-def _check_number(
-    name: str, value: Any, low: float, *, whole: bool = False, above: bool = False
-) -> None:
-    if value is None and name not in ("seed", "workers", "confirm_seeds"):
-        return
-    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if not number or not low <= value < math.inf or (above and value == low):
-        what = "a whole number" if whole else "a number"
-        bound = "" if low == -math.inf else f" above {low}" if above else f" of at least {low}"
-        raise StudyError(f"{name}: must be {what}{bound}, but got {value!r}")
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise StudyError(f"{name}: must be one of {', '.join(choices)}, but got {value!r}")
 
 
 def resume_command(name: str, runs: str) -> str:

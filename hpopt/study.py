@@ -81,9 +81,10 @@ def begin(
     with new_folder(settings) as folder:
         pool = _open_pool(settings, environment, folder, factory)
         try:
-            agent = choose_agent(settings.agent, settings.pruner, pool.space)
+            space, has_probe = pool.space, pool.facts.has_probe
+            agent = choose_agent(settings.agent, settings.pruner, space, has_probe)
             settings = dataclasses.replace(settings, agent=agent)
-            check_space(agent, pool.space)
+            check_space(agent, space, has_probe)
             _make_budget(settings, pool).check_first_trial()
             header = make_header(settings, folder.name, environment, pool, sources)
             header |= dict(about or {})

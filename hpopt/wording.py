@@ -87,7 +87,19 @@ def limit(facts: RunFacts) -> str:
     """Return what goes behind the objective, ", subject to …"; nothing where there is no limit."""
     if facts.max_divergence is None:
         return ""
-    return f", subject to divergence ≤ {facts.max_divergence:g} nats"
+    own = facts.max_divergence == facts.default_max_divergence
+    told = " (the task's default)" if own else ""
+    return f", subject to divergence ≤ {facts.max_divergence:g} nats{told}"
+
+
+def unlimited(facts: RunFacts) -> str:
+    """Return a warning where a task's own limit on divergence was switched off; or ""."""
+    if facts.max_divergence is not None or facts.default_max_divergence is None:
+        return ""
+    return (
+        "There is no limit on divergence: the model that is held least to the base model tends to "
+        f"win. The task's own limit is {facts.default_max_divergence:g} nats."
+    )
 
 
 def without_password(uri: str) -> str:

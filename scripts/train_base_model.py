@@ -29,6 +29,7 @@ WEIGHT_DECAY = 0.1
 WARMUP_STEPS = 100
 EVALUATION_STEPS = 200
 TASK = LanguageModeling()
+FOLDER = EMBEDDED["embedded"]
 
 
 def train_tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
@@ -124,7 +125,7 @@ def main() -> None:
     torch.set_num_threads(1)
     corpus = read_corpus(train_characters=10**9)
     tokenizer, model = train_tokenizer(corpus), new_model()
-    tokenizer.save_pretrained(EMBEDDED)
+    tokenizer.save_pretrained(FOLDER)
 
     def validation(domain: Domain) -> Split:
         return cut(tokenize(tokenizer, list(domain.validation.values())), LENGTHS[0])
@@ -132,7 +133,7 @@ def main() -> None:
     ids = tokenize(tokenizer, list(corpus.prose.train.values()))
     print(f"{model.num_parameters():,} parameters, {len(ids):,} training tokens", flush=True)
     train(model, ids, validation(corpus.prose), steps)
-    save_model(model, EMBEDDED)
+    save_model(model, FOLDER)
     for name, domain in (("prose", corpus.prose), ("code", corpus.code)):
         print(f"{name}: {evaluate(model, validation(domain)):.4f} nats/token on validation")
     print(f"corpus {corpus.hash}")

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from hpopt_envs.tasks.scores import make_score, score
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
+REWARD = EXAMPLES / "own_reward.py"
 BUDGETS = {
     "own_task.py": ["--trials=2", "--trial-tokens=4096"],
     "own_model.py": ["--trials=1", "--trial-tokens=8192"],
@@ -18,8 +21,9 @@ BUDGETS = {
 
 
 def test_every_example_is_tried_and_short() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(BUDGETS)
-    for name in BUDGETS:
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == {*BUDGETS, REWARD.name}
+    for name in names:
         assert len((EXAMPLES / name).read_text().splitlines()) < 60
 
 
@@ -37,3 +41,13 @@ def test_its_command_finds_something_better_than_the_base(name: str, tmp_path: P
     assert (gain if result["maximize"] else -gain) > 0.3
     weights = load_file(tmp_path / "example" / "best" / "model.safetensors")
     assert sum(tensor.numel() for tensor in weights.values()) > 10_000
+
+
+def test_the_reward_of_its_command_prefers_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = re.search(r"^    python -m hpopt .* --reward (\S+)", REWARD.read_text(), re.MULTILINE)
+    assert stated is not None
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    reward = make_score(stated[1], "reward")
+    responses = ["Return the name.", "Returns the name.", "The name.", ""]
+    assert score(reward, [""] * 4, responses, "reward").tolist() == [1.0, 0.5, 0.0, 0.0]

@@ -1,7 +1,7 @@
 """What must hold of hyperparameters before a study spends anything on them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, nearest_names
@@ -9,10 +9,9 @@ from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, 
 from .divergence import DIVERGENCES
 from .errors import WorldError
 from .plan import WHOLE_BATCH
+from .tasks.base import Rule
 from .training.optimizers import OPTIMIZERS, is_optimizer
 from .training.schedules import SHAPES
-
-Rule = tuple[str, Callable[[Any], bool]]  # what must hold, and whether it does
 
 
 def _number(what: str, legal: Callable[[float], bool]) -> Rule:
@@ -72,6 +71,8 @@ def check_hyperparameters(
     fixed: Mapping[str, Value],
     *,
     own: tuple[str, ...] = (),
+    rules: Mapping[str, Rule] | None = None,
+    needed: Sequence[str] = (),
     reference: bool = True,
 ) -> None:
     """Check that training can use every value of a space, and what is fixed beside it.
@@ -80,13 +81,16 @@ def check_hyperparameters(
         space: may be unresolved.
         fixed: hyperparameters that are held in every trial.
         own: names of those that the task's own loss takes.
+        rules: of the task, beyond training's.
+        needed: names of those that the task needs, beside training's.
         reference: whether the task has one.
 
     Raises:
         WorldError: a needed hyperparameter is missing, one is unknown, or has impossible values.
     """
+    rules = rules or {}
     for parameter in space.parameters:
-        _check(parameter.name, extremes(parameter), f"space {space.name!r}", own)
+        _check(parameter.name, extremes(parameter), f"space {space.name!r}", own, rules)
         if parameter.dynamic and parameter.name in STATIC:
             raise WorldError(
                 f"space {space.name!r}: {parameter.name} must not be dynamic: it is set at a "
@@ -101,35 +105,43 @@ def check_hyperparameters(
         if name in space:
             raise WorldError(f"fix: {name} must not be in the space, but {space.name!r} has it")
         if (name, value) != ("batch_size", WHOLE_BATCH):
-            _check(name, (value,), "fix", own)
+            _check(name, (value,), "fix", own, rules)
     names = [*space.names, *fixed]
-    missing = [name for name in NEEDED if name not in names]
+    missing = [name for name in (*NEEDED, *needed) if name not in names]
     if missing:
         raise WorldError(f"space {space.name!r}: must have {' and '.join(missing)}")
     for name, parent in DEPENDS_ON.items():
-        if name in names and parent not in names:
+        if name in names and parent not in names and name not in own:
             raise WorldError(f"space {space.name!r}: {name} must go with {parent}")
-    if "divergence_weight" in names and not reference:
+    if "divergence_weight" in names and not reference and "divergence_weight" not in own:
         raise WorldError(
             f"space {space.name!r}: divergence_weight needs a task with a reference, but this one "
             "compares no distributions"
         )
 
 
-def _check(name: str, values: tuple[Value, ...], where: str, own: tuple[str, ...]) -> None:
+def _check(
+    name: str,
+    values: tuple[Value, ...],
+    where: str,
+    own: tuple[str, ...],
+    rules: Mapping[str, Rule],
+) -> None:
     known = [n for n in HYPERPARAMETERS if n not in OF_A_TASK or n in own]
     if name not in [*known, *own]:
         near = nearest_names(name, known)
         raise WorldError(f"{where}: training has no hyperparameter {name!r} ({near})")
-    what, is_legal = HYPERPARAMETERS.get(name, ("", lambda value: True))
-    for value in values:
-        if not is_legal(value):
-            raise WorldError(f"{where}: every {name} must be {what}, but got {value!r}")
+    for what, is_legal in filter(None, (HYPERPARAMETERS.get(name), rules.get(name))):
+        for value in values:
+            if not is_legal(value):
+                raise WorldError(f"{where}: every {name} must be {what}, but got {value!r}")
 
 
 def extremes(parameter: Parameter) -> tuple[Value, ...]:
-    """The values of a choice, or the ends of a range; none of a range that isn't in numbers yet."""
+    """The values of a choice, or the least and the greatest of a range; those in numbers so far."""
     if isinstance(parameter, ChoiceParameter):
         return parameter.choices
+    zero = (0.0,) if getattr(parameter, "zero", False) else ()
     # A range in octaves lies above 0, wherever its default comes to be.
-    return () if parameter.octaves is not None else (parameter.low, parameter.high)
+    ends = () if parameter.octaves is not None else (parameter.low, parameter.high)
+    return (*zero, *ends)

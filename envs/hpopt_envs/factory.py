@@ -1,7 +1,8 @@
 """Building environments from names and numbers: what `gymnasium.make` and workers call."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,8 +26,9 @@ from .task_checks import check_training
 from .tasks import Data, Task, load_task
 from .tasks.base import split_size
 from .training.building import real_run
-from .training.evaluation import has_reference
+from .training.evaluation import compares, has_reference
 from .training.optimizers import build_optimizer
+from .training.rollouts import rolls_out
 from .training.simulated import simulated_run
 from .training.tabulated import space_of, tabulated_run
 from .training.threads import using_threads
@@ -50,7 +52,7 @@ def make_env(
     trial_tokens: int | None = None,
     objective: str | None = None,
     forgetting_weight: float | None = None,
-    max_divergence: float | None = None,
+    max_divergence: float | str | None = None,
     baseline: Mapping[str, Value] | None = None,
     fixed: Mapping[str, Value] | None = None,
     device: str = "auto",
@@ -73,7 +75,8 @@ def make_env(
         trial_tokens: task tokens a trial, see `hpopt_envs.plan`.
         objective: one of the task's metrics, with ":min" or ":max" where it isn't the task's own.
         forgetting_weight: weight of forgetting in the objective; the task's own by default.
-        max_divergence: limit on the divergence from the base model, nats per token.
+        max_divergence: limit on the divergence from the base model, nats per token; "none" for
+            none, the task's own by default.
         baseline: values that replace the space's defaults.
         fixed: hyperparameters that the space doesn't have, held in every trial.
         device: "cpu", "cuda", or "auto" for the first that is there.
@@ -98,7 +101,8 @@ def make_env(
         )
         searched = _load_space(space or "default", baseline)
         check_hyperparameters(searched, {})
-        run, resolved = simulated_run(searched, segment_tokens, trial_tokens, max_divergence)
+        limit = _limit(max_divergence, None)
+        run, resolved = simulated_run(searched, segment_tokens, trial_tokens, limit)
         return FineTuneEnv(run, resolved, view=view, validate_segments=validate_segments)
     if task.startswith(PREFIX):
         _check_left_out(
@@ -118,16 +122,18 @@ def make_env(
         return FineTuneEnv(table, resolved, view=view, validate_segments=validate_segments)
     loaded = load_task(task, data or {})
     _set_objective(loaded, objective, forgetting_weight)
-    if max_divergence is not None and not has_reference(loaded):
-        raise WorldError(
-            f"max_divergence: needs a task with a reference, but {loaded.name!r} has none"
-        )
+    limit = _limit(max_divergence, loaded)
     fitting = "default" if has_reference(loaded) else "plain"
     searched = _load_space(space or loaded.default_space or fitting, baseline)
     unsaid = {name: v for name, v in loaded.fixed.items() if name not in searched}
     held = {**unsaid, **(fixed or {})}
     check_hyperparameters(
-        searched, held, own=loaded.hyperparameters, reference=has_reference(loaded)
+        searched,
+        held,
+        own=loaded.hyperparameters,
+        rules=loaded.rules,
+        needed=loaded.needed,
+        reference=compares(loaded),
     )
     source = model or loaded.default_model
     examples, net = _load(loaded, source, sequence_length, where)
@@ -137,14 +143,15 @@ def make_env(
     with using_threads(threads if large else 1):
         examples, setup_cost = _prepare(loaded, net, examples)
         base_hash = model_hash(net)
-        lengths = Lengths.of(loaded.example_tokens(examples.train).tolist())
+        lengths = _lengths(loaded, examples)
         weights = Weights(net, loaded.adapter_type)
         for structure in _structures(searched, held):  # so that what can't be is refused now
             weights.use_base(structure)
         for name in _optimizers(searched, held):
             build_optimizer(name, weights.parameters)  # so that what can't be made is refused now
-        resolved = _resolve(searched, held, weights, lengths, trial_tokens)
+        resolved = _resolve(searched, held, loaded, weights, lengths, trial_tokens)
         sizes = batch_sizes(resolved, held, split_size(examples.train))
+        _check_samples(sizes, loaded.samples_per_example)
         real = real_run(
             loaded,
             weights,
@@ -155,9 +162,11 @@ def make_env(
             model=source,
             model_hash=base_hash,
             setup_cost=setup_cost,
-            penalized="divergence_weight" in (*searched.names, *held),
+            penalized="divergence_weight" in (*searched.names, *held)
+            and "divergence_weight" not in loaded.hyperparameters,
+            defaults={**held, **resolved.defaults()},
             fixed=held,
-            max_divergence=max_divergence,
+            max_divergence=limit,
         )
     return FineTuneEnv(real, resolved, view=view, validate_segments=validate_segments)
 
@@ -179,6 +188,34 @@ def _prepare(task: Task, model: torch.nn.Module, data: Data) -> tuple[Data, floa
         data, cost = task.prepare(model, data)
     check_training(task, model, data)
     return data, cost
+
+
+def _lengths(task: Task, data: Data) -> Lengths:
+    """Lengths of the training examples; those of samples aren't known beforehand."""
+    lengths = Lengths.of(task.example_tokens(data.train).tolist())
+    return replace(lengths, equal=False) if rolls_out(task) else lengths
+
+
+def _check_samples(batch_sizes: Sequence[int], samples: int) -> None:
+    for size in batch_sizes:
+        if size % samples:
+            raise WorldError(
+                f"batch_size: must be a multiple of samples_per_prompt={samples}, but the space "
+                f"has {size}"
+            )
+
+
+def _limit(asked: float | str | None, task: Task | None) -> float | None:
+    """The limit on divergence that holds."""
+    if asked == "none":
+        return None
+    if asked is None:
+        return None if task is None else task.default_max_divergence
+    if task is not None and not has_reference(task):
+        raise WorldError(
+            f"max_divergence: needs a task with a reference, but {task.name!r} has none"
+        )
+    return float(asked)
 
 
 def _set_objective(task: Task, objective: str | None, forgetting_weight: float | None) -> None:
@@ -238,6 +275,7 @@ def _check_left_out(what: str, /, **settings: Any) -> None:
 def _resolve(
     space: SearchSpace,
     fixed: Mapping[str, Value],
+    task: Task,
     weights: Weights,
     lengths: Lengths,
     trial_tokens: int | None,
@@ -251,6 +289,7 @@ def _resolve(
             sequence_length=lengths.mean,
             lora=weights.has_adapter,
             optimizer=str(fixed.get("optimizer", "adamw")),
+            task_factor=task.rate_factor,
         )
     )
 

@@ -1,4 +1,4 @@
-"""Where base models come from: the embedded one, `from_pretrained`, or a function of the user's."""
+"""Where base models come from: shipped here, `from_pretrained`, or a function of the user's."""
 
 import hashlib
 import importlib
@@ -17,7 +17,9 @@ import torch
 
 from .errors import WorldError, foreign
 
-EMBEDDED = Path(__file__).parent / "embedded" / "base"
+_FOLDER = Path(__file__).parent / "embedded"
+# By source: a decoder that continues text, and an encoder-decoder that rewrites it.
+EMBEDDED = {"embedded": _FOLDER / "base", "embedded-t5": _FOLDER / "t5"}
 _NETWORK_TIMEOUT = 10.0  # seconds
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -28,7 +30,7 @@ def load_model(
     """Loads a model of transformers', or whatever a factory makes, in float32 on the CPU.
 
     Args:
-        source: "embedded"; a folder or a Hugging Face id with safetensors weights; or
+        source: a name of `EMBEDDED`; a folder or a Hugging Face id with safetensors weights; or
             "module:factory", a function without arguments in a module of the working directory.
         seed: of the weights that are drawn at random; the global generator stays as it was.
         auto: the class of transformers whose `from_pretrained` loads it.
@@ -98,6 +100,13 @@ def max_positions(source: str) -> int | None:
     return limit
 
 
+def is_encoder_decoder(source: str) -> bool:
+    """Whether a model of `load_model` has an encoder beside its decoder; no factory's has."""
+    if is_reference(source):
+        return False
+    return bool(_from_pretrained("AutoConfig", source).is_encoder_decoder)
+
+
 def model_hash(model: torch.nn.Module) -> str:
     """sha256 of the names, types, shapes and bytes of a model's weights and buffers."""
     digest = hashlib.sha256()
@@ -130,7 +139,8 @@ def import_attribute(reference: str) -> Any:
     with foreign(f"{reference}: importing {module_name}"):
         module = importlib.import_module(module_name)
     if not hasattr(module, name):
-        raise WorldError(f"{reference}: module {module_name} ({module.__file__}) has no {name}")
+        file = getattr(module, "__file__", "built in")
+        raise WorldError(f"{reference}: module {module_name} ({file}) has no {name}")
     return getattr(module, name)
 
 
@@ -147,7 +157,7 @@ def call(made_by: Any, reference: str) -> Any:
 def _from_pretrained(loader: str, source: str, **options: Any) -> Any:
     import transformers
 
-    place = str(EMBEDDED) if source == "embedded" else source
+    place = str(EMBEDDED.get(source, source))
     try:
         with _quiet():
             return getattr(transformers, loader).from_pretrained(
@@ -166,7 +176,7 @@ def _is_local(source: str) -> bool:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    if source == "embedded" or Path(source).is_dir():
+    if source in EMBEDDED or Path(source).is_dir():
         return True
     try:
         HfApi().model_info(source, timeout=_NETWORK_TIMEOUT)

@@ -146,7 +146,7 @@ class RunFacts:
         forgetting_weight: weight of forgetting in the objective.
         fixed: hyperparameters that the space doesn't have, held in every trial.
         max_divergence: the limit on divergence (nats per token); None for none.
-        has_reference: whether a divergence penalty can be asked for.
+        has_reference: whether the divergence from the base model is measured.
         sequence_length: task tokens an example (1 where examples are counted).
         epoch_tokens: task tokens in one pass over the training data.
         segment_tokens: task tokens a segment.
@@ -167,6 +167,9 @@ class RunFacts:
         data_hash: of the training, validation, test and retained data.
         model_hash: of the base weights.
         best_objective: the lowest there is, where that is known (of a table of finished runs).
+        token_cost: token-equivalents of a training token without a penalty.
+        default_max_divergence: the task's own limit on divergence; None for none.
+        has_probe: whether the loss on a probe batch can be compared over a trial.
     """
 
     task: str
@@ -198,6 +201,9 @@ class RunFacts:
     data_hash: str
     model_hash: str
     best_objective: float | None = None
+    token_cost: float = 1.0
+    default_max_divergence: float | None = None
+    has_probe: bool = True
 
     @property
     def segments(self) -> int:
@@ -206,7 +212,7 @@ class RunFacts:
 
     def shown(self, objective: float) -> float:
         """Return an objective, minimised inside, as its user knows it."""
-        return -objective if self.maximize else objective
+        return 0.0 - objective if self.maximize else objective  # 0 rather than −0
 
     def feasible(self, metrics: Mapping[str, float]) -> bool:
         """Whether metrics keep the limit on divergence; where there is none, they do."""

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 
 from .errors import WorldError, foreign
 from .tasks.base import Data, Split, Task
-from .training.evaluation import has_reference
+from .training.evaluation import compares
 
 EXAMPLES = 2  # that a task and a model are tried on
 
@@ -19,13 +20,15 @@ def check_training(task: Task, model: torch.nn.Module, data: Data) -> None:
         WorldError: the model has nothing to train, a method of the task is missing or failed, or
             the loss isn't a finite scalar that depends on the weights.
     """
-    if data.retained_train is not None and not has_reference(task):
+    if data.retained_train is not None and not compares(task):
         raise WorldError(f"task {task.name}: must define logits(), since it retains data")
     if not any(p.requires_grad for p in model.parameters()):
         raise WorldError(f"task {task.name}: its model must have weights that can be trained")
     model.eval()
     batch = _first(data.train)
     with foreign(f"task {task.name}: training on a batch"), torch.random.fork_rng(devices=[]):
+        with torch.no_grad():  # the model is the base model here
+            batch = task.weigh(task.rollout(model, batch, nullcontext))
         loss = task.loss_sum(model, batch) / task.loss_count(batch)
         scalar = isinstance(loss, torch.Tensor) and loss.shape == () and loss.requires_grad
         if not scalar or not math.isfinite(loss.detach()):
@@ -34,7 +37,7 @@ def check_training(task: Task, model: torch.nn.Module, data: Data) -> None:
                 f"task {task.name}: loss_sum() / loss_count() must be a finite scalar that "
                 f"depends on the weights, but got {got}"
             )
-        if has_reference(task):
+        if compares(task):
             _check_logits(task, model, _first(data.retained_train or data.train))
 
 
@@ -45,10 +48,10 @@ def _check_logits(task: Task, model: torch.nn.Module, batch: Split) -> None:
             f"task {task.name}: logits() must return logits (n, ..., classes) and a mask "
             f"(n, ...), but got {tuple(logits.shape)} and {tuple(mask.shape)}"
         )
-    if int(mask.sum()) != task.loss_count(batch):
+    if int(mask.sum()) != task.logits_count(batch):
         raise WorldError(
-            f"task {task.name}: the mask of logits() must count what loss_count() does, "
-            f"{task.loss_count(batch)}, but counts {int(mask.sum())}"
+            f"task {task.name}: the mask of logits() must count what logits_count() does, "
+            f"{task.logits_count(batch)}, but counts {int(mask.sum())}"
         )
 
 

@@ -4,8 +4,11 @@ from typing import Any
 
 from hpopt_envs.models import is_reference
 from hpopt_envs.plan import WHOLE_BATCH
+from hpopt_envs.tasks.align import Alignment
+from hpopt_envs.tasks.classify import Classification
+from hpopt_envs.tasks.dpo import DIVERGENCE_ALPHA, PreferenceOptimization
 from hpopt_envs.tasks.lm import LanguageModeling
-from hpopt_envs.tasks.suite import BUILT_IN
+from hpopt_envs.tasks.text2text import TextToText
 from hpopt_envs.training.optimizers import ADAMW_WEIGHT_DECAY
 from hpopt_search_spaces import Value
 
@@ -21,6 +24,12 @@ _OPTIMIZERS: dict[str, dict[str, Value]] = {
     "rmsprop": {"optim": "rmsprop"},
     "adam": {"optim": "adamw_torch_fused"},
     "adamw": {"optim": "adamw_torch_fused"},
+}
+_F_DIVERGENCES = {  # as trl has them
+    "reverse_kl": "reverse_kl",
+    "forward_kl": "forward_kl",
+    "jensen_shannon": "js_divergence",
+    "alpha": "alpha_divergence",
 }
 
 
@@ -39,6 +48,8 @@ def arguments(schedule: Schedule) -> dict[str, Any]:
     }
     if held.get("label_smoothing", 0.0):
         made["label_smoothing_factor"] = held["label_smoothing"]
+    if is_preference(schedule):
+        made |= _preference(schedule)
     if needs_trainer(schedule):
         return made
     made["per_device_train_batch_size"] = schedule.batch_sizes[0]
@@ -64,18 +75,48 @@ def check_expressible(schedule: Schedule, to: str) -> None:
 
 
 def is_language_model(schedule: Schedule) -> bool:
-    """Whether the task is language modeling, and not classification."""
-    return BUILT_IN[schedule.history.facts.task].kind is LanguageModeling
+    """Whether the task is language modeling."""
+    return schedule.kind is LanguageModeling
+
+
+def is_classifier(schedule: Schedule) -> bool:
+    """Whether the task is classification."""
+    return schedule.kind is Classification
+
+
+def is_preference(schedule: Schedule) -> bool:
+    """Whether the task is direct preference optimization."""
+    return schedule.kind is PreferenceOptimization
+
+
+def _preference(schedule: Schedule) -> dict[str, Any]:
+    """What `DPOConfig` adds: β, and what holds the model to its reference."""
+    held = schedule.held
+    divergence = str(held.get("divergence", "reverse_kl"))
+    made: dict[str, Any] = {
+        "beta": schedule.stretches[0]["divergence_weight"],
+        "f_divergence_type": _F_DIVERGENCES[divergence],
+    }
+    if divergence == "alpha":  # in trl 1.16, f′(t) = (t^(α − 1) − 1)/(α − 1) as here
+        made["f_alpha_divergence_coef"] = held.get("divergence_alpha", DIVERGENCE_ALPHA)
+    return made
 
 
 def _of_task(schedule: Schedule, to: str) -> str:
     task = schedule.history.facts.task
     if task == "simulated" or task.startswith("table:"):
         return f"task {task!r} trains no model"
-    if task not in BUILT_IN:
+    kind = schedule.kind
+    if kind is None:
         return f"the loss is task {task!r}'s own"
     if is_language_model(schedule):
         return ""
+    if is_preference(schedule):
+        return _of_preference(schedule, to)
+    if issubclass(kind, Alignment):
+        return "no trainer minimises a divergence from a target distribution"
+    if issubclass(kind, TextToText):
+        return "there is no code for sequences into sequences yet"
     if to == "trl":
         return "SFTTrainer trains language models, not classifiers (--to transformers does)"
     if schedule.penalized:
@@ -86,6 +127,26 @@ def _of_task(schedule: Schedule, to: str) -> str:
     data = schedule.history.header["environment"]["data"]
     weighted = data.get("class_weights") == "balanced"
     return "Trainer's loss has no class weights" if weighted else ""
+
+
+def _of_preference(schedule: Schedule, to: str) -> str:
+    if to != "trl":
+        return "Trainer has no loss over pairs of responses (--to trl does)"
+    if schedule.held.get("label_smoothing", 0.0):
+        return "DPOTrainer's loss has no label smoothing"
+    if schedule.held.get("dropout", 0.0):
+        return "DPOTrainer turns dropout off"
+    weights = {
+        s[name]
+        for s in schedule.stretches
+        for name in ("divergence_weight", "final_divergence_weight")
+        if name in s
+    }
+    if len(weights) > 1:
+        return "DPOTrainer's β (divergence_weight) is the same in the whole run"
+    if len(set(schedule.batch_sizes)) > 1:
+        return "DPOTrainer's batch is the same in the whole run"
+    return ""
 
 
 def _of_hyperparameters(schedule: Schedule) -> str:

@@ -11,7 +11,14 @@ from hpopt_envs.training.gradients import DIVERGENCE, DIVERGENCE_ALPHA
 from hpopt_envs.training.weights import Structure
 from hpopt_search_spaces import Value
 
-from .arguments import arguments, check_expressible, is_language_model, needs_trainer
+from .arguments import (
+    arguments,
+    check_expressible,
+    is_classifier,
+    is_language_model,
+    is_preference,
+    needs_trainer,
+)
 from .schedule import LONGER, Schedule
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -104,7 +111,7 @@ def _preparation(schedule: Schedule) -> list[str]:
     structure = Structure.of(schedule.held)
     blocks, lines = [], []
     if structure.lora_rank:
-        kind = "CAUSAL_LM" if is_language_model(schedule) else "SEQ_CLS"
+        kind = "SEQ_CLS" if is_classifier(schedule) else "CAUSAL_LM"
         targets = json.dumps(structure.lora_targets)
         lines += [
             f"    config = LoraConfig(r={structure.lora_rank}, lora_alpha={structure.lora_alpha}, "
@@ -114,7 +121,7 @@ def _preparation(schedule: Schedule) -> list[str]:
     if structure.frozen_layers:
         blocks.append(_filled("freeze"))
         lines.append(f"    freeze(model, {structure.frozen_layers})")
-    if "dropout" in schedule.held:
+    if "dropout" in schedule.held and not is_preference(schedule):  # there it is 0, as in trl
         blocks.append(_filled("dropout"))
         lines.append(f"    set_dropout(model, {schedule.held['dropout']})")
     if not lines:
@@ -158,6 +165,8 @@ def _notes(schedule: Schedule) -> list[str]:
         notes.append(
             "A batch counts sequences: of longer ones it has more tokens than it had there."
         )
+    if is_preference(schedule):
+        notes.append("A batch counts pairs. The reference is the model that training begins with.")
     if not needs_trainer(schedule):
         notes.append(
             "The batch is per_device_train_batch_size × gradient_accumulation_steps × devices: "
@@ -165,7 +174,7 @@ def _notes(schedule: Schedule) -> list[str]:
         )
     if arguments(schedule)["weight_decay"]:
         notes.append("Trainers spare norms and biases from weight decay; the search didn't.")
-    if not is_language_model(schedule):
+    if is_classifier(schedule):
         notes.append(
             "The search began with a head that was fitted to the base model's features by "
             "logistic regression."
@@ -177,6 +186,8 @@ def _usage(schedule: Schedule, to: str) -> str:
     config, trainer = (
         ("SFTConfig", "SFTTrainer") if to == "trl" else ("TrainingArguments", "Trainer")
     )
+    if is_preference(schedule):
+        config, trainer = "DPOConfig", "DPOTrainer"
     given = ["model", "arguments", "train_dataset=...", "processing_class=tokenizer"]
     names, lines = ["ARGUMENTS"], []
     library = config if needs_trainer(schedule) else f"{config}, {trainer}"

@@ -5,6 +5,8 @@ from typing import Any
 
 from hpopt_envs.checks import extremes
 from hpopt_envs.records import Trial
+from hpopt_envs.tasks.base import Task
+from hpopt_envs.tasks.suite import BUILT_IN
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import StudyError
@@ -91,8 +93,16 @@ class Schedule:
         return len(self.stretches) == 1 and (self.reach == 1.0 or not self.shaped)
 
     @property
+    def kind(self) -> type[Task] | None:
+        """The task's class; None for what isn't built in."""
+        task = BUILT_IN.get(self.history.facts.task)
+        return None if task is None else task.kind
+
+    @property
     def penalized(self) -> bool:
-        """Whether there ever is a penalty on divergence."""
+        """Whether there ever is a penalty on divergence beside the task's loss."""
+        if self.kind is not None and "divergence_weight" in self.kind.hyperparameters:
+            return False
         names = ("divergence_weight", "final_divergence_weight")
         return any(float(s.get(name, 0.0)) > 0.0 for s in self.stretches for name in names)
 

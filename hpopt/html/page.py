@@ -72,15 +72,21 @@ def paragraphs(sentences: Sequence[str], kind: str = "") -> str:
     return "\n".join(f"{opened}{escape(sentence)}</p>" for sentence in sentences)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of plain texts; a row's first cell is its head."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "wide") -> str:
+    """Return a table of plain texts; a row's first cell is its head.
+
+    Args:
+        head: of the columns.
+        rows: below it.
+        kind: "wide" keeps lines as they are and scrolls, "texts" wraps its second column.
+    """
     cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     lines = [
         f"<tr><th>{escape(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in others)}</tr>"
         for first, *others in rows
     ]
     body = "\n".join(lines)
-    return f'<div class="wide"><table><thead><tr>{cells}</tr></thead>\n{body}</table></div>'
+    return f'<div class="{kind}"><table><thead><tr>{cells}</tr></thead>\n{body}</table></div>'
 
 
 def _section(section: Section) -> str:
@@ -129,6 +135,9 @@ summary {{ cursor: pointer; }}
 table {{ border-collapse: collapse; font-size: 0.92em; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: left; padding: 0.3em 1.1em 0.3em 0; border-bottom: 1px solid #e4e4e4;
   vertical-align: top; white-space: pre; }}
+.texts {{ margin: 0.8em 0 1.6em; }}
+.texts table {{ width: 100%; }}
+.texts :is(th, td):nth-child(2) {{ width: 100%; white-space: pre-wrap; overflow-wrap: anywhere; }}
 thead th {{ color: {MUTED}; font-weight: 600; }}
 tr > th:first-child {{ font-weight: 600; }}
 """

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..history import History
+from ..samples import Samples, read_samples
 from .importance import Importances, importances
 from .page import Section, figures_of, page
 from .progress import best_so_far
+from .samples import samples_section
 from .schedules import SCHEDULES, schedules
 from .space_figures import MOST_LINES, contour, importance_bars, parallel_coordinates, slices
 from .study_summary import summary
@@ -23,26 +25,33 @@ def write_report(study: Path, history: History) -> Path:
     """Write the report of a study into its folder; return its path.
 
     Args:
-        study: its folder, with a result.json where it ended.
+        study: its folder, with a result.json where it ended, and perhaps with samples.
         history: of the study; it may still be running.
     """
     result = study / "result.json"
     known = json.loads(result.read_text()) if result.is_file() else None
-    return write_study_report(history, known, study / "report.html")
+    return write_study_report(history, known, study / "report.html", read_samples(study))
 
 
-def write_study_report(history: History, result: Mapping[str, Any] | None, path: Path) -> Path:
+def write_study_report(
+    history: History,
+    result: Mapping[str, Any] | None,
+    path: Path,
+    samples: Samples | None = None,
+) -> Path:
     """Write a study's report, one page of HTML that needs nothing else; return its path.
 
     Args:
         history: of the study; it may still be running.
         result: what its result.json says; None where there is none.
         path: of the file to write.
+        samples: what its winner writes; None where that writes nothing.
     """
     known = importances(history)
     title = f"{history.header['name']}: {history.header['agent']} on {history.facts.task}"
-    text = page(title, summary(history, result, known), _sections(history, known))
-    path.write_text(text, encoding="utf-8")
+    written = [] if samples is None else [samples_section(samples)]
+    text = page(title, summary(history, result, known), [*written, *_sections(history, known)])
+    path.write_text(text, encoding="utf-8", errors="replace")  # a text may be half a character
     return path
 
 

@@ -10,7 +10,7 @@ from hpopt_search_spaces import Value
 from ..confirmation import Confirmation, Judged
 from ..history import History
 from ..report import exceeded, verdict
-from ..wording import counted, detours, duration, limit, objective, stretches
+from ..wording import counted, detours, duration, limit, objective, stretches, unlimited
 from . import look
 from .importance import ENOUGH_TRIALS, Importances
 from .marks import kind
@@ -141,6 +141,7 @@ def _warnings(
     told = []
     if result is None:
         told.append("This study has no result yet: it is running, or was cut off.")
+    told += filter(None, [unlimited(facts)])
     if best is None and facts.max_divergence is not None and any(t.can_win for t in trials):
         told.append(f"No trial kept the limit on divergence, {facts.max_divergence:g} nats.")
     if best is not None and best.value is not None and best.value >= facts.base_objective:

@@ -19,7 +19,7 @@ def full_run_cost(facts: RunFacts, space: SearchSpace) -> float:
     """
     default = {**facts.fixed, **space.defaults()}
     penalty = facts.penalty_cost if default.get("divergence_weight", 0.0) else 0.0
-    return facts.trial_tokens * (1.0 + penalty) + facts.final_validation_cost
+    return facts.trial_tokens * (facts.token_cost + penalty) + facts.final_validation_cost
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Budget:
         self.limits = limits
         self._facts = facts
         between = facts.validation_cost if validate_segments else 0.0
-        self.segment_cost = facts.segment_tokens * (1.0 + facts.penalty_cost) + between
+        token_cost = facts.token_cost + facts.penalty_cost
+        self.segment_cost = facts.segment_tokens * token_cost + between
         """Token-equivalents of the dearest segment."""
         self.trial_cost = facts.segments * self.segment_cost + facts.final_validation_cost
         """Token-equivalents of the dearest trial, rounded up by one validation."""

@@ -94,7 +94,9 @@ def find_agent(agent: str, pruner: str = "none") -> AgentSpec:
     return spec
 
 
-def choose_agent(agent: str, pruner: str, space: SearchSpace | None = None) -> str:
+def choose_agent(
+    agent: str, pruner: str, space: SearchSpace | None = None, has_probe: bool = True
+) -> str:
     """Return the agent itself, or who decides where that is left to us.
 
     That is `range-test` where it can be had, which did best in the comparison on ten tasks among
@@ -105,11 +107,12 @@ def choose_agent(agent: str, pruner: str, space: SearchSpace | None = None) -> s
         pruner: a name in `PRUNERS`.
         space: resolved; where it isn't known yet, `tpe` stands for both, whose environments are
             the same.
+        has_probe: whether the task's loss on a probe batch can be compared over a trial.
     """
     if agent != AUTO:
         return agent
-    movable = space is not None and _rate_may_move(space)
-    return "range-test" if movable and pruner == "none" else "tpe"
+    can_test = space is not None and _rate_may_move(space) and has_probe
+    return "range-test" if can_test and pruner == "none" else "tpe"
 
 
 def _rate_may_move(space: SearchSpace) -> bool:
@@ -119,13 +122,21 @@ def _rate_may_move(space: SearchSpace) -> bool:
     )
 
 
-def check_space(agent: str, space: SearchSpace) -> None:
-    """Check that an agent can do with a space.
+def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
+    """Check that an agent can do with a space and a task.
 
     Raises:
-        StudyError: it moves the learning rate inside a trial, and the space doesn't allow that.
+        StudyError: it finds the learning rate inside a trial, and the space doesn't allow that, or
+            the task has no loss that could tell.
     """
-    if AGENTS[agent].needs_dynamic_rate and not _rate_may_move(space):
+    if not AGENTS[agent].needs_dynamic_rate:
+        return
+    if not has_probe:
+        raise StudyError(
+            f"agent: {agent} needs a task with a loss on fixed examples, but this one draws new "
+            "samples in every step; tpe and others do without"
+        )
+    if not _rate_may_move(space):
         raise StudyError(
             f"agent: {agent} needs a space with a learning_rate that is a float with log = true "
             f"and dynamic = true, but {space.name!r} has none"

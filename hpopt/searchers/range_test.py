@@ -100,7 +100,7 @@ class _Controller:
         self._pool = pool
         self._rate = rate
         self._values: dict[str, Value] = {**space.defaults(), **facts.fixed, **AGENT_SHAPE}
-        self._token_cost = 1.0
+        self._token_cost = facts.token_cost
         if self._values.get("divergence_weight", 0.0):
             self._token_cost += facts.penalty_cost
         # Probes and the final validation included, the trial costs a full-run equivalent.

@@ -1,4 +1,4 @@
-"""Files on a study's run: its space, its settings, the best schedule, a plot of the search."""
+"""Files on a study's run: space, settings, the best schedule, a plot of the search, samples."""
 
 import json
 import tempfile
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..history import History
 from ..html.study import write_report
 from ..plots import search_figure
+from ..samples import FILE
 from .rows import best_schedule, public
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def log_artifacts(
     client: "MlflowClient", run: str, history: History, study: Path, reports: bool
 ) -> None:
-    """Logs what follows from the history, and every file of the study's folder `artifacts`.
+    """Logs what follows from the history, samples, and the files of the folder `artifacts`.
 
     Args:
         client: of the record.
@@ -39,5 +40,7 @@ def log_artifacts(
         client.log_artifacts(run, str(folder))
     if reports:
         client.log_artifact(run, str(write_report(study, history)))
+    if (study / FILE).is_file():
+        client.log_artifact(run, str(study / FILE))
     if (study / "artifacts").is_dir():
         client.log_artifacts(run, str(study / "artifacts"))

@@ -9,7 +9,7 @@ from typing import Any
 from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 
 from ..history import History
-from ..wording import limit
+from ..wording import limit, objective
 
 STATUS = {  # of a trial's run, by its outcome
     Outcome.COMPLETED: "FINISHED",
@@ -107,6 +107,7 @@ def unit_tags(facts: RunFacts) -> dict[str, str]:
         "batch_size": "sequences per optimizer step",
         "train_loss": "nats/token",
         "divergence": "nats",  # a token, or an example of a classifier's
+        "target_divergence": "nats",
         "max_divergence": "nats",
         "forgetting": "nats/token",
         "wall_seconds": "seconds",
@@ -155,21 +156,16 @@ def note(history: History) -> str:
     """What the study is, as Markdown."""
     header, facts = history.header, history.facts
     direction = "highest" if facts.maximize else "lowest"
+    unit = f" ({facts.unit})" if facts.unit else ""
     return (
         f"**{header['agent']}** looks for the hyperparameters of *{facts.task}* on "
         f"`{facts.model}` ({facts.total_parameters:,} parameters, "
         f"{facts.trainable_parameters:,} trained) that give the {direction} "
-        f"{facts.objective_name}{_forgetting(facts)}{limit(facts)}.\n\n"
-        f"The base model has {shown(facts, facts.base_objective):.4g} ({facts.unit}). "
+        f"{objective(facts)}{limit(facts)}.\n\n"
+        f"The base model has {shown(facts, facts.base_objective):.4g}{unit}. "
         "Steps of all metrics are the study's cost in token-equivalents: forward and backward on "
         "a token is 1. A child run is a trial, a step one of its segments."
     )
-
-
-def _forgetting(facts: RunFacts) -> str:
-    weight = facts.forgetting_weight
-    sign = "−" if facts.maximize else "+"
-    return f" {sign} {weight:g} × forgetting" if weight else ""
 
 
 def best_schedule(history: History) -> str:

@@ -34,6 +34,7 @@ class TrainingFacts:
         lora: whether an adapter is trained instead of the weights.
         optimizer: where the space doesn't say, a key of `OPTIMIZER_FACTORS`, or "module:Class",
             whose factor is 1, since nothing is known of it.
+        task_factor: best learning rate relative to that of plain fine-tuning.
     """
 
     total_parameters: int
@@ -42,13 +43,14 @@ class TrainingFacts:
     sequence_length: int
     lora: bool
     optimizer: str = "adamw"
+    task_factor: float = 1.0
 
 
 def auto_learning_rate(facts: TrainingFacts) -> float:
     """The learning rate to start from, to two significant digits.
 
-    0.42 · N^−0.45, times 5 for LoRA, times the optimizer's factor; N: parameters of the model (of
-    its trained part, where that is a part and not an adapter).
+    0.42 · N^−0.45, times 5 for LoRA, times the optimizer's and the task's factor; N: parameters of
+    the model (of its trained part, where that is a part and not an adapter).
 
     It is ours, for fine-tuning. Its scale is what was best for the embedded model (0.56 M
     parameters, 0.0011 as the geometric mean of three tasks; 32,768 tokens, batch 4 to 8, linear
@@ -69,7 +71,7 @@ def auto_learning_rate(facts: TrainingFacts) -> float:
         near = nearest_names(facts.optimizer, OPTIMIZER_FACTORS)
         raise SpaceError(f'learning_rate: "auto" has no rule for {facts.optimizer!r} ({near})')
     adamw = 0.42 * parameters**-0.45
-    rate = adamw * factor * (LORA_FACTOR if facts.lora else 1.0)
+    rate = adamw * factor * facts.task_factor * (LORA_FACTOR if facts.lora else 1.0)
     return float(f"{rate:.2g}")
 
 

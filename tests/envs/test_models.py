@@ -25,6 +25,8 @@ def nothing():
     return None
 """
 
+BASE = EMBEDDED["embedded"]
+
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,9 +39,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_the_embedded_model_loads_as_any_other_and_knows_prose_better_than_code() -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(EMBEDDED)
+    model: Any = AutoModelForCausalLM.from_pretrained(BASE)
     model.eval()
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
     corpus = read_corpus(train_characters=0)
 
     @torch.no_grad()
@@ -52,15 +54,15 @@ def test_the_embedded_model_loads_as_any_other_and_knows_prose_better_than_code(
     assert prose < 0.6 * math.log(len(tokenizer))
     assert prose + 0.5 < code < math.log(len(tokenizer))
     assert 400_000 <= model.num_parameters() <= 900_000
-    assert sum(file.stat().st_size for file in EMBEDDED.iterdir()) < 3e6
+    assert sum(file.stat().st_size for file in BASE.iterdir()) < 3e6
 
 
 @pytest.mark.usefixtures("no_network")
 def test_the_alias_is_that_model_in_float32() -> None:
     model = load_model("embedded", seed=0)
-    same = AutoModelForCausalLM.from_pretrained(EMBEDDED)
+    same = AutoModelForCausalLM.from_pretrained(BASE)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert model_hash(model) == model_hash(same) == model_hash(load_model(str(EMBEDDED), seed=1))
+    assert model_hash(model) == model_hash(same) == model_hash(load_model(str(BASE), seed=1))
 
 
 def test_the_tokenizer_gives_back_what_it_was_given() -> None:

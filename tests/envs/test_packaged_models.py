@@ -172,6 +172,34 @@ def test_a_trial_of_smollm2_with_an_adapter_betters_it(models: Path) -> None:
 
 
 @pytest.mark.packaged
+def test_a_trial_aligns_smollm2_with_an_adapter(models: Path) -> None:
+    env = make_env(
+        "align",
+        str(models / "smollm2"),
+        data={"reward": "length:4", "max_new_tokens": 8},
+        fixed={"lora_rank": 8},
+        segment_tokens=1280,
+        trial_tokens=3840,
+        validate_segments=False,
+        threads=2,
+    )
+    base = env.facts.base_metrics
+    step = {
+        "learning_rate": 3e-3,
+        "batch_size": 16,
+        "divergence_weight": 0.05,
+        "divergence": "reverse_kl",
+        "lora_rank": 8,
+    }
+    while (trial := env.train(step)[4].get("trial")) is None:
+        pass
+    end = trial.segments[-1].metrics
+    assert base["divergence"] == pytest.approx(0, abs=1e-6)
+    assert end["divergence"] > 0
+    assert end["reward"] > base["reward"]
+
+
+@pytest.mark.packaged
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
 def test_smollm2_takes_an_adapter_and_can_be_saved(models: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model

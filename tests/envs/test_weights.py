@@ -300,7 +300,7 @@ def test_a_saved_adapter_loads_with_peft_and_is_the_trained_model(
     run.evaluate(other, "validation", whole=False)
     run.save_weights(state, tmp_path)
     expected = logits_of(run.weights.model)
-    base = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(EMBEDDED["embedded"], dtype=torch.float32)
     difference = (logits_of(base) - expected).abs().max()
     assert difference > 0.01
     with warnings.catch_warnings():

@@ -75,6 +75,7 @@ FILES = {
     "no_toml.toml": "trials = [",
     "trails.toml": "trails = 3",
     "text.toml": "trials = '3'",
+    "single.toml": "constraint = 'a=1'",
     "time.toml": "time_limit = 'soon'",
     "table.toml": "[baseline]\nlearning_rate = 'much'",
 }
@@ -117,7 +118,13 @@ MISTAKES = [
     ("SIMULATED --confirm-seeds few", "--confirm-seeds: must be a whole number, but got 'few'"),
     ("SIMULATED --in-order yes", "--in-order: must be true or false, but got 'yes'"),
     ("OWN --forgetting-weight -1", "--forgetting-weight: must be a number of at least 0"),
-    ("SIMULATED --max-divergence 0", "--max-divergence: must be a number above 0, but got 0"),
+    ("SIMULATED --max-divergence 0", "--max-divergence: must be a number above 0 or 'none', but"),
+    ("SIMULATED --max-divergence nan", "must be a number above 0 or 'none', but got nan"),
+    ("SIMULATED --max-divergence off", "--max-divergence: must be a number or 'none', but got 'o"),
+    ("SIMULATED --max-new-tokens 0", "--max-new-tokens: must be a whole number of at least 1"),
+    ("SIMULATED --samples-per-prompt 2.5", "--samples-per-prompt: must be a whole number, but"),
+    ("SIMULATED --reward ''", "--reward: must be a text, but got ''"),
+    ("SIMULATED --constraint a=1", "--constraint: must be left out for the simulated task"),
     ("OWN --max-divergence 1", "--max-divergence: needs a task with a reference"),
     ("resume name --max-divergence 1", "unknown argument '--max-divergence'"),
     ("SIMULATED --segment-tokens 1000", "--segment-tokens: must be a multiple of 4096"),
@@ -172,6 +179,7 @@ MISTAKES = [
     ("search --config no_toml.toml", "must be TOML"),
     ("search --config trails.toml", "unknown setting 'trails' (nearest: trials"),
     ("search --config text.toml", "--trials: must be a whole number of at least 1, but got '3'"),
+    ("search --config single.toml", "--constraint: must be a list of SCORE=MEAN, but got 'a=1'"),
     ("search --config time.toml", "--time-limit: must be a duration"),
     ("SIMULATED --config table.toml", "--baseline: learning_rate: "),
 ]
@@ -287,6 +295,13 @@ def test_a_task_with_logits_has_a_reference_even_without_retained_data(folder: P
         ({"task": None}, "task: must be a text, but got None"),
         ({"baseline": "lr"}, "baseline: must be a table"),
         ({"in_order": "no"}, "in_order: must be true or false"),
+        ({"max_divergence": "some"}, "max_divergence: must be a number above 0 or 'none', but got"),
+        ({"max_divergence": True}, "max_divergence: must be a number above 0 or 'none', but got"),
+        (
+            {"constraint": ["a=1", 2]},
+            "constraint: must be a list of SCORE=MEAN, but got ['a=1', 2]",
+        ),
+        ({"constraint": []}, "constraint: must be a list of SCORE=MEAN, but got []"),
     ],
 )
 def test_python_gets_the_same_lines_as_errors(settings: dict[str, Any], words: str) -> None:

@@ -2,7 +2,8 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .. import models
 from ..errors import WorldError
 
 Split = dict[str, torch.Tensor]  # tensors share their leading dimension: the examples
+Rule = tuple[str, Callable[[Any], bool]]  # what must hold of a value, and whether it does
+AsBase = Callable[[], AbstractContextManager[None]]  # while it is entered, the model is the base
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class Task(ABC):
     A task that defines `logits` has a reference, the base model: its divergence from it is measured
     and can be penalized, on the retained data, or on the task's own where it retains none.
 
+    A task that defines `rollout` works on what the model itself makes of examples: `loss_sum` and
+    `predict` are given that.
+
     Attributes:
         name: as recorded; where it is empty, what the task was asked for by.
         objective: the entry of `metrics` that is tuned.
@@ -83,10 +89,23 @@ class Task(ABC):
         forgetting_weight: of forgetting in the objective, where there is retained data.
         chance_loss: of guessing, where that is known: a loss that the base model's being good
             doesn't turn into an explosion.
-        hyperparameters: names of those that `loss_sum` takes as keyword arguments.
+        hyperparameters: names of those that `loss_sum` takes as keyword arguments. With
+            "divergence_weight" among them β is the loss's own, and there is no other penalty.
+        measured_with: names of those that `metrics` takes: the trial's last ones.
+        needed: names of those that must be in a space, or held.
+        rules: what must hold of values, beyond what training asks of them.
         fixed: hyperparameters that every trial holds, where neither the space nor the user says.
+        default_max_divergence: the limit on divergence where none is asked for; None for none.
+        measures_divergence: whether `metrics` has "divergence" without `logits`.
+        has_probe: whether the loss on the same examples can be compared over a trial; not where
+            they are drawn from the model.
+        rate_factor: best learning rate relative to that of plain fine-tuning, for "auto".
+        samples_per_example: how many of the sequences in `batch_size` an example becomes.
+        rollout_passes: forward passes a token that `rollout` takes.
+        prediction_passes: forward passes a token that `predict` takes.
         adapter_type: of peft's `TaskType`, "" for none: which layers beside a LoRA adapter's are
             trained, such as a classifier's head.
+        score_name: of what `write` scores by.
         default_space: the search space where none is asked for; where it is empty, "default" for
             a task with a reference, else "plain".
         default_model: the source handed to `load_model` where none is asked for; it may stay
@@ -101,8 +120,19 @@ class Task(ABC):
     forgetting_weight: float = 0.0
     chance_loss: float = 0.0
     hyperparameters: tuple[str, ...] = ()
+    measured_with: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    rules: Mapping[str, Rule] = {}
     fixed: Mapping[str, Value] = {}
+    default_max_divergence: float | None = None
+    measures_divergence: bool = False
+    has_probe: bool = True
+    rate_factor: float = 1.0
+    samples_per_example: int = 1
+    rollout_passes: float = 0.0
+    prediction_passes: float = 1.0
     adapter_type: str = ""
+    score_name: str = ""
     default_space: str = ""
     default_model: str = ""
 
@@ -138,6 +168,25 @@ class Task(ABC):
         """How many training tokens each example counts for: (n,), 1 where examples are counted."""
         return torch.ones(split_size(split), dtype=torch.long)
 
+    def rollout(self, model: torch.nn.Module, batch: Split, as_base: AsBase) -> Split:
+        """What the model makes of examples: a split of `samples_per_example` times as many.
+
+        Called in evaluation mode, without gradients; draws come from torch's global generator.
+
+        Args:
+            model: as it is in the trial.
+            batch: some examples of a batch.
+            as_base: while this is entered, the model is the base model.
+        """
+        return batch
+
+    def weigh(self, batch: Split, **hyperparameters: Any) -> Split:
+        """A whole batch's rollouts with what depends on all of them, for `loss_sum`.
+
+        Called with the hyperparameters that `loss_sum` takes.
+        """
+        return batch
+
     @abstractmethod
     def loss_sum(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
         """The differentiable loss, summed over the counted units of a batch: a scalar.
@@ -156,9 +205,13 @@ class Task(ABC):
 
         Returns:
             Logits (n, ..., classes), and which of them count (n, ...), boolean: as many as
-            `loss_count` says.
+            `logits_count` says.
         """
         raise NotImplementedError(f"task {self.name} has no distributions to compare")
+
+    def logits_count(self, batch: Split) -> int:
+        """How many distributions of `logits` count: one for each unit of the loss, if not more."""
+        return self.loss_count(batch)
 
     @abstractmethod
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
@@ -172,7 +225,15 @@ class Task(ABC):
         """Metrics of a split from the outputs of `predict`: the objective, "loss", and any others.
 
         "loss" is the mean over the units of `loss_count`; its rise on retained data is forgetting.
+        A task whose `measured_with` isn't empty gets these as keyword arguments.
         """
+
+    def write(self, model: torch.nn.Module, batch: Split) -> list[dict[str, str | float]]:
+        """What the model writes for some examples, for people to read; [] if it writes nothing.
+
+        Each has "prompt" and "text", and may have "reference", what it should be, and "score".
+        """
+        return []
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
         """Writes trained weights, and what else their user needs, into a folder.

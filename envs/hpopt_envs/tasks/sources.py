@@ -33,8 +33,13 @@ class Source:
         test_file: rows that the end of a study is judged by.
         dataset: a Hugging Face id or a folder, in place of the files.
         retain_file: rows of what the base model should keep doing.
-        text_column, label_column, prompt_column, completion_column, messages_column: names of
-            columns; what is in them is for the task to say.
+        text_column, label_column, prompt_column, completion_column, messages_column,
+            chosen_column, rejected_column: names of columns; what is in them is for the task to
+            say.
+        prompt_template, completion_template: texts with columns in braces, in place of a column.
+        reward, constraint: scores of what a model writes, see `hpopt_envs.tasks.scores`.
+        max_new_tokens: of what a model writes.
+        samples_per_prompt: that a step takes.
         class_weights: "balanced": every class counts as much in a classifier's training loss,
             whatever its size; "none": every example does.
         too_long: "refuse" examples that are longer than the sequence length, or "truncate" them.
@@ -50,6 +55,14 @@ class Source:
     prompt_column: str | None = None
     completion_column: str | None = None
     messages_column: str | None = None
+    chosen_column: str | None = None
+    rejected_column: str | None = None
+    prompt_template: str | None = None
+    completion_template: str | None = None
+    reward: str | None = None
+    constraint: Sequence[str] | None = None
+    max_new_tokens: int | None = None
+    samples_per_prompt: int | None = None
     class_weights: str = "none"
     too_long: str = "refuse"
 

@@ -1,4 +1,4 @@
-"""The built-in tasks: two kinds, and variants of them whose best learning rates lie far apart.
+"""The built-in tasks: their kinds, and variants of them whose best learning rates lie far apart.
 
 A variant is its kind with some hyperparameters held, another model or other embedded data. Where
 each is best, and what a trial costs, was measured: see `runs/README.md`.
@@ -10,13 +10,15 @@ from typing import Any
 
 from hpopt_search_spaces import Value
 
+from .align import Alignment
+from .base import Task
 from .classify import Classification
 from .code_labels import raises
+from .dpo import PreferenceOptimization
 from .lm import LanguageModeling
 from .sources import Source
 from .tables import Table
-
-Kind = type[LanguageModeling] | type[Classification]
+from .text2text import TextToText
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,23 @@ class BuiltIn:
     """A task by name.
 
     Attributes:
-        kind: of task.
+        kind: of task, a class that takes a `Source` and names its `settings`.
         description: one line.
         fixed: hyperparameters that it holds where the space doesn't have them.
         changes: attributes of the task that differ from its kind's.
         embedded: the data where the user has none; the kind's own where it is None.
     """
 
-    kind: Kind
+    kind: Any
     description: str
     fixed: Mapping[str, Value] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
     embedded: Any = None
 
-    def make(self, name: str, source: Source) -> LanguageModeling | Classification:
+    def make(self, name: str, source: Source) -> Task:
         """The task, on a user's data where the source has some."""
         options = {} if self.embedded is None else {"embedded": self.embedded}
-        task = self.kind(source, **options)
+        task: Task = self.kind(source, **options)
         task.name, task.fixed = name, dict(self.fixed)
         for attribute, value in self.changes.items():
             setattr(task, attribute, value)
@@ -101,5 +103,16 @@ BUILT_IN: dict[str, BuiltIn] = {
         Classification,
         "Classification of error messages by their exception, imbalanced.",
         embedded=raises,
+    ),
+    "text2text": BuiltIn(
+        TextToText, "Sequences into sequences; embedded: dates and amounts, English to Dutch."
+    ),
+    "align": BuiltIn(
+        Alignment, "Alignment to a reward; embedded: docstring summaries in PEP 257's form."
+    ),
+    "dpo": BuiltIn(
+        PreferenceOptimization,
+        "Direct preference optimization; embedded: docstring summaries by length.",
+        {"dropout": 0.0},  # whose noise would be in every log ratio
     ),
 }

@@ -1,15 +1,18 @@
 """A real training run from its parts: how much is evaluated, and the facts of the study."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+from hpopt_search_spaces import Value
 
 from ..errors import foreign
 from ..plan import Lengths, Plan
 from ..records import RunFacts
 from ..task_checks import check_base
 from ..tasks.base import Data, Task
-from .evaluation import BATCH_TOKENS, Evaluator, has_reference
+from .evaluation import BATCH_TOKENS, Evaluator, compares, has_reference, passes
 from .real import PENALTY_COST, RealRun
 from .weights import Weights
 
@@ -26,6 +29,7 @@ def real_run(
     precision: torch.dtype,
     setup_cost: float,
     penalized: bool,
+    defaults: Mapping[str, Value],
     **about: Any,
 ) -> RealRun:
     """Evaluate the base model, and put the facts together.
@@ -38,24 +42,27 @@ def real_run(
         plan: of segments and trials.
         precision: of forward passes.
         setup_cost: token-equivalents spent so far.
-        penalized: whether trials may have a divergence weight.
+        penalized: whether trials may have a penalty on divergence.
+        defaults: hyperparameters that the base model's metrics are measured with.
         about: further facts.
 
     Raises:
         WorldError: the base model can't be evaluated, or has nothing to improve.
     """
+    token_cost = 1.0 + task.rollout_passes / 3
     retained = data.retained_train or data.train
     retained_tokens = float(task.example_tokens(retained).double().mean())
-    pair = lengths.mean + (retained_tokens if has_reference(task) else 0.0)
+    evaluated = lengths.mean * passes(task) + (retained_tokens if compares(task) else 0.0)
     # Forward passes cost 1/3 a token: at most 20% of a segment's compute, 10% of a trial's.
-    subset = max(1, int(0.2 * plan.segment_tokens * 3 / pair))
-    whole = max(1, int(0.1 * plan.trial_tokens * 3 / pair))
+    subset = max(1, int(0.2 * token_cost * plan.segment_tokens * 3 / evaluated))
+    whole = max(1, int(0.1 * token_cost * plan.trial_tokens * 3 / evaluated))
     batch = max(1, BATCH_TOKENS // lengths.mean)
     whole = whole // batch * batch or whole
     evaluator = Evaluator(task, data, weights, precision, subset=min(subset, whole), whole=whole)
     with foreign(f"task {task.name}: evaluating the base model"):
-        base = evaluator.evaluate("validation", whole=True)
-        part = evaluator.evaluate("validation", whole=False)
+        asked = {name: defaults[name] for name in task.measured_with if name in defaults}
+        base = evaluator.evaluate("validation", whole=True, asked=asked)
+        part = evaluator.evaluate("validation", whole=False, asked=asked)
     check_base(task, base.metrics)
     facts = RunFacts(
         task=task.name,
@@ -82,6 +89,9 @@ def real_run(
         final_validation_cost=evaluator.cost(whole=True),
         setup_cost=setup_cost + base.cost,
         data_hash=data.hash,
+        token_cost=token_cost,
+        default_max_divergence=task.default_max_divergence,
+        has_probe=task.has_probe,
         **about,
     )
     return RealRun(task, weights, evaluator, facts, precision)

@@ -10,12 +10,16 @@ from typing import TypeVar
 
 import torch
 
+from hpopt_search_spaces import Value
+
 from ..divergence import divergence
 from ..errors import WorldError
+from ..randomness import key
 from ..tasks.base import Data, Split, Task, split_size
 from .base import Evaluation
 from .gradients import DIVERGENCE
 from .micro_batches import MicroBatches, parts
+from .rollouts import roll_out, rolls_out
 from .weights import Weights
 
 BATCH_TOKENS = 4096  # of an evaluation batch
@@ -61,31 +65,43 @@ class Evaluator:
     def cost(self, whole: bool, split: str = "validation") -> float:
         """Return the token-equivalents of one evaluation: a forward pass costs 1/3 a token."""
         own, retained = self._rows(split, whole)
-        tokens = self._tokens(own)
-        if has_reference(self._task):
+        tokens = self._tokens(own) * passes(self._task)
+        if compares(self._task):
             tokens += self._tokens(own if retained is None else retained)
         return tokens / 3
 
     @torch.no_grad()
-    def loss(self, split: Split) -> float:
-        """Return the task loss of the model as it is on some examples, in evaluation mode."""
+    def loss(self, split: Split, asked: Mapping[str, Value]) -> tuple[float, float]:
+        """Return the task loss of the model as it is on some examples, and its cost."""
         self._weights.model.eval()
-        return self._task_metrics(split)["loss"]
+        cost = self._tokens(split) * passes(self._task) / 3
+        return self._task_metrics(split, asked)["loss"], cost
 
     @torch.no_grad()
-    def evaluate(self, split: str, whole: bool) -> Evaluation:
-        """Return the metrics of the model as it is, in evaluation mode."""
+    def evaluate(self, split: str, whole: bool, asked: Mapping[str, Value]) -> Evaluation:
+        """Return the metrics of the model as it is, in evaluation mode.
+
+        Args:
+            split: "validation" or "test".
+            whole: all of the set, or its first part.
+            asked: hyperparameters that the task's metrics are measured with.
+        """
         self._weights.model.eval()
         own, retained = self._rows(split, whole)
-        metrics, recomputed = self._task_metrics(own), 0
+        metrics, recomputed = self._task_metrics(own, asked), 0
+        if self._task.objective not in metrics:
+            raise WorldError(
+                f"objective: must be one of the task's metrics, {', '.join(sorted(metrics))}, but "
+                f"got {self._task.objective!r}"
+            )
         if retained is not None:
             if (split, whole) not in self._base_retained_loss:
                 with self._weights.as_base():
-                    base = self._task_metrics(retained)["loss"]
+                    base = self._task_metrics(retained, asked)["loss"]
                 self._base_retained_loss[split, whole] = base
-            loss = self._task_metrics(retained)["loss"]
+            loss = self._task_metrics(retained, asked)["loss"]
             metrics["forgetting"] = loss - self._base_retained_loss[split, whole]
-        if has_reference(self._task):
+        if compares(self._task):
             compared = own if retained is None else retained
             metrics["divergence"], recomputed = self._divergence(split, compared)
         cost = self.cost(whole, split) + recomputed / 3
@@ -100,7 +116,7 @@ class Evaluator:
         """Return the mean divergence, and for how many tokens the reference was run again."""
         total, count, recomputed = 0.0, 0, 0
         for number, batch in enumerate(self._batches(split)):
-            counted, place = self._task.loss_count(batch), (name, number)
+            counted, place = self._task.logits_count(batch), (name, number)
             # A validation's first part is the whole one's first part: one cache serves both.
             kept = self._kept.get(place)
             if kept is not None and len(kept) < counted:
@@ -155,19 +171,21 @@ class Evaluator:
             logits, mask = self._task.logits(self._weights.model, part)
         return logits[mask]
 
-    def _task_metrics(self, split: Split) -> dict[str, float]:
+    def _task_metrics(self, split: Split, asked: Mapping[str, Value]) -> dict[str, float]:
         outputs: list[dict[str, torch.Tensor]] = []
-        for batch in self._batches(split):
-            outputs += self._in_parts(batch, partial(self._predictions, batch))
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices, enabled=rolls_out(self._task)):
+            for number, batch in enumerate(self._batches(split)):
+                if rolls_out(self._task):  # the same draws in every evaluation of a split
+                    torch.manual_seed(key(number, "evaluation"))
+                    batch = roll_out(self._task, self._weights, batch, self._memory, self._autocast)
+                outputs += self._in_parts(batch, partial(self._predictions, batch))
         joined = {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
-        metrics = {name: float(value) for name, value in self._task.metrics(joined).items()}
-        names, objective = ", ".join(sorted(metrics)), self._task.objective
+        measured = self._task.metrics(joined, **asked)
+        metrics = {name: float(value) for name, value in measured.items()}
         if "loss" not in metrics:
+            names = ", ".join(sorted(metrics))
             raise WorldError(f"task {self._task.name}: metrics() must have 'loss', but has {names}")
-        if objective not in metrics:
-            raise WorldError(
-                f"objective: must be one of the task's metrics, {names}, but got {objective!r}"
-            )
         return metrics
 
     def _predictions(self, batch: Split, size: int) -> list[dict[str, torch.Tensor]]:
@@ -203,9 +221,19 @@ class Evaluator:
         return _first(own, first), None if retained is None else _first(retained, first)
 
 
-def has_reference(task: Task) -> bool:
+def compares(task: Task) -> bool:
     """Whether a task has distributions to compare with its base model's."""
     return type(task).logits is not Task.logits
+
+
+def has_reference(task: Task) -> bool:
+    """Whether a task's divergence from its base model is measured, in one way or another."""
+    return compares(task) or task.measures_divergence
+
+
+def passes(task: Task) -> float:
+    """Forward passes a token that the metrics of a task take."""
+    return task.rollout_passes + task.prediction_passes
 
 
 def _first(split: Split, size: int) -> Split:

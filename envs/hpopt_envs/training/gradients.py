@@ -11,6 +11,7 @@ from ..divergence import divergence
 from ..randomness import key
 from ..tasks.base import Split, Task, split_size
 from .micro_batches import MicroBatches, parts
+from .rollouts import roll_out
 from .weights import Weights
 
 DIVERGENCE = "forward_kl"  # the penalty's, where it isn't given; the one that is measured
@@ -51,6 +52,22 @@ class Gradients:
         self._memory = MicroBatches()
         self._device = next(weights.model.parameters()).device
 
+    def rollout(self, batch: Split, hyperparameters: Mapping[str, Value], seed: int) -> Split:
+        """Return what the task makes of a batch before its loss: samples of the model, say.
+
+        Args:
+            batch: of the task's training data.
+            hyperparameters: of the step.
+            seed: keys the draws; what doesn't fit into memory at once is drawn otherwise.
+
+        Raises:
+            torch.OutOfMemoryError: not even one example fits.
+        """
+        torch.manual_seed(key(seed, "rollout"))
+        made = roll_out(self._task, self._weights, batch, self._memory, self._autocast)
+        with torch.no_grad():
+            return self._task.weigh(made, **self._asked(hyperparameters))
+
     def compute(
         self,
         batch: Split,
@@ -63,7 +80,7 @@ class Gradients:
         Cutting a batch changes nothing but memory: the loss is normalised by its whole count.
 
         Args:
-            batch: of the task's training data.
+            batch: of the task's training data, rolled out.
             retained: what the penalty is measured on; None for no penalty.
             hyperparameters: of the step.
             seed: keys what the forward passes draw, however often they are tried.
@@ -89,7 +106,7 @@ class Gradients:
     def _task_gradient(
         self, batch: Split, size: int, hyperparameters: Mapping[str, Value]
     ) -> StepGradient:
-        asked = {n: hyperparameters[n] for n in self._task.hyperparameters if n in hyperparameters}
+        asked = self._asked(hyperparameters)
         count, total = self._task.loss_count(batch), torch.zeros((), device=self._device)
         first_square = unknown = torch.full((), torch.nan, device=self._device)
         for number, part in enumerate(parts(batch, size)):
@@ -111,7 +128,7 @@ class Gradients:
         name = str(hyperparameters.get("divergence", DIVERGENCE))
         alpha = float(hyperparameters.get("divergence_alpha", DIVERGENCE_ALPHA))
         weight = float(hyperparameters["divergence_weight"])
-        count, total = self._task.loss_count(batch), torch.zeros((), device=self._device)
+        count, total = self._task.logits_count(batch), torch.zeros((), device=self._device)
         for part in parts(batch, size):
             with self._autocast(), self._weights.as_base():
                 reference, _ = self._task.logits(self._weights.model, part)
@@ -121,6 +138,9 @@ class Gradients:
             (weight * penalty).backward()  # type: ignore[no-untyped-call]
             total += penalty.detach()
         return total
+
+    def _asked(self, hyperparameters: Mapping[str, Value]) -> dict[str, Value]:
+        return {n: hyperparameters[n] for n in self._task.hyperparameters if n in hyperparameters}
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

@@ -18,6 +18,8 @@ from .evaluation import Evaluator
 from .gradients import Gradients, StepGradient
 from .micro_batches import is_out_of_memory
 from .optimizers import build_optimizer, set_dropout, set_weight_decay
+from .rollouts import rolls_out
+from .samples import write_samples
 from .schedules import divergence_weight_at, learning_rate_at
 from .states import RunState, restore_optimizer, restore_state, snapshot_state
 from .threads import using_threads
@@ -103,15 +105,18 @@ class RealRun:
             Loss, penalty, noise, signal and gradient norm, shape (5,); and retained tokens.
         """
         assert state.optimizer is not None
-        size = self.batch_size(hyperparameters)
-        batch, tokens = self._draw(state, "task", size)
+        task, size = self.task, self.batch_size(hyperparameters)
+        batch, tokens = self._draw(state, "task", size // task.samples_per_example)
         retained, retained_tokens = None, 0
         weight = divergence_weight_at(self._position(state), hyperparameters)
-        if weight > 0.0:
+        if weight > 0.0 and "divergence_weight" not in task.hyperparameters:
             retained, retained_tokens = self._draw(state, "penalty", size)
-        step: StepGradient = self._gradients.compute(
-            batch, retained, {**hyperparameters, "divergence_weight": weight}, seed
-        )
+        now = {**hyperparameters, "divergence_weight": weight}
+        state.asked = {name: now[name] for name in task.measured_with if name in now}
+        if rolls_out(task):
+            batch = self._gradients.rollout(batch, now, seed)
+            tokens = int(task.example_tokens(batch).sum())
+        step: StepGradient = self._gradients.compute(batch, retained, now, seed)
         limit = float(hyperparameters.get("max_gradient_norm", MAX_GRADIENT_NORM))
         norm = torch.nn.utils.clip_grad_norm_(self.weights.parameters, limit)
         self._set_learning_rate(state, hyperparameters)
@@ -172,7 +177,7 @@ class RealRun:
             gradient_norm_std=float(norm.std(correction=0)),
             clip_fraction=float((norm > limit).double().mean()),
             noise_scale=self._noise_scale(noise, signal, hyperparameters),
-            cost=tokens + PENALTY_COST * retained_tokens,
+            cost=tokens * self.facts.token_cost + PENALTY_COST * retained_tokens,
             outcome=Outcome.EXPLODED if exploded else None,
             reason=(
                 f"mean training loss {mean:.4g}, of the base model {self.facts.base_loss:.4g}"
@@ -203,7 +208,7 @@ class RealRun:
             gradient_norm_std=float("nan"),
             clip_fraction=0.0,
             noise_scale=None,
-            cost=tokens * (1.0 + self.facts.penalty_cost),
+            cost=tokens * (self.facts.token_cost + self.facts.penalty_cost),
             outcome=Outcome.OUT_OF_MEMORY,
             reason=message.splitlines()[0],
         )
@@ -214,13 +219,13 @@ class RealRun:
         index = rows.to(self._device)
         self._point_to(state)
         with using_threads(self._threads):
-            loss = self._evaluator.loss({name: tensor[index] for name, tensor in split.items()})
-        return loss, int(self._tokens["task"][rows].sum()) / 3
+            batch = {name: tensor[index] for name, tensor in split.items()}
+            return self._evaluator.loss(batch, state.asked)
 
     def evaluate(self, state: RunState, split: str, whole: bool) -> Evaluation:
         self._point_to(state)
         with using_threads(self._threads):
-            return self._evaluator.evaluate(split, whole)
+            return self._evaluator.evaluate(split, whole, state.asked)
 
     def snapshot(self, state: RunState) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return snapshot_state(state)
@@ -236,6 +241,8 @@ class RealRun:
     def save_weights(self, state: RunState, folder: Path) -> None:
         self._point_to(state)
         self.task.save_model(self.weights.model, folder)
+        with using_threads(self._threads):
+            write_samples(self.task, self.weights, self._evaluator.data.test, folder)
 
     def _activate(self, state: RunState, hyperparameters: Mapping[str, Value]) -> None:
         """Point the model at a trial, which begins with its first segment's structure."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from hpopt_search_spaces import Value
+
 from .weights import Structure, Tensors
 
 
@@ -22,6 +24,7 @@ class RunState:
         mark: task tokens at which its last segment was to end.
         training_tokens: task tokens trained on so far.
         cursors: examples drawn so far for the "task" loss and for the "penalty".
+        asked: the task's own hyperparameters at its last step.
     """
 
     seed: int
@@ -32,6 +35,7 @@ class RunState:
     mark: int = 0
     training_tokens: int = 0
     cursors: dict[str, int] = field(default_factory=lambda: {"task": 0, "penalty": 0})
+    asked: dict[str, Value] = field(default_factory=dict)
 
 
 def snapshot_state(state: RunState) -> tuple[Tensors, dict[str, Any]]:
@@ -53,6 +57,7 @@ def snapshot_state(state: RunState) -> tuple[Tensors, dict[str, Any]]:
         "mark": state.mark,
         "training_tokens": state.training_tokens,
         "cursors": dict(state.cursors),
+        "asked": dict(state.asked),
     }
     return tensors, meta
 
@@ -74,6 +79,7 @@ def restore_state(
         mark=meta["mark"],
         training_tokens=meta["training_tokens"],
         cursors=dict(meta["cursors"]),
+        asked=dict(meta["asked"]),
     )
 
 

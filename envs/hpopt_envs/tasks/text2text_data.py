@@ -1,0 +1,142 @@
+"""Sources and targets as tensors, for encoder–decoders and for decoders alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from ..errors import WorldError
+from .base import Split
+from .lm_data import encode_rows, fitting_length, texts
+from .sources import Source
+from .tables import Table
+from .templates import fill
+
+IGNORED = -100  # the target that `cross_entropy` leaves out
+_NO_BYTE = 255  # of any UTF-8
+Encoded = list[tuple[list[int], list[int]]]  # ids of source and target
+
+
+def read_pairs(table: Table, source: Source) -> tuple[list[str], list[str]]:
+    """Sources and targets of a table's rows, from columns or templates.
+
+    Raises:
+        WorldError: a column is missing or holds something else, or a template comes with a column.
+    """
+    for side in ("prompt", "completion"):
+        column, template = (getattr(source, f"{side}_{form}") for form in ("column", "template"))
+        if column is not None and template is not None:
+            raise WorldError(f"{side}_template: must not come with {side}_column, but got both")
+    if source.prompt_template is not None:
+        prompts = fill(source.prompt_template, table, "prompt_template")
+    else:
+        prompts = texts(table, source.prompt_column or "prompt", "prompt_column")
+    if source.completion_template is not None:
+        return prompts, fill(source.completion_template, table, "completion_template")
+    name = source.completion_column or "completion"
+    return prompts, texts(table, name, "completion_column")
+
+
+def encode(
+    tokenizer: Any, pairs: tuple[list[str], list[str]], where: str, encoder: bool
+) -> Encoded:
+    """Ids of pairs; those of decoders alone are as `lm` takes prompts and completions."""
+    prompts, completions = pairs
+    if encoder:
+        sources = tokenizer(prompts, verbose=False)["input_ids"]
+        targets = tokenizer(text_target=completions, verbose=False)["input_ids"]
+        return list(zip(sources, targets, strict=True))
+    table = Table({"prompt": prompts, "completion": completions}, where)
+    rows = encode_rows(tokenizer, table, Source())
+    given = [learnt.index(True) for _, learnt in rows]
+    return [(ids[:size], ids[size:]) for (ids, _), size in zip(rows, given, strict=True)]
+
+
+def shorten(
+    encoded: dict[str, Encoded],
+    asked: int | None,
+    limit: int | None,
+    source: Source,
+    encoder: bool,
+    end: int | None,
+) -> dict[str, Encoded]:
+    """Pairs that fit: source and target of an encoder–decoder each, of a decoder together.
+
+    What is too long loses what is last: of its target or, of an encoder's, of its source, whose
+    end token stays, as encoders know it.
+
+    Args:
+        encoded: pairs of each split.
+        asked: the setting `sequence_length`.
+        limit: of the model, in tokens; None where it has none.
+        source: says whether pairs are cut.
+        encoder: whether the model has one.
+        end: the tokenizer's end token.
+
+    Raises:
+        WorldError: one is too long, and wasn't to be cut.
+    """
+
+    def size(pair: tuple[list[int], list[int]]) -> int:
+        return max(map(len, pair)) if encoder else sum(map(len, pair))
+
+    longest = fitting_length(
+        [size(pair) for pairs in encoded.values() for pair in pairs], asked, limit, source
+    )
+
+    def cut(given: list[int], target: list[int]) -> tuple[list[int], list[int]]:
+        if not encoder:
+            given = given[: longest - 1]
+            return given, target[: longest - len(given)]
+        if len(given) > longest:
+            last = given[-1:] if given[-1] == end else []
+            given = given[: longest - len(last)] + last
+        return given, target[:longest]
+
+    return {name: [cut(*pair) for pair in pairs] for name, pairs in encoded.items()}
+
+
+def as_split(encoded: Encoded, pad: int, encoder: bool, references: Sequence[str] = ()) -> Split:
+    """Pairs as tensors, shuffled so that the first ones are a sample of all.
+
+    Args:
+        encoded: n pairs.
+        pad: a token that is legal, and not looked at.
+        encoder: whether the model has one.
+        references: the targets as text, for splits that are written for; none for others.
+
+    Returns:
+        `length` (n,), and of an encoder–decoder `source_ids` (n, longest), `source_length` (n,)
+        and `labels` (n, longest), `IGNORED` where there is padding; of a decoder `input_ids`,
+        `learnt` (n, longest) and, where there are references, `prompt_ids` (n, longest), padded at
+        the left, and `prompt_length`. With references, `text` (n, longest): in UTF-8, and behind
+        it what is in none.
+    """
+    sources, targets = ([torch.tensor(ids) for ids in side] for side in zip(*encoded, strict=True))
+    sizes = torch.tensor([len(ids) for ids in sources])
+    split: Split = {"length": torch.tensor([len(a) + len(b) for a, b in encoded])}
+    if encoder:
+        split |= {
+            "source_ids": pad_sequence(sources, True, pad),
+            "source_length": sizes,
+            "labels": pad_sequence(targets, True, IGNORED),
+        }
+    else:
+        whole = [torch.cat(pair) for pair in zip(sources, targets, strict=True)]
+        place = torch.arange(max(map(len, whole)))
+        learnt = (place >= sizes[:, None]) & (place < split["length"][:, None])
+        split |= {"input_ids": pad_sequence(whole, True, pad), "learnt": learnt}
+        if references:
+            prompts = pad_sequence(sources, True, pad, padding_side="left")
+            split |= {"prompt_ids": prompts, "prompt_length": sizes}
+    if references:
+        written = [torch.tensor(list(text.encode()), dtype=torch.uint8) for text in references]
+        split["text"] = pad_sequence(written, True, _NO_BYTE)
+    order = torch.randperm(len(encoded), generator=torch.Generator().manual_seed(0))
+    return {name: tensor[order] for name, tensor in split.items()}
+
+
+def decode_text(text: torch.Tensor) -> list[str]:
+    """The texts of `as_split`: (n, longest)."""
+    return [bytes(row[row != _NO_BYTE].tolist()).decode() for row in text.cpu()]

@@ -1,0 +1,87 @@
+"""What a study's winner writes, beside what the base model wrote: read, and told in lines.
+
+The texts are a model's and a data set's: nothing in them is markup, on a terminal or a page.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = "best/samples.json"  # in a study's folder, see `hpopt_envs.training.samples`
+SHOWN = 2  # samples on a terminal
+WIDTH = 80  # characters of a text there
+NOTHING = "–"  # in place of an empty text
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What came of one prompt.
+
+    Attributes:
+        prompt: what was continued.
+        before: what the base model wrote.
+        after: what the winner wrote.
+        reference: what it should be; None where there is no such thing.
+        score_before, score_after: of the two; None where nothing scores them.
+    """
+
+    prompt: str
+    before: str
+    after: str
+    reference: str | None = None
+    score_before: float | None = None
+    score_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What came of some prompts of the test split.
+
+    Attributes:
+        score: what the scores are; "" where there are none.
+        rows: in the order of the split.
+    """
+
+    score: str
+    rows: tuple[Sample, ...]
+
+
+def read_samples(study: Path) -> Samples | None:
+    """Return the samples of a study's winner; None where there are none.
+
+    Args:
+        study: its folder.
+    """
+    try:
+        document = json.loads((study / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:  # the study was cut off while it wrote them: resumed, it will again
+        return None
+    return Samples(document["score"], tuple(Sample(**row) for row in document["rows"]))
+
+
+def sample_lines(samples: Samples) -> list[str]:
+    """Return the first samples for a terminal, each text cut to a line."""
+    shown = samples.rows[:SHOWN]
+    lines = [f"What it writes, for {len(shown)} of {len(samples.rows)} prompts:"]
+    for row in shown:
+        lines += [
+            f"  prompt          {_line(row.prompt)}",
+            f"    base model    {_line(row.before)}{_scored(samples.score, row.score_before)}",
+            f"    winner        {_line(row.after)}{_scored(samples.score, row.score_after)}",
+        ]
+        if row.reference is not None:
+            lines.append(f"    reference     {_line(row.reference)}")
+    return lines
+
+
+def _line(text: str) -> str:
+    """A text in one line: no more than `WIDTH` characters, none of which moves the cursor."""
+    words = " ".join(text.split())
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return (plain if len(plain) <= WIDTH else plain[: WIDTH - 1] + "…") or NOTHING
+
+
+def _scored(score: str, value: float | None) -> str:
+    return "" if value is None else f"  ({_line(score)} {value:.4g})"

@@ -1,0 +1,447 @@
+"""Direct preference optimization: against TRL's trainer, closed forms and brute force."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hpopt_envs import make_env
+from hpopt_envs.errors import WorldError
+from hpopt_envs.models import load_model, load_tokenizer
+from hpopt_envs.tasks import Data, Source, Split, load_task
+from hpopt_envs.tasks.dpo import PreferenceOptimization, implicit_rewards
+from hpopt_envs.tasks.preference_data import Pair, encode_pairs
+from hpopt_envs.tasks.tables import Table
+
+END = "<|endoftext|>"
+# Prompts and responses of all lengths: what is preferred says yes.
+ROWS = [
+    {
+        "prompt": f"Is {i} {'a ' * (i % 4)}number?",
+        "chosen": " yes" + "." * (i % 3),
+        "rejected": " no" + " " * (i % 5),
+    }
+    for i in range(60)
+]
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+ASKED = [{"role": "user", "content": "Up?"}]
+UP, DOWN = ([{"role": "assistant", "content": text}] for text in ("yes, up", "no"))
+FORMS = {  # here: TRL's name
+    "reverse_kl": "reverse_kl",
+    "forward_kl": "forward_kl",
+    "jensen_shannon": "js_divergence",
+    "alpha": "alpha_divergence",
+}
+
+Encode = Callable[..., list[Pair]]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    Path("pairs.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    return "pairs.jsonl"
+
+
+@pytest.fixture
+def task(pairs: str) -> Any:
+    return load_task("dpo", {"train_file": pairs})
+
+
+@pytest.fixture
+def data(task: Any) -> Data:
+    """Complete, with the embedded model's log-probabilities."""
+    prepared, _ = task.prepare(load_model("embedded", 0), task.load_data("embedded", None))
+    return prepared  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    """The embedded model after it was changed a little."""
+    return changed(load_model("embedded", 0))
+
+
+def changed(model: torch.nn.Module) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+def some(split: Split, *rows: int) -> Split:
+    return {name: tensor[list(rows)] for name, tensor in split.items()}
+
+
+def sides(split: Split, row: int) -> list[tuple[list[int], list[int]]]:
+    """Prompt and response of the chosen side of a pair and of the rejected one, as ids."""
+    found = []
+    for side in (0, 1):
+        ids = split["input_ids"][row, side, : split["length"][row, side]].tolist()
+        size = len(ids) - int(split["learnt"][row, side].sum())
+        found.append((ids[:size], ids[size:]))
+    return found
+
+
+@torch.no_grad()
+def distributions(model: Any, prompt: list[int], response: list[int]) -> torch.Tensor:
+    """Log-probabilities of every token at each place of a response: (tokens, vocabulary)."""
+    logits = model(torch.tensor([prompt + response])).logits[0].double()
+    return logits[len(prompt) - 1 : -1].log_softmax(-1)
+
+
+def log_ratio(model: Any, base: Any, prompt: list[int], response: list[int]) -> float:
+    logs = [
+        distributions(m, prompt, response).gather(1, torch.tensor(response)[:, None]).sum()
+        for m in (model, base)
+    ]
+    return float(logs[0] - logs[1])
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """TRL's, of the same model as `model`."""
+    from datasets import Dataset
+    from datasets.utils.logging import disable_progress_bar, enable_progress_bar
+    from trl import DPOConfig, DPOTrainer
+
+    out = tmp_path_factory.mktemp("trl")
+    disable_progress_bar()
+    try:
+        return DPOTrainer(
+            changed(load_model("embedded", 0)),
+            load_model("embedded", 0),
+            args=DPOConfig(str(out), use_cpu=True, bf16=False, activation_checkpointing=False),
+            train_dataset=Dataset.from_list([{"prompt": "a b\n", "chosen": "c", "rejected": "d"}]),
+            processing_class=load_tokenizer("embedded"),
+        )
+    finally:
+        enable_progress_bar()
+
+
+# Names that trl uses, and transformers 5.23 has changed.
+@pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed:FutureWarning")
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("divergence", FORMS)
+def test_loss_and_gradient_are_those_of_trl(
+    task: Any, data: Data, model: Any, trainer: Any, divergence: str, smoothing: float
+) -> None:
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    batch = some(data.train, *range(6))
+    examples = []
+    for row in range(6):
+        (prompt, chosen), (_, rejected) = sides(batch, row)
+        examples.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected})
+    trainer.f_divergence_type = FORMS[divergence]
+    trainer.f_alpha_divergence_coef, trainer.beta = 0.3, 0.7
+    # The "robust" loss is ((1 − ε) right − ε wrong)/(1 − 2ε), the "sigmoid" one is right.
+    trainer.label_smoothing, trainer.loss_types = smoothing, ["sigmoid", "robust"]
+    trainer.loss_weights = [2 * (1 - smoothing), -(1 - 2 * smoothing)]
+    theirs = trainer.compute_loss(trainer.model, DataCollatorForPreference(0)(examples))
+    ours = task.loss_sum(
+        model,
+        batch,
+        divergence_weight=0.7,
+        divergence=divergence,
+        divergence_alpha=0.3,
+        label_smoothing=smoothing,
+    ) / task.loss_count(batch)
+    assert abs(float(ours.detach()) - math.log(2)) > 0.01
+    torch.testing.assert_close(ours, theirs)
+    gradients = [
+        torch.autograd.grad(loss, list(m.parameters()))
+        for loss, m in ((ours, model), (theirs, trainer.model))
+    ]
+    for our, their in zip(*gradients, strict=True):
+        torch.testing.assert_close(our, their, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "f"),
+    [
+        ("reverse_kl", lambda t: t * t.log()),
+        ("forward_kl", lambda t: -t.log()),
+        ("jensen_shannon", lambda t: t * t.log() - (t + 1) * ((t + 1) / 2).log()),
+        ("alpha", lambda t: (t**0.3 - 1 - 0.3 * (t - 1)) / (0.3 * (0.3 - 1))),
+    ],
+)
+def test_rewards_are_the_slope_of_the_divergence_from_1_on(
+    divergence: str, f: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    t = torch.tensor([1.0, 0.01, 0.5, 2.0, 30.0], dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(f(t).sum(), t)
+    rewards = implicit_rewards(t.detach().log(), divergence, 0.3)
+    torch.testing.assert_close(rewards, slopes - slopes[0])
+
+
+@pytest.mark.parametrize("divergence", FORMS)
+def test_responses_that_became_impossible_leave_numbers(divergence: str) -> None:
+    log_ratios = torch.tensor([-1e4, 1e4], requires_grad=True)
+    rewards = implicit_rewards(log_ratios, divergence, 0.3)
+    rewards.sum().backward()  # type: ignore[no-untyped-call]
+    assert log_ratios.grad is not None
+    assert rewards.isfinite().all()
+    assert log_ratios.grad.isfinite().all()
+
+
+def test_the_base_model_prefers_nothing(pairs: str) -> None:
+    env = make_env("dpo", data={"train_file": pairs}, segment_tokens=1408, trial_tokens=2816)
+    metrics = env.facts.base_metrics
+    assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert metrics["accuracy"] == 0.5
+    assert metrics["divergence"] == pytest.approx(0, abs=1e-6)
+    assert env.facts.max_divergence == 0.5
+
+
+def test_the_base_model_s_log_probabilities_cost_a_forward_pass(task: Any) -> None:
+    bare = task.load_data("embedded", None)
+    base = load_model("embedded", 0)
+    complete, cost = task.prepare(base, bare)
+    splits = (bare.train, bare.validation, bare.test)
+    assert cost == pytest.approx(sum(int(split["length"].sum()) for split in splits) / 3)
+    assert complete.train["reference"].shape == (48, 2)
+    for row in range(3):
+        for side, (prompt, response) in enumerate(sides(complete.test, row)):
+            logs = distributions(base, prompt, response)
+            expected = logs.gather(1, torch.tensor(response)[:, None]).sum().float()
+            torch.testing.assert_close(complete.test["reference"][row, side], expected)
+
+
+@torch.no_grad()
+def test_padding_and_micro_batches_change_nothing(task: Any, data: Data, model: Any) -> None:
+    batch = some(data.train, *range(8))
+    garbage = {**batch, "input_ids": batch["input_ids"].clone()}
+    place = torch.arange(batch["input_ids"].shape[2])
+    garbage["input_ids"][place >= batch["length"][:, :, None]] = 5
+    whole, outputs = task.loss_sum(model, batch), task.predict(model, batch)
+    torch.testing.assert_close(task.loss_sum(model, garbage), whole)
+    torch.testing.assert_close(task.predict(model, garbage), outputs)
+    alone = [task.predict(model, some(batch, row))["log_ratios"] for row in range(8)]
+    torch.testing.assert_close(torch.cat(alone), outputs["log_ratios"], rtol=1e-4, atol=1e-4)
+    parts = [task.loss_sum(model, some(batch, row, row + 1)) for row in range(0, 8, 2)]
+    torch.testing.assert_close(sum(parts), whole)
+    assert task.example_tokens(batch).tolist() == [
+        sum(len(prompt + response) for prompt, response in sides(batch, row)) for row in range(8)
+    ]
+
+
+@torch.no_grad()
+def test_metrics_follow_from_the_ratio_of_whole_responses(
+    task: Any, data: Data, model: Any
+) -> None:
+    base = load_model("embedded", 0)
+    ratios = [
+        [log_ratio(model, base, *side) for side in sides(data.validation, row)] for row in range(6)
+    ]
+    metrics = task.metrics(
+        task.predict(model, data.validation), divergence_weight=0.2, divergence="forward_kl"
+    )
+    chosen, rejected = (
+        [0.2 * (1 - math.exp(-r)) for r in side] for side in zip(*ratios, strict=True)
+    )
+    margins = [a - b for a, b in zip(chosen, rejected, strict=True)]
+    expected = {
+        "loss": sum(math.log1p(math.exp(-margin)) for margin in margins) / 6,
+        "accuracy": sum(margin > 0 for margin in margins) / 6,
+        "margin": sum(margins) / 6,
+        "chosen_reward": sum(chosen) / 6,
+        "rejected_reward": sum(rejected) / 6,
+    }
+    assert 0 < expected["accuracy"] < 1
+    assert metrics == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_equals_count_one_half(task: Any) -> None:
+    log_ratios = torch.tensor([[1.0, 1.0], [2.0, 1.0], [0.0, 1.0], [3.0, 1.0]])
+    assert task.metrics({"log_ratios": log_ratios})["accuracy"] == 0.625
+
+
+def test_training_teaches_what_is_preferred_and_the_divergence_is_measured_on_held_out_pairs(
+    pairs: str, tmp_path: Path
+) -> None:
+    env = make_env("dpo", data={"train_file": pairs}, segment_tokens=1408, trial_tokens=2816)
+    env.reset(seed=0)
+    for _ in range(2):
+        held = {"learning_rate": 1e-3, "batch_size": 8, "divergence_weight": 0.1}
+        *_, info = env.train({**held, "divergence": "reverse_kl"})
+    metrics = info["segment"].metrics
+    assert metrics["accuracy"] == 1.0
+    assert metrics["margin"] > 0.5
+    env.save_weights(tmp_path / "best")
+    trained, base = load_model(str(tmp_path / "best"), 0).eval(), load_model("embedded", 0).eval()
+    task = load_task("dpo", {"train_file": pairs})
+    validation = task.load_data("embedded", None).validation
+    values = []
+    for row in range(6):
+        for side in sides(validation, row):
+            q, p = (distributions(m, *side) for m in (base, trained))
+            values.append((q.exp() * (q - p)).sum(-1))  # KL(base ‖ model) of each token
+    assert metrics["divergence"] == pytest.approx(float(torch.cat(values).mean()), rel=1e-3)
+    samples = json.loads((tmp_path / "best" / "samples.json").read_text())["rows"]
+    asked = {row["prompt"]: row["chosen"] for row in ROWS}
+    assert len(samples) == 6
+    assert all(asked[row["prompt"]] == row["reference"] for row in samples)
+    assert sum("yes" in row["after"] for row in samples) > sum(
+        "yes" in r["before"] for r in samples
+    )
+
+
+HELD = {"learning_rate": 1e-3, "batch_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ({}, "space 'held': must have divergence_weight"),
+        ({"divergence_weight": 0.0}, "every divergence_weight must be above 0, but got 0.0"),
+        (
+            {"divergence_weight": 0.1, "final_divergence_weight": 0.0},
+            "every final_divergence_weight must be above 0, but got 0.0",
+        ),
+        *(
+            (
+                {"divergence_weight": 0.1, "divergence": name},
+                "every divergence must be among reverse_kl, forward_kl, jensen_shannon, alpha, "
+                f"but got '{name}'",
+            )
+            for name in ("total_variation", "chi_squared")
+        ),
+        (
+            {"divergence_weight": 0.1, "divergence": "alpha", "divergence_alpha": 1.5},
+            "every divergence_alpha must be at most 1, but got 1.5",
+        ),
+        (
+            {"divergence_weight": 0.1, "label_smoothing": 0.5},
+            "every label_smoothing must be below 0.5, but got 0.5",
+        ),
+    ],
+)
+def test_hyperparameters_that_the_loss_cannot_take_are_refused(
+    held: dict[str, Any], words: str
+) -> None:
+    parameter = {"name": "weight_decay", "type": "float", "low": 0.0, "high": 0.1, "default": 0.0}
+    space = {"name": "held", "parameters": [parameter]}
+    with pytest.raises(WorldError, match=words):
+        make_env("dpo", space=space, fixed=HELD | held)
+
+
+@pytest.fixture
+def encode() -> Encode:
+    """Pairs of rows, by a tokenizer with a chat template."""
+    tokenizer = load_tokenizer("embedded")
+
+    def encoded(*rows: dict[str, Any], template: str | None = TEMPLATE) -> list[Pair]:
+        tokenizer.chat_template = template
+        table = Table({name: [row[name] for row in rows] for name in rows[0]}, "rows.jsonl")
+        return encode_pairs(tokenizer, table, Source())
+
+    return encoded
+
+
+def texts(pair: Pair) -> list[tuple[str, str]]:
+    """What is given and what is to be learnt, of either side."""
+    tokenizer = load_tokenizer("embedded")
+    split = []
+    for ids, learnt in pair:
+        size = len(ids) - sum(learnt)
+        assert learnt == [False] * size + [True] * (len(ids) - size)
+        split.append((tokenizer.decode(ids[:size]), tokenizer.decode(ids[size:])))
+    return split
+
+
+def test_texts_end_once(encode: Encode) -> None:
+    row = {"prompt": "Up?", "chosen": f"yes{END}", "rejected": 7}
+    (pair,) = encode(row, template=None)
+    assert texts(pair) == [("Up?", f"yes{END}"), ("Up?", f"7{END}")]
+
+
+def test_without_a_prompt_it_is_what_both_texts_begin_with(encode: Encode) -> None:
+    first = {"chosen": "Up? yes, up", "rejected": "Up? no"}
+    pairs = encode(first, {"chosen": "yes", "rejected": "no"}, {"chosen": "a", "rejected": "a b"})
+    assert texts(pairs[0]) == [(f"{END}Up?", f" yes, up{END}"), (f"{END}Up?", f" no{END}")]
+    assert texts(pairs[1]) == [(END, f"yes{END}"), (END, f"no{END}")]
+    assert texts(pairs[2]) == [(f"{END}a", END), (f"{END}a", f" b{END}")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": ASKED, "chosen": UP, "rejected": DOWN},
+        {"chosen": ASKED + UP, "rejected": ASKED + DOWN},
+    ],
+)
+def test_chats_go_through_the_template(encode: Encode, row: dict[str, Any]) -> None:
+    given = f"<user>Up?{END}<assistant>"
+    (pair,) = encode(row)
+    assert texts(pair) == [(given, f"yes, up{END}"), (given, f"no{END}")]
+
+
+@pytest.mark.parametrize(
+    ("row", "template", "words"),
+    [
+        ({"prompt": ASKED, "chosen": UP, "rejected": DOWN}, None, "need a tokenizer with a chat"),
+        ({"prompt": "Up?", "chosen": UP, "rejected": DOWN}, TEMPLATE, "but one is 'Up\\?'"),
+        ({"prompt": ASKED, "chosen": "yes", "rejected": "no"}, TEMPLATE, "but one is 'yes'"),
+        ({"chosen": UP, "rejected": DOWN}, TEMPLATE, r"but one is \[\]"),
+        ({"prompt": "Up?", "chosen": {"a": 1}, "rejected": "no"}, TEMPLATE, "must be text or"),
+        (
+            {"prompt": ASKED, "chosen": UP, "rejected": DOWN},
+            "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}",
+            "must only add",
+        ),
+        (
+            {"prompt": ASKED, "chosen": UP, "rejected": DOWN},
+            "{{ raise_exception('no') }}",
+            "no$",
+        ),
+    ],
+)
+def test_rows_that_are_no_pairs_are_refused(
+    encode: Encode, row: dict[str, Any], template: str | None, words: str
+) -> None:
+    with pytest.raises(WorldError, match=f"^chosen_column: rows.jsonl, row 1: .*{words}"):
+        encode(row, template=template)
+
+
+def test_columns_have_the_names_that_the_settings_give(pairs: str, data: Data) -> None:
+    names = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+    renamed = [{names[name]: value for name, value in row.items()} for row in ROWS]
+    Path("named.jsonl").write_text("\n".join(map(json.dumps, renamed)))
+    settings = {f"{name}_column": column for name, column in names.items()}
+    named = load_task("dpo", {"train_file": "named.jsonl", **settings})
+    same = named.load_data("embedded", None)
+    torch.testing.assert_close(same.train["input_ids"], data.train["input_ids"])
+    with pytest.raises(WorldError, match="chosen_column: named.jsonl must have a column 'chosen'"):
+        load_task("dpo", {"train_file": "named.jsonl"}).load_data("embedded", None)
+
+
+def test_what_is_too_long_is_refused_or_cut(pairs: str) -> None:
+    with pytest.raises(WorldError, match="sequence_length: examples must fit"):
+        load_task("dpo", {"train_file": pairs}).load_data("embedded", 12)
+    cutting = load_task("dpo", {"train_file": pairs, "too_long": "truncate"})
+    assert cutting.load_data("embedded", 12).train["length"].max() == 12
+    with pytest.raises(WorldError, match="every response of train must have a token within 5"):
+        cutting.load_data("embedded", 5)
+
+
+@pytest.mark.slow
+def test_embedded_pairs_are_ranked_by_their_score() -> None:
+    from hpopt_envs.tasks.preference_data import SCORE, embedded_pairs
+    from hpopt_envs.tasks.scores import make_score
+
+    tables, tokens = embedded_pairs()
+    assert tokens > 0
+    for table in tables.values():
+        assert len(table) > 200
+        prompts, chosen, rejected = (list(table.columns[name]) for name in table.columns)
+        better, worse = (make_score(SCORE, "reward")(prompts, t) for t in (chosen, rejected))
+        assert all(a > b for a, b in zip(better, worse, strict=True))
+    assert PreferenceOptimization().load_data("embedded", None).hash
