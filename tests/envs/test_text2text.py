@@ -1,6 +1,7 @@
 """Sequences into sequences: against sacrebleu, and against one text at a time."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +285,17 @@ def test_a_decoder_must_have_room_for_what_it_writes(
     task = TextToText(Source(**nested(tmp_path), max_new_tokens=2048))
     with pytest.raises(WorldError, match=r"max_new_tokens: must be at most 2\d\d, .* limit of 256"):
         task.load_data(folders["decoder"], None)
+
+
+def test_a_long_source_leaves_a_decoder_room_for_its_target(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    rows = [
+        {"prompt": "word " * (60 if i % 2 else 2), "completion": f"answer {i}"} for i in range(40)
+    ]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = Source(train_file=str(tmp_path / "long.jsonl"), too_long="truncate")
+    data = TextToText(source).load_data(folders["decoder"], 32)
+    whole = TextToText(replace(source, too_long="refuse")).load_data(folders["decoder"], None)
+    assert data.train["input_ids"].shape[1] == 32
+    assert torch.equal(data.train["learnt"].sum(1), whole.train["learnt"].sum(1))

@@ -63,8 +63,8 @@ def shorten(
 ) -> dict[str, Encoded]:
     """Pairs that fit: source and target of an encoder–decoder each, of a decoder together.
 
-    What is too long loses what is last: of its target or, of an encoder's, of its source, whose
-    end token stays, as encoders know it.
+    What is too long loses what is last. An encoder's source keeps its end token; a decoder's leaves
+    room for the longest target, or for half of the sequence.
 
     Args:
         encoded: pairs of each split.
@@ -85,9 +85,13 @@ def shorten(
         [size(pair) for pairs in encoded.values() for pair in pairs], asked, limit, source
     )
 
+    wanted = max(len(target) for pairs in encoded.values() for _, target in pairs)
+    room = min(wanted, longest // 2)
+
     def cut(given: list[int], target: list[int]) -> tuple[list[int], list[int]]:
         if not encoder:
-            given = given[: longest - 1]
+            if size((given, target)) > longest:
+                given = given[: longest - room]
             return given, target[: longest - len(given)]
         if len(given) > longest:
             last = given[-1:] if given[-1] == end else []
