@@ -18,12 +18,11 @@ from ..moments import Moments, fit_moments
 from ..training.micro_batches import parts
 from .base import AsBase, Data, Rule, Split, Task
 from .lm_data import fitting_length, length_limit
-from .prompts import encode_prompts, prompt_ids
+from .prompts import PROMPT, encode_prompts, line_ends, prompt_ids
 from .sampling import compare, draw, log_probability, pad_prompts, responses, token_logits
 from .scores import Score, make_score, parse_constraint, score
 from .sources import Source, read_splits
 
-PROMPT = "Return the number of items.\n\n"  # which the embedded model follows with a docstring
 ROWS = {"train": 4096, "validation": 512, "test": 512}  # samples of that prompt
 EMBEDDED_TOKENS = 24  # the longest response, where nothing else says
 USUAL_TOKENS = 64
@@ -104,7 +103,7 @@ class Alignment(Task):
         tables = read_splits(self.source)
         if tables is None:
             self._prompts = [PROMPT]
-            self._ends += _line_ends(tokenizer)
+            self._ends += line_ends(tokenizer)
             ids = prompt_ids(tokenizer, PROMPT)
             splits = {name: self._split([ids], [0] * rows) for name, rows in ROWS.items()}
             return Data(splits["train"], splits["validation"], splits["test"])
@@ -277,12 +276,6 @@ class Alignment(Task):
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
         models.save_model(model, folder)
         self._tokenizer.save_pretrained(folder)
-
-
-def _line_ends(tokenizer: Any) -> list[int]:
-    """Tokens that end a line: what ends a summary."""
-    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return [token for token, text in enumerate(texts) if "\n" in text]
 
 
 def _distinct(texts: Sequence[Sequence[str]], size: int) -> float:

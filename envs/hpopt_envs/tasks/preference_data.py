@@ -11,7 +11,7 @@ from .. import models
 from ..errors import WorldError
 from .base import Split
 from .lm_data import Row, pad_rows
-from .prompts import prompt_ids
+from .prompts import PROMPT, line_ends, prompt_ids
 from .sampling import draw, pad_prompts, responses
 from .scores import make_score, score
 from .sources import Source
@@ -19,7 +19,6 @@ from .tables import Table
 
 Pair = tuple[Row, Row]  # prompt and chosen response, prompt and rejected response
 
-PROMPT = "Return the number of items.\n\n"  # which the embedded model follows with a docstring
 SCORE = "length:7"  # that they are compared by; by their form they were told apart too easily
 SAMPLES = {"train": 1024, "validation": 256, "test": 256}
 RIVALS = 2  # samples that each one is compared with
@@ -143,8 +142,7 @@ def embedded_pairs() -> tuple[dict[str, Table], int]:
     model, tokenizer = models.load_model("embedded", 0).eval(), models.load_tokenizer("embedded")
     total, end = sum(SAMPLES.values()), tokenizer.eos_token_id
     prompts = pad_prompts([prompt_ids(tokenizer, PROMPT)] * total, end)
-    lines = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    ends = [end, *(token for token, text in enumerate(lines) if "\n" in text)]
+    ends = [end, *line_ends(tokenizer)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         drawn = draw(model, prompts, NEW_TOKENS, ends, end)

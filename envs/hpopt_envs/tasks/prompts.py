@@ -6,6 +6,8 @@ from ..errors import WorldError
 from .sources import Source
 from .tables import Table
 
+PROMPT = "Return the number of items.\n\n"  # which the embedded model follows with a docstring
+
 
 def encode_prompts(
     tokenizer: Any, table: Table, source: Source
@@ -62,3 +64,9 @@ def _chat(tokenizer: Any, messages: Any, where: str) -> str:
     except Exception as error:  # a template has errors of its own
         raise WorldError(f"{where}: {str(error).partition(chr(10))[0]}") from error
     return text
+
+
+def line_ends(tokenizer: Any) -> list[int]:
+    """Tokens that end a line: what ends a summary."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return [token for token, text in enumerate(texts) if "\n" in text]
