@@ -47,18 +47,19 @@ class Samples:
 
 
 def read_samples(study: Path) -> Samples | None:
-    """Return the samples of a study's winner; None where there are none.
+    """Return the samples of a study's winner; None where there are none that can be read.
 
     Args:
         study: its folder.
     """
     try:
         document = json.loads((study / FILE).read_text(encoding="utf-8"))
+        return Samples(document["score"], tuple(Sample(**row) for row in document["rows"]))
     except FileNotFoundError:
         return None
-    except ValueError:  # the study was cut off while it wrote them: resumed, it will again
+    # The study was cut off while it wrote them, or a person did: a report has more to say.
+    except (ValueError, KeyError, TypeError):
         return None
-    return Samples(document["score"], tuple(Sample(**row) for row in document["rows"]))
 
 
 def sample_lines(samples: Samples) -> list[str]:

@@ -213,6 +213,10 @@ def test_a_function_of_the_users_may_return_any_sequence(function: Any, body: st
             "return torch.ones(2, 2)",
             r" must return numbers, but returned tensor\(\[1., 1.\]\) for the response 'one'",
         ),
+        (
+            "return numpy.zeros((2, 2, 2))",
+            r" must return numbers, but returned array\(\[\[0., 0.\], \[0., 0.\]\]\) for .* 'one'",
+        ),
         ("return [1, float('nan')]", " must be finite, but was nan for the response 'two'"),
         ("return [-1e999, 0]", " must be finite, but was -inf for the response 'one'"),
         (

@@ -157,8 +157,18 @@ def test_without_scores_there_is_no_column_of_them(history: History, tmp_path: P
     assert table == [["prompt", "p"], ["before", "b"], ["after", "a"], ["reference", "r"]]
 
 
-@pytest.mark.parametrize("text", [None, "", '{"score": "", "rows": [{"prom'])
-def test_a_study_without_samples_or_cut_off_within_them_is_told_without(
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        '{"score": "", "rows": [{"prom',
+        "[]",
+        '{"rows": []}',
+        '{"score": "", "rows": [{"prompt": "p"}]}',
+    ],
+)
+def test_a_study_without_samples_that_can_be_read_is_told_without(
     tell: Callable[..., list[str]], history: History, tmp_path: Path, text: str | None
 ) -> None:
     if text is not None:

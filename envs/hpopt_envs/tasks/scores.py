@@ -79,7 +79,7 @@ def make_score(spec: str, setting: str) -> Score:
         if models.is_reference(spec):
             function = models.import_attribute(spec)
             if not callable(function):
-                raise WorldError(f"{spec} must be a function, but is {function!r:.60}")
+                raise WorldError(f"{spec} must be a function, but is {_shown(function)}")
             return Score(spec, function)
     raise WorldError(f"{setting}: must be {FORMS}, but got {spec!r}")
 
