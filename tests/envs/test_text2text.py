@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu import BLEU, CHRF
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from hpopt_envs import WorldError, make_env
