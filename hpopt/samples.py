@@ -65,7 +65,7 @@ def read_samples(study: Path) -> Samples | None:
 def sample_lines(samples: Samples) -> list[str]:
     """Return the first samples for a terminal, each text cut to a line."""
     shown = samples.rows[:SHOWN]
-    lines = [f"What it writes, for {len(shown)} of {len(samples.rows)} prompts:"]
+    lines = [f"What the model writes, for {len(shown)} of {len(samples.rows)} prompts:"]
     for row in shown:
         lines += [
             f"  prompt          {_line(row.prompt)}",

@@ -78,7 +78,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "wide"
     Args:
         head: of the columns.
         rows: below it.
-        kind: "wide" keeps lines as they are and scrolls, "texts" wraps its second column.
+        kind: "wide" keeps lines as they are and scrolls, "texts" wraps; its second column is wide.
     """
     cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     lines = [
@@ -136,8 +136,9 @@ table {{ border-collapse: collapse; font-size: 0.92em; font-variant-numeric: tab
 th, td {{ text-align: left; padding: 0.3em 1.1em 0.3em 0; border-bottom: 1px solid #e4e4e4;
   vertical-align: top; white-space: pre; }}
 .texts {{ margin: 0.8em 0 1.6em; }}
-.texts table {{ width: 100%; }}
-.texts :is(th, td):nth-child(2) {{ width: 100%; white-space: pre-wrap; overflow-wrap: anywhere; }}
+.texts table {{ width: 100%; table-layout: fixed; }}
+.texts :is(th, td) {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+.texts thead th:not(:nth-child(2)) {{ width: 5.5em; }}
 thead th {{ color: {MUTED}; font-weight: 600; }}
 tr > th:first-child {{ font-weight: 600; }}
 """

@@ -33,4 +33,5 @@ def _table(score: str, row: Sample) -> str:
 
 
 def _cut(text: str) -> str:
+    text = text.lstrip("\n").rstrip()
     return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…") or NOTHING

@@ -222,3 +222,15 @@ def test_the_record_is_named_with_the_commands_that_show_and_complete_it(
     told = "\n".join(tell(tracking_uri="https://me:secret@mlflow.example"))
     assert "--tracking-uri https://***@mlflow.example" in told
     assert "secret" not in told
+
+
+def test_metrics_with_long_names_stay_in_their_columns(tell: Callable[..., list[str]]) -> None:
+    metrics = {"reward": 0.5, "target_divergence": 0.25, "effective_sample_share": 0.125}
+    confirmation = Confirmation(judged(2.5, **metrics), judged(3.0, **metrics), default_won=False)
+    lines = tell(confirmation, facts={"base_metrics": metrics})
+    begin = next(i for i, line in enumerate(lines) if line.startswith("On the test split"))
+    head, objective, *rows = lines[begin + 1 : begin + 6]
+    assert [row.split()[0] for row in (objective, *rows)] == ["objective", *metrics]
+    cells = ("0.5000", "0.2500", "0.1250")
+    columns = {row.index(cell) for row, cell in zip(rows, cells, strict=True)}
+    assert columns == {head.index("winner")}

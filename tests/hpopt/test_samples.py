@@ -100,7 +100,7 @@ def test_the_first_samples_stand_below_the_test_metrics(tell: Callable[..., list
         for i in range(8)
     ]
     lines = tell(*rows, score="reward")
-    begin = lines.index(f"What it writes, for {SHOWN} of 8 prompts:")
+    begin = lines.index(f"What the model writes, for {SHOWN} of 8 prompts:")
     verdict = next(i for i, line in enumerate(lines) if line.startswith("The winner is "))
     assert begin == verdict + 2
     assert [line.split() for line in lines[begin + 1 : begin + 5]] == [
@@ -119,7 +119,7 @@ def test_a_text_is_one_short_line_that_does_nothing_to_a_terminal(
     tell: Callable[..., list[str]],
 ) -> None:
     lines = tell(row(CURSOR, HOSTILE, "x" * 5000), row("", "\n \n", "é" * WIDTH))
-    begin = lines.index("What it writes, for 2 of 2 prompts:")
+    begin = lines.index("What the model writes, for 2 of 2 prompts:")
     texts = [line.split(maxsplit=2 if "base" in line else 1)[-1] for line in lines[begin + 1 :][:6]]
     assert texts[0].startswith(PLAIN)
     assert all(text.isprintable() and len(text) <= WIDTH for text in texts)
@@ -130,7 +130,14 @@ def test_the_page_has_all_samples_and_nothing_in_them_is_markup(
     history: History, tmp_path: Path
 ) -> None:
     rows = [
-        row(HOSTILE, "", "a\n  b", reference=HOSTILE, score_before=0.5, score_after=-1236.0),
+        row(
+            HOSTILE,
+            "\n ",
+            "\n  a\n  b\n\n",
+            reference=HOSTILE,
+            score_before=0.5,
+            score_after=-1236.0,
+        ),
         row("half \ud83d", "x" * (LONGEST + 1), "x" * LONGEST, score_before=0.0, score_after=1.0),
     ]
     write(tmp_path, *rows, score=HOSTILE)
@@ -139,7 +146,7 @@ def test_the_page_has_all_samples_and_nothing_in_them_is_markup(
         [
             ["prompt", HOSTILE, HOSTILE],
             ["before", "–", "0.5"],
-            ["after", "a\n  b", "-1,236"],
+            ["after", "  a\n  b", "-1,236"],
             ["reference", HOSTILE, ""],
         ],
         [
@@ -175,7 +182,7 @@ def test_a_study_without_samples_that_can_be_read_is_told_without(
         write(tmp_path)
         (tmp_path / FILE).write_text(text)
     assert read_samples(tmp_path) is None
-    assert not any("What it writes" in line for line in tell())
+    assert not any("What the model writes" in line for line in tell())
     assert shown(history, tmp_path).tables == []
 
 
