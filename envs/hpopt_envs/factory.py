@@ -24,7 +24,6 @@ from .models import model_hash
 from .plan import Lengths, batch_sizes, plan_trial
 from .task_checks import check_training
 from .tasks import Data, Task, load_task
-from .tasks.base import split_size
 from .training.building import real_run
 from .training.evaluation import compares, has_reference
 from .training.optimizers import build_optimizer
@@ -150,7 +149,7 @@ def make_env(
         for name in _optimizers(searched, held):
             build_optimizer(name, weights.parameters)  # so that what can't be made is refused now
         resolved = _resolve(searched, held, loaded, weights, lengths, trial_tokens)
-        sizes = batch_sizes(resolved, held, split_size(examples.train))
+        sizes = batch_sizes(resolved, held, lengths.examples)
         _check_samples(sizes, loaded.samples_per_example)
         real = real_run(
             loaded,
@@ -191,9 +190,13 @@ def _prepare(task: Task, model: torch.nn.Module, data: Data) -> tuple[Data, floa
 
 
 def _lengths(task: Task, data: Data) -> Lengths:
-    """Lengths of the training examples; those of samples aren't known beforehand."""
+    """Lengths of the training sequences; those of samples aren't known beforehand."""
     lengths = Lengths.of(task.example_tokens(data.train).tolist())
-    return replace(lengths, equal=False) if rolls_out(task) else lengths
+    if not rolls_out(task):
+        return lengths
+    samples = task.samples_per_example
+    total, sequences = lengths.total * samples, lengths.examples * samples
+    return replace(lengths, equal=False, total=total, examples=sequences)
 
 
 def _check_samples(batch_sizes: Sequence[int], samples: int) -> None:

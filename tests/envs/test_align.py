@@ -201,6 +201,11 @@ def test_prompts_of_the_users_are_sampled_many_times_each(rewards: Path) -> None
     assert all(len(batch["prompt"]) == 16 for batch in seen)
     groups = torch.stack([batch["prompt"] for batch in seen]).view(len(seen), 4, 4)
     assert (groups == groups[..., :1]).all()
+    # Epochs and evaluations are of samples, four a prompt, and three forward passes each.
+    facts = env.facts
+    assert facts.epoch_tokens == 4 * int(task.example_tokens(env.run._splits["task"]).sum())
+    planned = int(env.run._evaluator._tokens(env.run._evaluator.data.validation))
+    assert facts.final_validation_cost == pytest.approx(4 * planned * 3 / 3)
     env.save_weights(rewards / "best")
     shown = json.loads((rewards / "best" / "samples.json").read_text())
     assert shown["score"] == "my_rewards:shouting"

@@ -115,7 +115,7 @@ class Alignment(Task):
             raise WorldError(
                 "samples_per_prompt: must be at least 2, which are compared, but got 1"
             )
-        splits = {}
+        splits, self._prompts = {}, []
         for name, (texts, many) in encoded.items():
             first = len(self._prompts)
             self._prompts += texts

@@ -102,7 +102,7 @@ class Task(ABC):
         rate_factor: best learning rate relative to that of plain fine-tuning, for "auto".
         samples_per_example: how many of the sequences in `batch_size` an example becomes.
         rollout_passes: forward passes a token that `rollout` takes.
-        prediction_passes: forward passes a token that `predict` takes.
+        prediction_passes: forward passes a token that `predict` takes of held-out examples.
         adapter_type: of peft's `TaskType`, "" for none: which layers beside a LoRA adapter's are
             trained, such as a classifier's head.
         score_name: of what `write` scores by.

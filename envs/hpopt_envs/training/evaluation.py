@@ -72,10 +72,9 @@ class Evaluator:
 
     @torch.no_grad()
     def loss(self, split: Split, asked: Mapping[str, Value]) -> tuple[float, float]:
-        """Return the task loss of the model as it is on some examples, and its cost."""
+        """Return the task loss of the model as it is on training examples, and its cost."""
         self._weights.model.eval()
-        cost = self._tokens(split) * passes(self._task) / 3
-        return self._task_metrics(split, asked)["loss"], cost
+        return self._task_metrics(split, asked)["loss"], self._tokens(split) / 3
 
     @torch.no_grad()
     def evaluate(self, split: str, whole: bool, asked: Mapping[str, Value]) -> Evaluation:
@@ -232,8 +231,8 @@ def has_reference(task: Task) -> bool:
 
 
 def passes(task: Task) -> float:
-    """Forward passes a token that the metrics of a task take."""
-    return task.rollout_passes + task.prediction_passes
+    """Forward passes that the metrics of a task take, for each token that an example counts."""
+    return (task.rollout_passes + task.prediction_passes) * task.samples_per_example
 
 
 def _first(split: Split, size: int) -> Split:

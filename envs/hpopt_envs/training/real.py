@@ -126,9 +126,10 @@ class RealRun:
         return torch.stack(made_of), retained_tokens
 
     def batch_size(self, hyperparameters: Mapping[str, Value]) -> int:
-        """Return the examples an optimizer step."""
+        """Return the sequences an optimizer step."""
         asked = hyperparameters["batch_size"]
-        return split_size(self._splits["task"]) if asked == WHOLE_BATCH else int(asked)
+        whole = split_size(self._splits["task"]) * self.task.samples_per_example
+        return whole if asked == WHOLE_BATCH else int(asked)
 
     def _set_learning_rate(self, state: RunState, hyperparameters: Mapping[str, Value]) -> None:
         assert state.optimizer is not None
