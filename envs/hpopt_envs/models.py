@@ -58,9 +58,17 @@ def load_model(
     return model
 
 
-def save_model(model: torch.nn.Module, folder: Path) -> None:
-    """Writes a model's weights: in Hugging Face's format where it can, else safetensors alone."""
+def save_model(model: torch.nn.Module, folder: Path, tokenizer: Any = None) -> None:
+    """Writes a model's weights: in Hugging Face's format where it can, else safetensors alone.
+
+    Args:
+        model: to be written.
+        folder: made where there is none.
+        tokenizer: to be written beside it; None for none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
     if hasattr(model, "peft_config"):
         _save_adapter(model, folder)
         return
@@ -89,6 +97,12 @@ def load_tokenizer(source: str) -> Any:
         WorldError: there is none, or it can't be loaded or reached.
     """
     return _from_pretrained("AutoTokenizer", "embedded" if is_reference(source) else source)
+
+
+def pad_token(tokenizer: Any) -> int:
+    """A token to pad with: the tokenizer's own, else its end token, else its first."""
+    tokens = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(int(token) for token in tokens if token is not None)
 
 
 def max_positions(source: str) -> int | None:

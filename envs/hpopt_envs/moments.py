@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize  # type: ignore[import-untyped]
-from scipy.special import logsumexp, softmax  # type: ignore[import-untyped]
 from torch import Tensor
 
 from .errors import WorldError
@@ -90,6 +88,9 @@ def fit_moments(features: Tensor, targets: Sequence[float], names: Sequence[str]
 
 def _weights(phi: Array, kept: NDArray[np.bool_], goal: Array) -> Array:
     """λ: phi (prompts, samples, k), of which some are kept (prompts, samples)."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.special import logsumexp, softmax  # type: ignore[import-untyped]
+
     if not len(goal):
         return goal
     scale = phi.std((0, 1))  # which conditions the problem
@@ -117,6 +118,8 @@ def _check(
     free: NDArray[np.int64],
 ) -> None:
     """Make sure that the moments are met."""
+    from scipy.special import softmax
+
     shares = softmax(np.where(kept, phi @ weights, -np.inf), axis=1)
     met = (shares[..., None] * phi).sum(1).mean(0)
     spread = np.ptp(phi, axis=(0, 1))

@@ -145,9 +145,7 @@ OWN_SETTINGS = {
     **{"do_sample": True, "temperature": 0.3, "top_k": 3, "top_p": 0.5, "num_beams": 3},
     **{"num_return_sequences": 2, "length_penalty": 2.0, "early_stopping": True},
     **{"repetition_penalty": 3.0, "no_repeat_ngram_size": 1, "min_length": 5, "max_length": 6},
-    **{"min_new_tokens": 4, "forced_bos_token_id": 7, "forced_eos_token_id": 9},
-    **{"suppress_tokens": list(range(300, 900)), "begin_suppress_tokens": list(range(10, 300))},
-    **{"bad_words_ids": [[5]], "return_dict_in_generate": True, "eos_token_id": [11, 12]},
+    **{"min_new_tokens": 4, "eos_token_id": [11, 12]},
 }
 
 

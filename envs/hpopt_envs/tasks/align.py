@@ -94,6 +94,7 @@ class Alignment(Task):
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         self._tokenizer = tokenizer = models.load_tokenizer(model_source)
+        self._pad = models.pad_token(tokenizer)
         if tokenizer.eos_token_id is None:
             raise WorldError("model: must have an end token, so that a response can end")
         self._ends = [int(tokenizer.eos_token_id)]
@@ -125,14 +126,12 @@ class Alignment(Task):
 
     def _split(self, prompts: list[list[int]], rows: Any, first: int = 0) -> Split:
         """Rows of prompts, the first of which is the task's prompt number `first`."""
-        split = {**pad_prompts(prompts, self._pad), "prompt": torch.arange(len(prompts)) + first}
+        split = {
+            **pad_prompts(prompts, self._pad),
+            "prompt": torch.arange(len(prompts)) + first,
+        }
         index = torch.tensor(list(rows))
         return {name: tensor[index] for name, tensor in split.items()}
-
-    @property
-    def _pad(self) -> int:
-        pad = self._tokenizer.pad_token_id
-        return int(self._tokenizer.eos_token_id if pad is None else pad)
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
         """Learns from the base model's samples how long they are, and what they score."""
@@ -274,8 +273,7 @@ class Alignment(Task):
         return rows
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
-        models.save_model(model, folder)
-        self._tokenizer.save_pretrained(folder)
+        models.save_model(model, folder, self._tokenizer)
 
 
 def _distinct(texts: Sequence[Sequence[str]], size: int) -> float:

@@ -12,7 +12,7 @@ from .. import models
 from ..errors import WorldError
 from .base import Data, Split, Task, split_size
 from .code_labels import Rows, summaries
-from .lm_data import fitting_length, length_limit, texts
+from .lm_data import fitting_length, length_limit, shuffled, texts
 from .probe import fit_head
 from .sources import Source, read_splits
 
@@ -63,7 +63,7 @@ class Classification(Task):
         width = fitting_length(lengths, sequence_length, limit, self.source)
         if width < max(lengths):  # the tokenizer keeps its special tokens
             encoded = _encode(tokenizer, rows, truncation=True, max_length=width)
-        pad = _pad_token(tokenizer)
+        pad = models.pad_token(tokenizer)
         splits = {name: self._split(ids, rows[name][1], pad) for name, ids in encoded.items()}
         counts = torch.bincount(splits["train"]["label"], minlength=len(self.labels))
         balanced = self.source.class_weights == "balanced"
@@ -107,7 +107,7 @@ class Classification(Task):
         for row, ids in enumerate(encoded):
             input_ids[row, : len(ids)] = torch.tensor(ids)
         index = {label: number for number, label in enumerate(self.labels)}
-        order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+        order = shuffled(size)
         split = {
             "input_ids": input_ids,
             "length": length,
@@ -128,7 +128,7 @@ class Classification(Task):
         )
         if hasattr(model, "config"):
             # Causal models look for the last token that isn't this one.
-            model.config.pad_token_id = _pad_token(models.load_tokenizer(source))
+            model.config.pad_token_id = models.pad_token(models.load_tokenizer(source))
             model.config.use_cache = False  # of keys and values, which nothing is generated with
         return model  # type: ignore[no-any-return]
 
@@ -182,9 +182,8 @@ class Classification(Task):
         }
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
-        models.save_model(model, folder)
         source = getattr(model, "name_or_path", "")
-        models.load_tokenizer(source or "embedded").save_pretrained(folder)
+        models.save_model(model, folder, models.load_tokenizer(source or "embedded"))
 
     def _logits(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
         """(n, classes)."""
@@ -216,8 +215,3 @@ def _encode(tokenizer: Any, rows: dict[str, Rows], **options: Any) -> dict[str, 
                 f"text_column: every text of {name} must have a token, but {empty!r:.60} has none"
             )
     return encoded
-
-
-def _pad_token(tokenizer: Any) -> int:
-    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    return 0 if pad is None else int(pad)

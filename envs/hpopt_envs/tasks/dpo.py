@@ -88,6 +88,7 @@ class PreferenceOptimization(Task):
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         self._tokenizer = tokenizer = models.load_tokenizer(model_source)
+        self._pad = models.pad_token(tokenizer)
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
         tables = read_splits(self.source)
         if tables is None:
@@ -103,10 +104,6 @@ class PreferenceOptimization(Task):
                     "tokens, but one has none"
                 )
         return Data(**splits)  # type: ignore[arg-type]  # none is called "hash"
-
-    @property
-    def _pad(self) -> int:
-        return self._tokenizer.eos_token_id or 0  # behind a response: never looked at
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
         """Adds the base model's log-probabilities, which no trial then needs to compute."""
@@ -190,8 +187,7 @@ class PreferenceOptimization(Task):
         ]
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
-        models.save_model(model, folder)
-        self._tokenizer.save_pretrained(folder)
+        models.save_model(model, folder, self._tokenizer)
 
 
 def implicit_rewards(log_ratios: torch.Tensor, divergence: str, alpha: float) -> torch.Tensor:

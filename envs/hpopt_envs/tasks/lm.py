@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from .. import models
 from ..errors import WorldError
 from .base import Data, Split, Task
 from .corpus import Domain, read_corpus
 from .lm_data import (
+    IGNORED,
     cut,
     encode_rows,
     fitting_length,
     has_rows,
     length_limit,
+    next_tokens,
     pack,
     pad_rows,
     texts,
+    token_losses,
     tokenize,
 )
 from .retained import sample_text
@@ -31,7 +33,6 @@ from .tables import Table, read_table
 SPLITS = ("train", "validation", "test")
 EMBEDDED_LENGTH = 64  # tokens a sequence of the embedded model's and factories', if not given
 TEXT_LENGTH = 256  # the same for models that are loaded, if they can take as many
-IGNORED = -100  # the target that `cross_entropy` leaves out
 
 
 class LanguageModeling(Task):
@@ -101,7 +102,7 @@ class LanguageModeling(Task):
         rows = {name: encode_rows(tokenizer, t, self.source) for name, t in tables.items()}
         lengths = [len(ids) for split in rows.values() for ids, _ in split]
         length = fitting_length(lengths, sequence_length, limit, self.source)
-        pad = tokenizer.eos_token_id or 0  # behind what is learnt: never looked at
+        pad = models.pad_token(tokenizer)  # behind what is learnt: never looked at
         splits = {name: pad_rows(split, length, pad) for name, split in rows.items()}
         for name, split in splits.items():
             if not bool(split["learnt"][:, 1:].any(1).all()):
@@ -145,10 +146,10 @@ class LanguageModeling(Task):
         return self._token_losses(model, batch, label_smoothing).sum()
 
     def loss_count(self, batch: Split) -> int:
-        return int((_targets(batch) != IGNORED).sum())
+        return int((next_tokens(batch) != IGNORED).sum())
 
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
-        targets = _targets(batch)
+        targets = next_tokens(batch)
         ids = batch["input_ids"][:, : targets.shape[1]]
         # Without a cache of keys and values, which Hugging Face's models keep unless told.
         output = model(ids, use_cache=False) if hasattr(model, "config") else model(ids)
@@ -158,7 +159,7 @@ class LanguageModeling(Task):
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
         outputs = {
             "loss_sum": self._token_losses(model, batch).sum(1),
-            "count": (_targets(batch) != IGNORED).sum(1),
+            "count": (next_tokens(batch) != IGNORED).sum(1),
         }
         return outputs | {name: batch[name] for name in ("bytes",) if name in batch}
 
@@ -172,38 +173,21 @@ class LanguageModeling(Task):
         return metrics
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
-        models.save_model(model, folder)
         source = getattr(model, "name_or_path", "")  # empty for a model that a factory built
-        models.load_tokenizer(source or "embedded").save_pretrained(folder)
+        models.save_model(model, folder, models.load_tokenizer(source or "embedded"))
 
     def _token_losses(
         self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
     ) -> torch.Tensor:
         """Nats of each token, 0 where it isn't counted: (n, length)."""
-        logits, targets = self.logits(model, batch)[0], _targets(batch)
-        losses = cross_entropy(
-            logits.flatten(0, 1).float(),
-            targets.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=label_smoothing,
-            reduction="none",
-        )
-        return losses.view(targets.shape)
-
-
-def _targets(batch: Split) -> torch.Tensor:
-    """What each position is to predict, `IGNORED` for nothing: (n, longest of the batch)."""
-    ids = batch["input_ids"]
-    if "length" in batch:
-        ids = ids[:, : int(batch["length"].max())]
-        ids = ids.masked_fill(~batch["learnt"][:, : ids.shape[1]], IGNORED)
-    return torch.nn.functional.pad(ids[:, 1:], (0, 1), value=IGNORED)
+        logits, targets = self.logits(model, batch)[0], next_tokens(batch)
+        return token_losses(logits, targets, label_smoothing)
 
 
 @torch.no_grad()
 def _learnt_bytes(tokenizer: object, split: Split) -> torch.Tensor:
     """Bytes of the text that each example's targets stand for, special tokens aside: (n,)."""
-    learnt = [row[row != IGNORED] for row in _targets(split)]
+    learnt = [row[row != IGNORED] for row in next_tokens(split)]
     texts = tokenizer.batch_decode(learnt, skip_special_tokens=True)  # type: ignore[attr-defined]
     return torch.tensor([len(text.encode()) for text in texts])
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from .. import models
 from ..errors import WorldError
@@ -12,6 +13,7 @@ from .base import Split
 from .sources import Source
 from .tables import Table
 
+IGNORED = -100  # the target that `cross_entropy` leaves out
 Row = tuple[list[int], list[bool]]  # token ids, and which of them are to be learnt
 
 
@@ -40,7 +42,7 @@ def tokenize(tokenizer: Any, documents: list[str]) -> torch.Tensor:
 def cut(ids: torch.Tensor, sequence_length: int) -> Split:
     """Sequences of one length, shuffled so that the first ones are a sample of all."""
     sequences = ids[: len(ids) // sequence_length * sequence_length].view(-1, sequence_length)
-    return {"input_ids": sequences[_shuffled(len(sequences))]}
+    return {"input_ids": sequences[shuffled(len(sequences))]}
 
 
 def pack(tokenizer: Any, documents: list[str], sequence_length: int, where: str) -> Split:
@@ -161,7 +163,7 @@ def pad_rows(rows: Sequence[Row], sequence_length: int, pad: int) -> Split:
         input_ids[row, :size] = torch.tensor(ids[:size])
         learnt[row, :size] = torch.tensor(mask[:size])
     length = torch.tensor([min(len(ids), width) for ids, _ in rows])
-    order = _shuffled(len(rows))
+    order = shuffled(len(rows))
     return {"input_ids": input_ids[order], "learnt": learnt[order], "length": length[order]}
 
 
@@ -215,5 +217,29 @@ def fitting_length(
     return length
 
 
-def _shuffled(size: int) -> torch.Tensor:
+def shuffled(size: int) -> torch.Tensor:
+    """The order in which a split's rows are kept, so that the first ones are a sample of all."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(0))
+
+
+def next_tokens(batch: Split) -> torch.Tensor:
+    """What each position is to predict, `IGNORED` for nothing: (n, longest of the batch)."""
+    ids = batch["input_ids"]
+    if "length" in batch:
+        ids = ids[:, : int(batch["length"].max())]
+        ids = ids.masked_fill(~batch["learnt"][:, : ids.shape[1]], IGNORED)
+    return torch.nn.functional.pad(ids[:, 1:], (0, 1), value=IGNORED)
+
+
+def token_losses(
+    logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float
+) -> torch.Tensor:
+    """Nats of each token, 0 where its target is `IGNORED`: (n, length)."""
+    losses = cross_entropy(
+        logits.flatten(0, 1).float(),
+        targets.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
+        reduction="none",
+    )
+    return losses.view(targets.shape)

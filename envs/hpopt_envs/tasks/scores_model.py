@@ -96,8 +96,7 @@ def _load(source: str) -> tuple[Any, Any, int | None]:
     tokenizer.truncation_side = "left"
     if model.config.pad_token_id is None:
         # Causal models look for the last token that isn't this one.
-        pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-        model.config.pad_token_id = next(pad for pad in pads if pad is not None)
+        model.config.pad_token_id = models.pad_token(tokenizer)
     return model.eval(), tokenizer, length_limit(source, tokenizer, None, least=1)
 
 

@@ -6,37 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 
 from .. import models
 from ..errors import WorldError
 from .base import Data, Split, Task, split_size
-from .lm import _targets as next_tokens
-from .lm_data import length_limit
+from .lm_data import IGNORED, length_limit, next_tokens, token_losses
 from .locale_formats import new_locale_tables, retained_tables
 from .retained import sample_text
 from .sources import Source, make_splits, read_splits
 from .tables import Table, read_table
-from .text2text_data import IGNORED, Encoded, as_split, decode_text, encode, read_pairs, shorten
+from .text2text_data import Encoded, as_split, decode_text, encode, read_pairs, shorten
 
 MOST_NEW_TOKENS = 256  # of what is written, where nothing else says
-# Each next token is the most likely one, whatever a model's own generation settings are.
+# Each next token is the most likely one, whatever a model's own generation settings are; what they
+# force or forbid stays, such as the language that a translation begins with.
 GREEDY: dict[str, Any] = {
     "do_sample": False,
     "num_beams": 1,
     "num_return_sequences": 1,
-    "return_dict_in_generate": False,
-    "use_cache": True,
     "min_length": 0,
     "min_new_tokens": None,
+    "max_length": None,
     "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0,
-    **dict.fromkeys(("max_length", "max_time", "stop_strings", "exponential_decay_length_penalty")),
-    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "begin_suppress_tokens")),
-    **dict.fromkeys(("bad_words_ids", "sequence_bias", "guidance_scale", "watermarking_config")),
-    **dict.fromkeys(("prompt_lookup_num_tokens", "penalty_alpha", "token_healing", "dola_layers")),
 }
 
 
@@ -81,6 +75,7 @@ class TextToText(Task):
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         self._tokenizer = tokenizer = models.load_tokenizer(model_source)
+        self._pad = models.pad_token(tokenizer)
         self._encoder = models.is_encoder_decoder(model_source)
         self.adapter_type = "SEQ_2_SEQ_LM" if self._encoder else "CAUSAL_LM"
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
@@ -129,11 +124,6 @@ class TextToText(Task):
         else:
             return {}
         return {f"retained_{name}": table for name, table in tables.items()}
-
-    @property
-    def _pad(self) -> int:
-        ids = (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id, 0)
-        return next(int(token) for token in ids if token is not None)
 
     def load_model(self, source: str, seed: int) -> torch.nn.Module:
         auto = "AutoModelForSeq2SeqLM" if self._encoder else "AutoModelForCausalLM"
@@ -186,14 +176,7 @@ class TextToText(Task):
     ) -> torch.Tensor:
         """Nats of each token, 0 where it isn't counted: (n, longest)."""
         logits, targets = self.logits(model, batch)[0], self._targets(batch)
-        losses = cross_entropy(
-            logits.flatten(0, 1).float(),
-            targets.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=label_smoothing,
-            reduction="none",
-        )
-        return losses.view(targets.shape)
+        return token_losses(logits, targets, label_smoothing)
 
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
         outputs = {
@@ -214,18 +197,18 @@ class TextToText(Task):
             begin = int(length.max())
             ids = batch["prompt_ids"][:, -begin:]
             mask = torch.arange(begin, device=ids.device) >= begin - length[:, None]
-        end, padding = self._tokenizer.eos_token_id, self._pad
+        end = self._tokenizer.eos_token_id
         written = model.generate(
             input_ids=ids,
             attention_mask=mask.long(),
             max_new_tokens=self._new_tokens,
             eos_token_id=end,  # which training ends targets with, whatever else the model knows
-            pad_token_id=padding,
+            pad_token_id=self._pad,
             # No target has padding, but some models would write it: it starts their decoders.
-            suppress_tokens=None if padding == end else [padding],
+            suppress_tokens=None if self._pad == end else [self._pad],
             **GREEDY,
         )[:, begin:]
-        return pad(written, (0, self._new_tokens - written.shape[1]), value=padding)
+        return pad(written, (0, self._new_tokens - written.shape[1]), value=self._pad)
 
     def metrics(self, outputs: dict[str, torch.Tensor]) -> dict[str, float]:
         metrics = {"loss": (outputs["loss_sum"].double().sum() / outputs["count"].sum()).item()}
@@ -250,8 +233,7 @@ class TextToText(Task):
         return rows
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
-        models.save_model(model, folder)
-        self._tokenizer.save_pretrained(folder)
+        models.save_model(model, folder, self._tokenizer)
 
 
 def judge(written: list[str], references: list[str]) -> dict[str, float]:

@@ -8,12 +8,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import WorldError
 from .base import Split
-from .lm_data import encode_rows, fitting_length, texts
+from .lm_data import IGNORED, encode_rows, fitting_length, shuffled, texts
 from .sources import Source
 from .tables import Table
 from .templates import fill
 
-IGNORED = -100  # the target that `cross_entropy` leaves out
 _NO_BYTE = 255  # of any UTF-8
 Encoded = list[tuple[list[int], list[int]]]  # ids of source and target
 
@@ -137,7 +136,7 @@ def as_split(encoded: Encoded, pad: int, encoder: bool, references: Sequence[str
     if references:
         written = [torch.tensor(list(text.encode()), dtype=torch.uint8) for text in references]
         split["text"] = pad_sequence(written, True, _NO_BYTE)
-    order = torch.randperm(len(encoded), generator=torch.Generator().manual_seed(0))
+    order = shuffled(len(encoded))
     return {name: tensor[order] for name, tensor in split.items()}
 
 
