@@ -9,7 +9,7 @@ from hpopt_search_spaces import Value
 
 from .errors import StudyError
 
-NO_LIMIT = "none"
+NO_LIMIT = "none"  # as `hpopt_envs.objective` has it, which needs torch
 
 
 def parse_integer(text: str) -> int:

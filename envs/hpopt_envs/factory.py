@@ -21,6 +21,7 @@ from .environment import FineTuneEnv
 from .errors import WorldError, foreign
 from .finished_runs import PREFIX, read_runs
 from .models import model_hash
+from .objective import divergence_limit, set_objective
 from .plan import Lengths, batch_sizes, plan_trial
 from .task_checks import check_training
 from .tasks import Data, Task, load_task
@@ -100,7 +101,7 @@ def make_env(
         )
         searched = _load_space(space or "default", baseline)
         check_hyperparameters(searched, {})
-        limit = _limit(max_divergence, None)
+        limit = divergence_limit(max_divergence, None)
         run, resolved = simulated_run(searched, segment_tokens, trial_tokens, limit)
         return FineTuneEnv(run, resolved, view=view, validate_segments=validate_segments)
     if task.startswith(PREFIX):
@@ -120,8 +121,8 @@ def make_env(
         table, resolved = tabulated_run(runs, searched)
         return FineTuneEnv(table, resolved, view=view, validate_segments=validate_segments)
     loaded = load_task(task, data or {})
-    _set_objective(loaded, objective, forgetting_weight)
-    limit = _limit(max_divergence, loaded)
+    set_objective(loaded, objective, forgetting_weight)
+    limit = divergence_limit(max_divergence, loaded)
     fitting = "default" if has_reference(loaded) else "plain"
     searched = _load_space(space or loaded.default_space or fitting, baseline)
     unsaid = {name: v for name, v in loaded.fixed.items() if name not in searched}
@@ -206,35 +207,6 @@ def _check_samples(batch_sizes: Sequence[int], samples: int) -> None:
                 f"batch_size: must be a multiple of samples_per_prompt={samples}, but the space "
                 f"has {size}"
             )
-
-
-def _limit(asked: float | str | None, task: Task | None) -> float | None:
-    """The limit on divergence that holds."""
-    if asked == "none":
-        return None
-    if asked is None:
-        return None if task is None else task.default_max_divergence
-    if task is not None and not has_reference(task):
-        raise WorldError(
-            f"max_divergence: needs a task with a reference, but {task.name!r} has none"
-        )
-    return float(asked)
-
-
-def _set_objective(task: Task, objective: str | None, forgetting_weight: float | None) -> None:
-    if objective is not None:
-        name, _, direction = objective.partition(":")
-        if direction not in ("", "min", "max"):
-            raise WorldError(
-                f"objective: must be METRIC, METRIC:min or METRIC:max, got {objective!r}"
-            )
-        if name != task.objective:
-            task.unit = ""
-            task.maximize = False
-        task.objective = name
-        task.maximize = direction == "max" if direction else task.maximize
-    if forgetting_weight is not None:
-        task.forgetting_weight = forgetting_weight
 
 
 def _load_space(

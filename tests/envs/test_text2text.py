@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 
 from hpopt_envs import WorldError, make_env
 from hpopt_envs.models import load_tokenizer
+from hpopt_envs.objective import set_objective
 from hpopt_envs.tasks.locale_formats import new_locale_tables
 from hpopt_envs.tasks.sources import Source
 from hpopt_envs.tasks.tables import Table
@@ -237,6 +238,13 @@ def test_what_is_too_long_is_refused_or_cut(folders: dict[str, str], tmp_path: P
         data = task.load_data(folders[kind], longest)
         names = ("source_ids", "labels") if kind == "encoder" else ("input_ids",)
         assert all(data.train[name].shape[1] == longest for name in names)
+
+
+def test_another_objective_brings_its_scale_to_the_weight_of_forgetting() -> None:
+    for objective, scale, weight in (("bleu:max", 100, 10), ("loss", 1, 0.1), ("chrf", 100, 10)):
+        task = TextToText()
+        set_objective(task, objective, None)
+        assert (task.objective_scale, task.forgetting_weight) == (scale, pytest.approx(weight))
 
 
 def test_templates_take_columns_and_what_is_in_them() -> None:

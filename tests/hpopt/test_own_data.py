@@ -60,6 +60,7 @@ MISTAKES = [
     (f"{CLASSIFY} --retain-file short.txt", "--retain-file: must be left out"),
     (f"{CLASSIFY} --dataset folder", "--dataset: must not be given together with train_file"),
     ("--task classify --label-column stars", "--label-column: must come with train_file"),
+    ("--task text2text --prompt-template {a}", "--prompt-template: must come with train_file"),
     ("--task lm --train-file broken.jsonl", "broken.jsonl, line 2: must be JSON"),
     ("--task lm --train-file reviews.csv", "--text-column: reviews.csv must have a column 'text'"),
     ("--task lm --train-file short.txt", "--sequence-length: must be at most"),

@@ -147,7 +147,7 @@ class Alignment(Task):
         if self._targets:
             names = [scored.name for scored in self._scores]
             self._moments = fit_moments(scores.view(-1, samples, len(names)), self._targets, names)
-        else:
+        elif self.objective == "reward":
             self.objective_scale = max(1.0, float(scores.std()))
         parameters = sum(p.numel() for p in model.parameters())
         scoring = sum(scored.parameters for scored in self._scores) / parameters

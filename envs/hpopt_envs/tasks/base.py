@@ -86,6 +86,7 @@ class Task(ABC):
         maximize: whether more of it is better.
         unit: of the objective; empty for a share or a count.
         objective_scale: what counts as a large change of it; rewards are divided by it.
+        metric_scales: the same of other metrics, where it isn't 1.
         forgetting_weight: of forgetting in the objective, where there is retained data.
         chance_loss: of guessing, where that is known: a loss that the base model's being good
             doesn't turn into an explosion.
@@ -117,6 +118,7 @@ class Task(ABC):
     maximize: bool = False
     unit: str = ""
     objective_scale: float = 1.0
+    metric_scales: Mapping[str, float] = {}
     forgetting_weight: float = 0.0
     chance_loss: float = 0.0
     hyperparameters: tuple[str, ...] = ()

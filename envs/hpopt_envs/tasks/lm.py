@@ -27,8 +27,8 @@ from .lm_data import (
     tokenize,
 )
 from .retained import sample_text
-from .sources import Source, make_splits, read_splits
-from .tables import Table, read_table
+from .sources import Source, read_retained, read_splits
+from .tables import Table
 
 SPLITS = ("train", "validation", "test")
 EMBEDDED_LENGTH = 64  # tokens a sequence of the embedded model's and factories', if not given
@@ -113,12 +113,10 @@ class LanguageModeling(Task):
         return splits
 
     def _retained(self, tokenizer: Any, file: str, sequence_length: int) -> dict[str, Split]:
-        whole = read_table(file, "retain_file")
-        made = make_splits(whole, ("validation", "test"), None, "retain_file")
         splits = {}
-        for name, table in made.items():
-            documents, where = self._texts(table, "retain_file"), f"retained {name} ({file})"
-            splits[f"retained_{name}"] = pack(tokenizer, documents, sequence_length, where)
+        for name, table in read_retained(file).items():
+            documents, what = self._texts(table, "retain_file"), name.replace("_", " ")
+            splits[name] = pack(tokenizer, documents, sequence_length, f"{what} ({file})")
         return splits
 
     def _texts(self, table: Table, setting: str = "text_column") -> list[str]:

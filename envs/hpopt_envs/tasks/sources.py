@@ -73,7 +73,9 @@ class Source:
                 raise WorldError(f"{name}: must be one of {', '.join(choices)}, but got {value!r}")
 
         named = [
-            f.name for f in fields(self) if f.name.endswith("_column") and getattr(self, f.name)
+            f.name
+            for f in fields(self)
+            if f.name.endswith(("_column", "_template")) and getattr(self, f.name)
         ]
         if named and not self.has_data and not (named == ["text_column"] and self.retain_file):
             raise WorldError(f"{named[0]}: must come with train_file or dataset")
@@ -116,6 +118,17 @@ def read_splits(source: Source, label: str | None = None) -> dict[str, Table] | 
         setting = "dataset" if source.dataset is not None else "train_file"
         tables |= make_splits(tables["train"], missing, label, setting)
     return tables
+
+
+def read_retained(file: str) -> dict[str, Table]:
+    """Reads rows to be retained: "retained_train", "retained_validation" and "retained_test".
+
+    Raises:
+        WorldError: they can't be read, or there are too few to make splits from.
+    """
+    whole = read_table(file, "retain_file")
+    made = make_splits(whole, ("validation", "test"), None, "retain_file")
+    return {f"retained_{name}": table for name, table in made.items()}
 
 
 def make_splits(

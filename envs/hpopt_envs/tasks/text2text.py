@@ -1,6 +1,7 @@
 """Sequences into sequences: translation, summarisation, question answering."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from .base import Data, Split, Task, split_size
 from .lm_data import IGNORED, length_limit, next_tokens, token_losses
 from .locale_formats import new_locale_tables, retained_tables
 from .retained import sample_text
-from .sources import Source, make_splits, read_splits
-from .tables import Table, read_table
+from .sources import Source, read_retained, read_splits
+from .tables import Table
 from .text2text_data import Encoded, as_split, decode_text, encode, read_pairs, shorten
 
 MOST_NEW_TOKENS = 256  # of what is written, where nothing else says
@@ -59,6 +60,7 @@ class TextToText(Task):
     objective = "chrf"
     maximize = True
     objective_scale = 100.0
+    metric_scales: Mapping[str, float] = {"bleu": 100.0}
     forgetting_weight = 10.0  # points a nat
     hyperparameters = ("label_smoothing",)
     prediction_passes = 2.0  # one for the loss, one for what is written
@@ -117,13 +119,10 @@ class TextToText(Task):
     def _retained(self) -> dict[str, Table]:
         """Rows that the base model should keep rewriting."""
         if self.source.retain_file is not None:
-            whole = read_table(self.source.retain_file, "retain_file")
-            tables = make_splits(whole, ("validation", "test"), None, "retain_file")
-        elif not self.source.has_data:
-            tables = retained_tables()
-        else:
+            return read_retained(self.source.retain_file)
+        if self.source.has_data:
             return {}
-        return {f"retained_{name}": table for name, table in tables.items()}
+        return {f"retained_{name}": table for name, table in retained_tables().items()}
 
     def load_model(self, source: str, seed: int) -> torch.nn.Module:
         auto = "AutoModelForSeq2SeqLM" if self._encoder else "AutoModelForCausalLM"
