@@ -6,10 +6,9 @@ that are kept are those of the lowest loss on the validation split of prose.
 """
 
 import argparse
-import math
-import time
 
 import torch
+from pretraining import pretrain
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -26,8 +25,6 @@ LENGTHS = (64, MAX_POSITIONS)  # tokens of a sequence, taken by turns
 BATCH_TOKENS = 2048
 PEAK_LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.1
-WARMUP_STEPS = 100
-EVALUATION_STEPS = 200
 TASK = LanguageModeling()
 FOLDER = EMBEDDED["embedded"]
 
@@ -73,35 +70,16 @@ def new_model() -> LlamaForCausalLM:
 
 def train(model: LlamaForCausalLM, ids: torch.Tensor, validation: Split, steps: int) -> None:
     """Leaves the weights of the lowest validation loss in the model."""
+    generator = torch.Generator().manual_seed(1)
+
+    def batch_loss(step: int) -> torch.Tensor:
+        batch = draw(ids, LENGTHS[step % len(LENGTHS)], generator)
+        return TASK.loss_sum(model, batch) / TASK.loss_count(batch)
+
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, steps))
-    generator = torch.Generator().manual_seed(1)
-    lowest, best, start = math.inf, model.state_dict(), time.perf_counter()
-    for step in range(1, steps + 1):
-        batch = draw(ids, LENGTHS[step % len(LENGTHS)], generator)
-        loss = TASK.loss_sum(model, batch) / TASK.loss_count(batch)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % EVALUATION_STEPS == 0 or step == steps:
-            value = evaluate(model, validation)
-            print(
-                f"step {step:5}: training {loss.item():.3f}, validation {value:.3f} nats/token, "
-                f"{time.perf_counter() - start:.0f} s",
-                flush=True,
-            )
-            if value < lowest:
-                lowest, best = value, {k: v.clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(best)
-
-
-def factor(step: int, steps: int) -> float:
-    """Of the peak learning rate: warm-up, then cosine to nearly zero."""
-    return min(1.0, (step + 1) / WARMUP_STEPS) * (0.51 + 0.49 * math.cos(math.pi * step / steps))
+    pretrain(model, optimizer, batch_loss, lambda: evaluate(model, validation), steps)
 
 
 def draw(ids: torch.Tensor, length: int, generator: torch.Generator) -> Split:
