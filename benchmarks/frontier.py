@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from hpopt_envs import models
-from hpopt_envs.alignment import effective_sample_share, group_log_mean_exp
-from hpopt_envs.environment import FineTuneEnv
+from hpopt_envs.divergences.target import effective_sample_share, group_log_mean_exp
+from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
+from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_envs.tasks.base import Split
 from hpopt_envs.tasks.sampling import log_probability, token_logits
-from hpopt_envs.training.schedules import HELD_SHAPE
 
 FOLDER = Path(__file__).parent / "frontier"
 DIVERGENCES = ("reverse_kl", "jensen_shannon", "total_variation", "forward_kl")

@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from hpopt.history import History
-from hpopt.journal import read_events
+from hpopt.record.history import History
+from hpopt.record.journal import read_events
 
 REACH = ["--agent", "random", "--prior", "none", "--trials", "20", "--confirm-seeds", "0"]
 

@@ -12,12 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from hpopt.display import Display
-from hpopt.history import History
-from hpopt.journal import read_events
-from hpopt.result import StudyResult
-from hpopt.settings import Settings
-from hpopt.study import search
+from hpopt.record.history import History
+from hpopt.record.journal import read_events
+from hpopt.settings.study import Settings
+from hpopt.study.display import Display
+from hpopt.study.result import StudyResult
+from hpopt.study.running import search
 from hpopt_envs import make_env
 
 

@@ -16,8 +16,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from hpopt_envs import FineTuneEnv, make_env
+from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_envs.tasks.suite import BUILT_IN
-from hpopt_envs.training.schedules import HELD_SHAPE
 
 SEEDS = 3
 EXPONENTS = range(-16, 4)  # of two: the rates that are tried at all

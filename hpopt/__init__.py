@@ -15,7 +15,7 @@ from hpopt_search_spaces.errors import HpoptError
 from .errors import StudyError
 
 if TYPE_CHECKING:
-    from .result import StudyResult
+    from .study.result import StudyResult
 
 __all__ = ["HpoptError", "StudyError", "resume", "search"]
 
@@ -30,9 +30,9 @@ def search(**settings: Any) -> "StudyResult":
     Raises:
         HpoptError: one line that says what must hold and what was got.
     """
-    from .display import Display
-    from .settings import Settings
-    from .study import search as run
+    from .settings.study import Settings
+    from .study.display import Display
+    from .study.running import search as run
 
     return run(Settings.of(settings), Display())
 
@@ -48,8 +48,8 @@ def resume(name: str, *, runs: str = "runs", **changes: Any) -> "StudyResult":
     Raises:
         HpoptError: one line that says what must hold and what was got.
     """
-    from .display import Display
-    from .study import resume as run
+    from .study.display import Display
+    from .study.running import resume as run
 
     limits: Mapping[str, Any] = changes
     return run(name, runs, limits, Display())

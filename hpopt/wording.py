@@ -1,6 +1,5 @@
 """How values are worded wherever a person reads them."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from hpopt_envs.records import Control, RunFacts, Segment, Trial
@@ -26,23 +25,6 @@ def describe_path(path: Sequence[Segment], names: Sequence[str]) -> str:
             low, high = min(map(float, values)), max(map(float, values))
             shown[name] = f"{low:.4g}…{high:.4g}"
     return describe(shown)
-
-
-def stretches(path: Sequence[Segment]) -> list[tuple[str, Mapping[str, Value]]]:
-    """Return each stretch of equal hyperparameters of a path: "0%–12%" of it, and these."""
-    trained = path[-1].training_tokens
-    ends: list[tuple[float, Mapping[str, Value]]] = []
-    for segment in path:
-        if ends and ends[-1][1] == segment.hyperparameters:
-            ends.pop()
-        ends.append((segment.training_tokens / trained, segment.hyperparameters))
-    begins = [0.0, *(end for end, _ in ends)]
-    # A controller's first steps are less than a percent each.
-    digits = int(any(end - begin < 0.01 for begin, (end, _) in zip(begins, ends, strict=False)))
-    return [
-        (f"{begin:.{digits}%}–{end:.{digits}%}", values)
-        for begin, (end, values) in zip(begins, ends, strict=False)
-    ]
 
 
 def detours(trials: Sequence[Trial]) -> str:
@@ -100,8 +82,3 @@ def unlimited(facts: RunFacts) -> str:
         "There is no limit on divergence: the model that is held least to the base model tends to "
         f"win. The task's own limit is {facts.default_max_divergence:g} nats."
     )
-
-
-def without_password(uri: str) -> str:
-    """Return a URI as others may see it."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)

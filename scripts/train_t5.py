@@ -16,8 +16,8 @@ from pretraining import pretrain
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from hpopt_envs.data.locale_formats import NEW, PRETRAINED, Pair, locale_pairs
 from hpopt_envs.models import EMBEDDED, save_model
-from hpopt_envs.tasks.locale_formats import NEW, PRETRAINED, Pair, locale_pairs
 
 FOLDER = EMBEDDED["embedded-t5"]
 VOCABULARY = 1024

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from hpopt_envs.tasks.scores import make_score, score
+from hpopt_envs.scores.scores import make_score, score
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REWARD = EXAMPLES / "own_reward.py"

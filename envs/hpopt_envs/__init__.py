@@ -13,7 +13,7 @@ from .errors import WorldError
 from .records import Control, Outcome, RunFacts, Segment, Trial
 
 if TYPE_CHECKING:
-    from .environment import FineTuneEnv
+    from .episode.environment import FineTuneEnv
     from .factory import make_env
     from .tasks import Data, Split, Task
 
@@ -33,7 +33,7 @@ __all__ = [
 
 _LAZY = {
     "Data": "tasks",
-    "FineTuneEnv": "environment",
+    "FineTuneEnv": "episode.environment",
     "Split": "tasks",
     "Task": "tasks",
     "make_env": "factory",

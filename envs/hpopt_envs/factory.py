@@ -16,21 +16,21 @@ from hpopt_search_spaces import (
     load_space,
 )
 
-from .checks import check_hyperparameters, extremes
-from .environment import FineTuneEnv
+from .episode.environment import FineTuneEnv
 from .errors import WorldError, foreign
-from .finished_runs import PREFIX, read_runs
 from .models import model_hash
-from .objective import divergence_limit, set_objective
-from .plan import Lengths, batch_sizes, plan_trial
-from .task_checks import check_training
+from .stand_ins.finished_runs import PREFIX, read_runs
+from .stand_ins.simulated import simulated_run
+from .stand_ins.tabulated import space_of, tabulated_run
 from .tasks import Data, Task, load_task
+from .tasks.base import compares, has_reference
+from .tasks.checks import check_training
+from .tasks.objective import divergence_limit, set_objective
 from .training.building import real_run
-from .training.evaluation import compares, has_reference
+from .training.hyperparameters import check_hyperparameters, extremes
 from .training.optimizers import build_optimizer
+from .training.plan import Lengths, batch_sizes, plan_trial
 from .training.rollouts import rolls_out
-from .training.simulated import simulated_run
-from .training.tabulated import space_of, tabulated_run
 from .training.threads import using_threads
 from .training.weights import Structure, Weights
 
@@ -63,16 +63,16 @@ def make_env(
     """Build the environment of a task.
 
     Args:
-        task: "simulated", what `hpopt_envs.finished_runs.read_runs` takes, or what
+        task: "simulated", what `hpopt_envs.stand_ins.finished_runs.read_runs` takes, or what
             `hpopt_envs.tasks.load_task` does.
         model: a Hugging Face id, a local path or "module:factory"; the task's own by default.
         space: a name, a TOML file, or `SearchSpace.to_dict()`; the task's own by default.
         data: of the user's: what `hpopt_envs.tasks.Source` has.
-        view: "absolute", "relative" or "discrete", see `hpopt_envs.actions`.
+        view: "absolute", "relative" or "discrete", see `hpopt_envs.episode.actions`.
         validate_segments: measure on validation between segments.
         sequence_length: tokens of the longest example; the task's own by default.
-        segment_tokens: task tokens a segment, see `hpopt_envs.plan`.
-        trial_tokens: task tokens a trial, see `hpopt_envs.plan`.
+        segment_tokens: task tokens a segment, see `hpopt_envs.training.plan`.
+        trial_tokens: task tokens a trial, see `hpopt_envs.training.plan`.
         objective: one of the task's metrics, with ":min" or ":max" where it isn't the task's own.
         forgetting_weight: weight of forgetting in the objective; the task's own by default.
         max_divergence: limit on the divergence from the base model, nats per token; "none" for

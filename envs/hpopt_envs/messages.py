@@ -57,7 +57,7 @@ class Advance:
     """Train one segment.
 
     Attributes:
-        action: in the environment's view (see `hpopt_envs.actions`).
+        action: in the environment's view (see `hpopt_envs.episode.actions`).
         hyperparameters: all of them, in place of an action; what follows is for these alone.
         tokens: task tokens of a segment with given hyperparameters, whole optimizer steps; None
             for a whole segment.

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .environment import FineTuneEnv
+from .episode.environment import FineTuneEnv
+from .episode.snapshots import read_snapshot
 from .errors import WorldError, describe
 from .messages import Advance, Reply, Request, Save, Start
 from .records import Control, Outcome
-from .snapshots import read_snapshot
 
 
 def build(factory: str, settings: Mapping[str, Any]) -> FineTuneEnv:

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
+from ..commands import resume_command, ui_command, without_password
 from ..errors import StudyError
-from ..folders import check_writable
-from ..html.comparison import write_comparison_report
-from ..report import ui_command
-from ..searchers import AGENTS
-from ..settings import resume_command
-from ..tracking import Ending, Level
+from ..record.folders import check_writable
+from ..searchers.registry import AGENTS
+from ..settings.study import Level
+from ..tracking import Ending
 from ..tracking.client import ComparisonTracking
 from ..tracking.comparison import RECORDED
 from ..tracking.reach import check_reachable
-from ..wording import counted, duration, without_password
+from ..verdict.judging import blocks_warning, judge
+from ..verdict.page import write_comparison_report
+from ..verdict.tables import curves_csv, markdown, sentence, table, to_json
+from ..wording import counted, duration
 from .confirming import read_judged
 from .contestants import PORTFOLIO, Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
 from .running import RESULT, Job, job_processes, run_jobs
 from .settings import MANIFEST, ComparisonSettings, study_name
-from .verdict import blocks_warning, judge
-from .wording import curves_csv, markdown, sentence, table, to_json
 
 BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
 
@@ -261,7 +261,7 @@ def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
     lines = [
         f"Report: {compared.folder}/report.html",
         f"Record: {compared.folder}/, MLflow {without_password(study.uri)}",
-        f"Look at it: {ui_command(study)}",
+        f"Look at it: {ui_command(study.runs, study.tracking_uri)}",
     ]
     if compared.tracking_error:
         again = resume_command(compared.name, study.runs)

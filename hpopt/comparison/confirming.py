@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from hpopt_envs.records import Trial
-from hpopt_envs.training.schedules import HELD_SHAPE
+from hpopt_envs.schedules import HELD_SHAPE
 
-from ..confirmation import Judged, Schedule, judge, judged, timed_schedule
-from ..folders import JOURNAL, read_study
-from ..history import FIRST_TEST, History
 from ..pool.budget import Budget, Limits
 from ..pool.metered import MeteredPool
-from ..settings import Settings
-from ..study import begin, take_up
+from ..record.folders import JOURNAL, read_study
+from ..record.history import FIRST_TEST, History
+from ..record.judged import Judged, Schedule, judged, timed_schedule
+from ..settings.study import Settings
+from ..study.confirmation import judge
+from ..study.opening import begin, take_up
 
 
 def confirm_best(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import StudyError
-from ..searchers import AGENTS, find_agent
+from ..searchers.registry import AGENTS, find_agent
 
 ALWAYS = ("default", "random")  # agents that are in every table
 COLD = "-cold"

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from hpopt_search_spaces import SearchSpace
 
-from ..confirmation import Judged
-from ..folders import read_study
-from ..history import History
 from ..pool.budget import full_run_cost
+from ..record.folders import read_study
+from ..record.history import History
+from ..record.judged import Judged
+from ..verdict.outcome import Comparison, Curve
 from .confirming import read_judged
-from .outcome import Comparison, Curve
 from .running import RESULT
 from .settings import ComparisonSettings, study_name
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StudyError
-from ..parsing import parse_integer, parse_names
-from ..settings import DEFAULT_TRIALS, Settings, setting
+from ..settings.options import setting
+from ..settings.parsing import parse_integer, parse_names
+from ..settings.study import DEFAULT_TRIALS, Settings
 from .contestants import FORM, Contestant, parse_contestants
 
 MANIFEST = "comparison.json"
@@ -87,7 +88,7 @@ class ComparisonSettings:
         for asked in self.study.task.split(","):
             file = asked.removeprefix(TABLE)
             if asked.startswith(TABLE) and file.endswith(".csv"):
-                from hpopt_envs.finished_runs import tasks_of
+                from hpopt_envs.stand_ins.finished_runs import tasks_of
 
                 names += [f"{asked}:{task}" for task in tasks_of(file)]
             else:

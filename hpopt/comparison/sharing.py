@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from hpopt_envs import factory
-from hpopt_envs.environment import FineTuneEnv
+from hpopt_envs.episode.environment import FineTuneEnv
 
 _loaded: dict[str, FineTuneEnv] = {}  # of one task, by the other arguments
 

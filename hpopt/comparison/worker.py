@@ -12,14 +12,15 @@ from typing import Any
 
 from hpopt_search_spaces.errors import HpoptError
 
-from ..display import Display
-from ..folders import JOURNAL
-from ..header import environment_settings
 from ..pool.budget import full_run_cost
 from ..pool.pipes import open_pipes
-from ..searchers import find_agent
-from ..settings import Settings
-from ..study import begin, conduct, take_up
+from ..record.folders import JOURNAL
+from ..searchers.registry import find_agent
+from ..settings.study import Settings
+from ..study.conducting import conduct
+from ..study.display import Display
+from ..study.header import environment_settings
+from ..study.opening import begin, take_up
 from .confirming import confirm_best
 from .sharing import make_env
 

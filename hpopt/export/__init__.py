@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import StudyError
-from ..folders import find_study, read_study
+from ..record.folders import find_study, read_study
 
 TARGETS = ("json", "transformers", "trl")
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from hpopt_envs.models import is_reference
-from hpopt_envs.plan import WHOLE_BATCH
+from hpopt_envs.references import is_reference
 from hpopt_envs.tasks.align import Alignment
 from hpopt_envs.tasks.classify import Classification
 from hpopt_envs.tasks.dpo import DIVERGENCE_ALPHA, PreferenceOptimization
 from hpopt_envs.tasks.lm import LanguageModeling
 from hpopt_envs.tasks.text2text import TextToText
 from hpopt_envs.training.optimizers import ADAMW_WEIGHT_DECAY
+from hpopt_envs.training.plan import WHOLE_BATCH
 from hpopt_search_spaces import Value
 
 from ..errors import StudyError

@@ -23,7 +23,7 @@ from .schedule import LONGER, Schedule
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # Terms over the vocabulary, of log-probabilities q of the base model and p of the trained one; see
-# `hpopt_envs.divergence` for their f.
+# `hpopt_envs.divergences.f_divergence` for their f.
 _FORMULAS = {
     "forward_kl": "q.exp() * (q - p)",
     "reverse_kl": "p.exp() * (p - q)",

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hpopt_envs.checks import extremes
 from hpopt_envs.records import Trial
 from hpopt_envs.tasks.base import Task
 from hpopt_envs.tasks.suite import BUILT_IN
+from hpopt_envs.training.hyperparameters import extremes
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import StudyError
-from ..history import History
+from ..record.history import History
 from ..wording import limit, objective
 
 MOVING = (  # what exported code can change during a run

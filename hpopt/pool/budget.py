@@ -8,8 +8,8 @@ from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace
 
 from ..errors import StudyError
-from ..history import History
-from ..journal import Event
+from ..record.history import History
+from ..record.journal import Event
 
 
 def full_run_cost(facts: RunFacts, space: SearchSpace) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from hpopt_envs.messages import Advance, Reply, Request, Save, Start
 from hpopt_envs.records import Outcome, Trial
 
-from ..history import History
+from ..record.history import History
 from .base import Pool
 from .snapshots import SnapshotFolder
 

@@ -24,8 +24,8 @@ from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import Value
 
 from ..errors import StudyError
-from ..history import History
-from ..journal import Event, Journal
+from ..record.history import History
+from ..record.journal import Event, Journal
 from .base import Pool
 from .budget import Budget
 from .enduring import EnduringPool

@@ -14,11 +14,11 @@ from hpopt_envs.records import Control
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.metered import MeteredPool
-from . import AGENTS
 from .agent_settings import FOREVER, STOP_LOGIT, A2CSettings, DQNSettings, PPOSettings
 from .base import SearchPlan
 from .optuna_proposer import OptunaProposer
 from .randomness import preserved_generators
+from .registry import AGENTS
 from .vec_env import PoolVecEnv
 
 _ALGORITHMS: dict[

@@ -98,7 +98,7 @@ class AgentSpec:
         description: one line.
         build: "module:function" that makes a `Searcher` of a `SearchPlan`; the module, relative to
             this package, is imported only when it is needed.
-        view: how the environment reads its actions, see `hpopt_envs.actions`.
+        view: how the environment reads its actions, see `hpopt_envs.episode.actions`.
         validates: whether it needs the objective between segments, with or without a pruner.
         holds: whether it holds a configuration for a whole trial; otherwise it acts inside it.
         prunable: whether it takes a pruner.

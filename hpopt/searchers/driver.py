@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hpopt_envs.actions import absolute_action
+from hpopt_envs.episode.actions import absolute_action
 
 from ..pool.metered import MeteredPool
 from .base import Proposal, Proposer

@@ -29,8 +29,8 @@ from optuna.samplers import (
 from hpopt_envs.randomness import key
 from hpopt_search_spaces import SearchSpace
 
+from ..optuna_space import CubeEncoding, Encoding, NativeEncoding
 from .base import SearchPlan
-from .optuna_space import CubeEncoding, Encoding, NativeEncoding
 
 REDUCTION_FACTOR = 3  # of successive halving: a third goes on
 LEARN_FROM_PRUNED = ("tpe", "random", "qmc")

@@ -6,7 +6,7 @@ only stop: a trial that one ends early stays ended, however few of those that fo
 
 from dataclasses import dataclass, field
 
-from hpopt_envs.actions import absolute_action
+from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.records import Segment
 
 from ..pool.metered import MeteredPool

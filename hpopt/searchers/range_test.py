@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hpopt_envs.plan import WHOLE_BATCH
 from hpopt_envs.records import Outcome
-from hpopt_envs.training.schedules import AGENT_SHAPE
+from hpopt_envs.schedules import AGENT_SHAPE
+from hpopt_envs.training.plan import WHOLE_BATCH
 from hpopt_search_spaces import FloatParameter, SearchSpace, Value, round_significant
 
 from ..pool.budget import full_run_cost

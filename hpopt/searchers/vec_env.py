@@ -8,8 +8,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from hpopt_envs import features
-from hpopt_envs.actions import action_space
+from hpopt_envs.episode import features
+from hpopt_envs.episode.actions import action_space
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..pool.metered import MeteredPool

@@ -6,5 +6,4 @@ takes seconds, and so does the first use of a new database.
 
 from typing import Literal
 
-Level = Literal["trials", "parents"]  # whether each trial gets a run, or only the study
 Ending = Literal["finished", "killed", "failed"]  # how a study's process came to its end

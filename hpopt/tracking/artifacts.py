@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..history import History
-from ..html.study import write_report
-from ..plots import search_figure
-from ..samples import FILE
+from ..record.history import History
+from ..record.samples import FILE
+from ..report.page.study import write_report
+from ..report.plot import search_figure
 from .rows import best_schedule, public
 
 if TYPE_CHECKING:

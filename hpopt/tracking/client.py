@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-from . import Ending, Level
+from ..settings.study import Level
+from . import Ending
 
 
 class TrackingProcess:

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from ..folders import JOURNAL
-from ..journal import JournalReader
-from . import Level
+from ..record.folders import JOURNAL
+from ..record.journal import JournalReader
+from ..settings.study import Level
 from .projection import Projection
 from .store import ENVIRONMENT, connect
 from .writer import report, take_channel

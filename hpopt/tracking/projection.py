@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from hpopt_envs.records import Trial
 
-from ..history import FIRST_TEST, History
-from ..journal import Event, encode_line
-from . import Ending, Level, rows
+from ..record.history import FIRST_TEST, History
+from ..record.journal import Event, encode_line
+from ..settings.study import Level
+from . import Ending, rows
 from .artifacts import log_artifacts
 from .store import connect
 

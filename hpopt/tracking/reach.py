@@ -6,7 +6,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from ..errors import StudyError
-from ..folders import check_writable
+from ..record.folders import check_writable
 from .store import SQLITE, database_path
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # databases that MLflow knows

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 
-from ..history import History
+from ..record.history import History
 from ..wording import limit, objective
 
 STATUS = {  # of a trial's run, by its outcome

@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from ..journal import JournalReader
-from . import Ending, Level
+from ..record.journal import JournalReader
+from ..settings.study import Level
+from . import Ending
 from .projection import Projection
 from .store import ENVIRONMENT
 

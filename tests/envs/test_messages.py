@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hpopt_envs import Outcome, make_env
-from hpopt_envs.actions import absolute_action
+from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.messages import (
     Advance,
     Request,

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from hpopt.history import History
-from hpopt.journal import Journal
 from hpopt.pool.budget import Budget, Limits
 from hpopt.pool.local import LocalPool
 from hpopt.pool.metered import MeteredPool
-from hpopt.searchers import find_agent
+from hpopt.record.history import History
+from hpopt.record.journal import Journal
+from hpopt.searchers.registry import find_agent
 from hpopt_envs.messages import Reply, Start, to_json
 from hpopt_envs.records import Control, Outcome, RunFacts, Segment
-from hpopt_envs.training.schedules import AGENT_SHAPE, HELD_SHAPE
+from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, TrainingFacts, load_space
 
 SPACE = load_space("default").resolve(TrainingFacts(10, 10, 16384, 64, False))

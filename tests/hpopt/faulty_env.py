@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpopt_envs import factory
-from hpopt_envs.environment import FineTuneEnv
+from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.records import Control
 from hpopt_search_spaces import Value
 

@@ -5,10 +5,10 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from ..data.sources import Source
 from ..errors import WorldError
-from ..models import call, import_attribute, is_reference
+from ..references import call, import_attribute, is_reference
 from .base import Data, Split, Task
-from .sources import Source
 from .suite import BUILT_IN
 
 __all__ = ["Data", "Source", "Split", "Task", "available_tasks", "load_task"]

@@ -1,7 +1,7 @@
 """Alignment: a model writes, scores say how good that is, and a divergence is minimised.
 
 What is minimised is the f-divergence between the model and a target distribution, see
-`hpopt_envs.alignment`: its divergence is a hyperparameter.
+`hpopt_envs.divergences.target`: its divergence is a hyperparameter.
 """
 
 import math
@@ -12,16 +12,17 @@ from typing import Any
 import torch
 
 from .. import models
-from ..alignment import effective_sample_share, log_ratios, pseudo_rewards
+from ..data.prompts import PROMPT, encode_prompts, line_ends, prompt_ids
+from ..data.sources import Source, read_splits
+from ..divergences.moments import Moments, fit_moments
+from ..divergences.target import effective_sample_share, log_ratios, pseudo_rewards
 from ..errors import WorldError
-from ..moments import Moments, fit_moments
-from ..training.micro_batches import parts
+from ..models import length_limit
+from ..scores.scores import Score, make_score, parse_constraint, score
 from .base import AsBase, Data, Rule, Split, Task
-from .lm_data import fitting_length, length_limit
-from .prompts import PROMPT, encode_prompts, line_ends, prompt_ids
+from .lm_data import fitting_length
+from .micro_batches import parts
 from .sampling import compare, draw, log_probability, pad_prompts, responses, token_logits
-from .scores import Score, make_score, parse_constraint, score
-from .sources import Source, read_splits
 
 ROWS = {"train": 4096, "validation": 512, "test": 512}  # samples of that prompt
 EMBEDDED_TOKENS = 24  # the longest response, where nothing else says

@@ -15,6 +15,9 @@ from hpopt_search_spaces import Value
 from .. import models
 from ..errors import WorldError
 
+pass
+
+
 Split = dict[str, torch.Tensor]  # tensors share their leading dimension: the examples
 Rule = tuple[str, Callable[[Any], bool]]  # what must hold of a value, and whether it does
 AsBase = Callable[[], AbstractContextManager[None]]  # while it is entered, the model is the base
@@ -263,3 +266,18 @@ def _hash(splits: dict[str, Split]) -> str:
             digest.update(f"{name}\0{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
             digest.update(models.tensor_bytes(tensor))
     return digest.hexdigest()
+
+
+def compares(task: Task) -> bool:
+    """Whether a task has distributions to compare with its base model's."""
+    return type(task).logits is not Task.logits
+
+
+def has_reference(task: Task) -> bool:
+    """Whether a task's divergence from its base model is measured, in one way or another."""
+    return compares(task) or task.measures_divergence
+
+
+def passes(task: Task) -> float:
+    """Forward passes that the metrics of a task take, for each token that an example counts."""
+    return (task.rollout_passes + task.prediction_passes) * task.samples_per_example

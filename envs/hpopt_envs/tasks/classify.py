@@ -9,12 +9,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from .. import models
+from ..data.code_labels import Rows, summaries
+from ..data.sources import Source, read_splits
 from ..errors import WorldError
+from ..models import length_limit
 from .base import Data, Split, Task, split_size
-from .code_labels import Rows, summaries
-from .lm_data import fitting_length, length_limit, shuffled, texts
+from .lm_data import fitting_length, shuffled, texts
 from .probe import fit_head
-from .sources import Source, read_splits
 
 
 class Classification(Task):

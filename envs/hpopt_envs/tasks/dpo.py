@@ -29,14 +29,15 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from .. import models
-from ..alignment import slope
+from ..data.sources import Source, read_splits
+from ..divergences.target import slope
 from ..errors import WorldError
-from ..training.micro_batches import MicroBatches, parts
+from ..models import length_limit
 from .base import Data, Rule, Split, Task, split_size
-from .lm_data import fitting_length, length_limit
+from .lm_data import fitting_length
+from .micro_batches import MicroBatches, parts
 from .preference_data import embedded_pairs, encode_pairs, pad_pairs
 from .sampling import draw, log_probability, pad_prompts, responses, token_logits
-from .sources import Source, read_splits
 
 DIVERGENCES = ("reverse_kl", "forward_kl", "jensen_shannon", "alpha")
 DIVERGENCE_WEIGHT = 0.1  # where nothing says

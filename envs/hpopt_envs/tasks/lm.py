@@ -9,16 +9,19 @@ from typing import Any
 import torch
 
 from .. import models
+from ..data.corpus import Domain, read_corpus
+from ..data.sources import Source, read_retained, read_splits
+from ..data.tables import Table
 from ..errors import WorldError
+from ..models import length_limit
+from ..references import is_reference
 from .base import Data, Split, Task
-from .corpus import Domain, read_corpus
 from .lm_data import (
     IGNORED,
     cut,
     encode_rows,
     fitting_length,
     has_rows,
-    length_limit,
     next_tokens,
     pack,
     pad_rows,
@@ -27,8 +30,6 @@ from .lm_data import (
     tokenize,
 )
 from .retained import sample_text
-from .sources import Source, read_retained, read_splits
-from .tables import Table
 
 SPLITS = ("train", "validation", "test")
 EMBEDDED_LENGTH = 64  # tokens a sequence of the embedded model's and factories', if not given
@@ -72,7 +73,7 @@ class LanguageModeling(Task):
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         tokenizer = models.load_tokenizer(model_source)
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
-        small = model_source == "embedded" or models.is_reference(model_source)
+        small = model_source == "embedded" or is_reference(model_source)
         usual = EMBEDDED_LENGTH if small else TEXT_LENGTH
         packed = sequence_length or min(usual, limit or usual)
         tables = read_splits(self.source) or self._embedded()

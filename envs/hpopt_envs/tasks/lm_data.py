@@ -1,17 +1,15 @@
 """From text to token ids: packed documents, and rows of which a part is to be learnt."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from .. import models
+from ..data.sources import Source
+from ..data.tables import Table
 from ..errors import WorldError
 from .base import Split
-from .sources import Source
-from .tables import Table
 
 IGNORED = -100  # the target that `cross_entropy` leaves out
 Row = tuple[list[int], list[bool]]  # token ids, and which of them are to be learnt
@@ -165,30 +163,6 @@ def pad_rows(rows: Sequence[Row], sequence_length: int, pad: int) -> Split:
     length = torch.tensor([min(len(ids), width) for ids, _ in rows])
     order = shuffled(len(rows))
     return {"input_ids": input_ids[order], "learnt": learnt[order], "length": length[order]}
-
-
-def length_limit(model_source: str, tokenizer: Any, asked: int | None, least: int) -> int | None:
-    """The longest sequence that a model takes, in tokens; None where it doesn't say.
-
-    Args:
-        model_source: of the model.
-        tokenizer: of the model; some models take less than they have positions, and only their
-            tokenizers say so.
-        asked: the setting `sequence_length`.
-        least: that it must be.
-
-    Raises:
-        WorldError: that length is too short, or more than the model takes.
-    """
-    limit = models.max_positions(model_source)
-    if limit is not None:
-        limit = min(limit, tokenizer.model_max_length)
-    if asked is not None and not least <= asked <= (limit or math.inf):
-        raise WorldError(
-            f"sequence_length: must be from {least} to {limit or 'any number'} for model "
-            f"{model_source}, but got {asked}"
-        )
-    return limit
 
 
 def fitting_length(

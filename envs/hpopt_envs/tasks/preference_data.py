@@ -8,14 +8,14 @@ import torch
 from torch.nn.functional import pad as widen
 
 from .. import models
+from ..data.prompts import PROMPT, line_ends, prompt_ids
+from ..data.sources import Source
+from ..data.tables import Table
 from ..errors import WorldError
+from ..scores.scores import make_score, score
 from .base import Split
 from .lm_data import Row, pad_rows
-from .prompts import PROMPT, line_ends, prompt_ids
 from .sampling import draw, pad_prompts, responses
-from .scores import make_score, score
-from .sources import Source
-from .tables import Table
 
 Pair = tuple[Row, Row]  # prompt and chosen response, prompt and rejected response
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..divergence import divergence
+from ..divergences.f_divergence import divergence
 from ..errors import WorldError
 from .base import AsBase, Split
 

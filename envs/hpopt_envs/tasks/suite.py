@@ -10,14 +10,14 @@ from typing import Any
 
 from hpopt_search_spaces import Value
 
+from ..data.code_labels import raises
+from ..data.sources import Source
+from ..data.tables import Table
 from .align import Alignment
 from .base import Task
 from .classify import Classification
-from .code_labels import raises
 from .dpo import PreferenceOptimization
 from .lm import LanguageModeling
-from .sources import Source
-from .tables import Table
 from .text2text import TextToText
 
 

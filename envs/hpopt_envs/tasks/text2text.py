@@ -10,13 +10,14 @@ import torch
 from torch.nn.functional import pad
 
 from .. import models
+from ..data.locale_formats import new_locale_tables, retained_tables
+from ..data.sources import Source, read_retained, read_splits
+from ..data.tables import Table
 from ..errors import WorldError
+from ..models import length_limit
 from .base import Data, Split, Task, split_size
-from .lm_data import IGNORED, length_limit, next_tokens, token_losses
-from .locale_formats import new_locale_tables, retained_tables
+from .lm_data import IGNORED, next_tokens, token_losses
 from .retained import sample_text
-from .sources import Source, read_retained, read_splits
-from .tables import Table
 from .text2text_data import Encoded, as_split, decode_text, encode, read_pairs, shorten
 
 MOST_NEW_TOKENS = 256  # of what is written, where nothing else says

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from ..data.sources import Source
+from ..data.tables import Table
+from ..data.templates import fill
 from ..errors import WorldError
 from .base import Split
 from .lm_data import IGNORED, encode_rows, fitting_length, shuffled, texts
-from .sources import Source
-from .tables import Table
-from .templates import fill
 
 _NO_BYTE = 255  # of any UTF-8
 Encoded = list[tuple[list[int], list[int]]]  # ids of source and target

@@ -8,11 +8,11 @@ import torch
 from hpopt_search_spaces import Value
 
 from ..errors import foreign
-from ..plan import Lengths, Plan
 from ..records import RunFacts
-from ..task_checks import check_base
-from ..tasks.base import Data, Task
-from .evaluation import BATCH_TOKENS, Evaluator, compares, has_reference, passes
+from ..tasks.base import Data, Task, compares, has_reference, passes
+from ..tasks.checks import check_base
+from .evaluation import BATCH_TOKENS, Evaluator
+from .plan import Lengths, Plan
 from .real import PENALTY_COST, RealRun
 from .weights import Weights
 

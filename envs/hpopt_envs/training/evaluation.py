@@ -12,13 +12,13 @@ import torch
 
 from hpopt_search_spaces import Value
 
-from ..divergence import divergence
+from ..divergences.f_divergence import divergence
 from ..errors import WorldError
 from ..randomness import key
-from ..tasks.base import Data, Split, Task, split_size
-from .base import Evaluation
+from ..tasks.base import Data, Split, Task, compares, passes, split_size
+from ..tasks.micro_batches import MicroBatches, parts
+from ..training_run import Evaluation
 from .gradients import DIVERGENCE
-from .micro_batches import MicroBatches, parts
 from .rollouts import roll_out, rolls_out
 from .weights import Weights
 
@@ -218,21 +218,6 @@ class Evaluator:
             own, retained = self.data.test, self.data.retained_test
         first = self._sizes[whole]
         return _first(own, first), None if retained is None else _first(retained, first)
-
-
-def compares(task: Task) -> bool:
-    """Whether a task has distributions to compare with its base model's."""
-    return type(task).logits is not Task.logits
-
-
-def has_reference(task: Task) -> bool:
-    """Whether a task's divergence from its base model is measured, in one way or another."""
-    return compares(task) or task.measures_divergence
-
-
-def passes(task: Task) -> float:
-    """Forward passes that the metrics of a task take, for each token that an example counts."""
-    return (task.rollout_passes + task.prediction_passes) * task.samples_per_example
 
 
 def _first(split: Split, size: int) -> Split:

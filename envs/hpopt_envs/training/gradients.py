@@ -7,10 +7,10 @@ import torch
 
 from hpopt_search_spaces import Value
 
-from ..divergence import divergence
+from ..divergences.f_divergence import divergence
 from ..randomness import key
 from ..tasks.base import Split, Task, split_size
-from .micro_batches import MicroBatches, parts
+from ..tasks.micro_batches import MicroBatches, parts
 from .rollouts import roll_out
 from .weights import Weights
 

@@ -8,7 +8,7 @@ import torch
 from hpopt_search_spaces import Value
 
 from ..errors import WorldError, foreign
-from ..models import import_attribute, is_reference
+from ..references import import_attribute, is_reference
 
 Builder = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 

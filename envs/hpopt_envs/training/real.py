@@ -9,18 +9,18 @@ import torch
 
 from hpopt_search_spaces import Value
 
-from ..plan import WHOLE_BATCH
 from ..randomness import key
 from ..records import Outcome, RunFacts
+from ..schedules import divergence_weight_at, learning_rate_at
 from ..tasks.base import Split, Task, split_size
-from .base import Evaluation, Progress
+from ..tasks.micro_batches import is_out_of_memory
+from ..training_run import Evaluation, Progress
 from .evaluation import Evaluator
 from .gradients import Gradients, StepGradient
-from .micro_batches import is_out_of_memory
 from .optimizers import build_optimizer, set_dropout, set_weight_decay
+from .plan import WHOLE_BATCH
 from .rollouts import rolls_out
 from .samples import write_samples
-from .schedules import divergence_weight_at, learning_rate_at
 from .states import RunState, restore_optimizer, restore_state, snapshot_state
 from .threads import using_threads
 from .weights import Structure, Weights

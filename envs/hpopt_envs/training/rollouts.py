@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from ..tasks.base import Split, Task, split_size
-from .micro_batches import MicroBatches, parts
+from ..tasks.micro_batches import MicroBatches, parts
 from .weights import Weights
 
 

@@ -1,0 +1,1 @@
+"""f-divergences between categorical distributions, and targets of alignment; pure functions."""

@@ -1,0 +1,1 @@
+"""What judges texts that a model wrote: rules, rewards models, functions of the user's."""

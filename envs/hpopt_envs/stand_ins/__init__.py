@@ -1,0 +1,1 @@
+"""Training runs that train nothing: a simulation, and tables of finished runs."""

@@ -1,0 +1,1 @@
+"""Real fine-tuning: weights, gradients, optimizers and evaluation of a training run."""

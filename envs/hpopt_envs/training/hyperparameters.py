@@ -1,0 +1,147 @@
+"""What must hold of hyperparameters before a study spends anything on them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, nearest_names
+
+from ..divergences.f_divergence import DIVERGENCES
+from ..errors import WorldError
+from ..schedules import SHAPES
+from ..tasks.base import Rule
+from .optimizers import OPTIMIZERS, is_optimizer
+from .plan import WHOLE_BATCH
+
+
+def _number(what: str, legal: Callable[[float], bool]) -> Rule:
+    def is_legal(value: Any) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value) and legal(value)
+
+    return f"a number {what}".rstrip(), is_legal
+
+
+def _whole(low: int) -> Rule:
+    return (
+        f"a whole number of at least {low}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low,
+    )
+
+
+def _one_of(names: tuple[str, ...]) -> Rule:
+    return f"among {', '.join(names)}", lambda value: value in names
+
+
+# What training understands, and what all its values must be.
+HYPERPARAMETERS: dict[str, Rule] = {
+    "learning_rate": _number("above 0", lambda value: value > 0),
+    "batch_size": _whole(1),
+    "divergence_weight": _number("of at least 0", lambda value: value >= 0),
+    "divergence": _one_of(DIVERGENCES),
+    "divergence_alpha": _number("", lambda value: True),
+    "optimizer": (f"among {', '.join(OPTIMIZERS)}, or module:Class", is_optimizer),
+    "weight_decay": _number("of at least 0", lambda value: value >= 0),
+    "max_gradient_norm": _number("above 0", lambda value: value > 0),
+    "warmup_fraction": _number("from 0 to below 1", lambda value: 0 <= value < 1),
+    "schedule_shape": _one_of(SHAPES),
+    "final_fraction": _number("from 0 to 1", lambda value: 0 <= value <= 1),
+    "final_divergence_weight": _number("of at least 0", lambda value: value >= 0),
+    "dropout": _number("from 0 to below 1", lambda value: 0 <= value < 1),
+    "label_smoothing": _number("from 0 to below 1", lambda value: 0 <= value < 1),
+    "frozen_layers": _whole(0),
+    "lora_rank": _whole(1),
+    "lora_alpha": _number("above 0", lambda value: value > 0),
+    "lora_targets": ("a regular expression or all-linear", lambda value: isinstance(value, str)),
+}
+NEEDED = ("learning_rate", "batch_size")
+STATIC = ("optimizer", "frozen_layers", "lora_rank", "lora_alpha", "lora_targets")
+DEPENDS_ON = {  # what does nothing alone
+    "lora_alpha": "lora_rank",
+    "lora_targets": "lora_rank",
+    "divergence": "divergence_weight",
+    "final_divergence_weight": "divergence_weight",
+    "divergence_alpha": "divergence_weight",
+}
+OF_A_TASK = ("label_smoothing",)  # what a task's own loss must know
+
+
+def check_hyperparameters(
+    space: SearchSpace,
+    fixed: Mapping[str, Value],
+    *,
+    own: tuple[str, ...] = (),
+    rules: Mapping[str, Rule] | None = None,
+    needed: Sequence[str] = (),
+    reference: bool = True,
+) -> None:
+    """Check that training can use every value of a space, and what is fixed beside it.
+
+    Args:
+        space: may be unresolved.
+        fixed: hyperparameters that are held in every trial.
+        own: names of those that the task's own loss takes.
+        rules: of the task, beyond training's.
+        needed: names of those that the task needs, beside training's.
+        reference: whether the task has one.
+
+    Raises:
+        WorldError: a needed hyperparameter is missing, one is unknown, or has impossible values.
+    """
+    rules = rules or {}
+    for parameter in space.parameters:
+        _check(parameter.name, extremes(parameter), f"space {space.name!r}", own, rules)
+        if parameter.dynamic and parameter.name in STATIC:
+            raise WorldError(
+                f"space {space.name!r}: {parameter.name} must not be dynamic: it is set at a "
+                "trial's start"
+            )
+        if parameter.active_when and parameter.name == "lora_rank":
+            raise WorldError(
+                f"space {space.name!r}: lora_rank must not have active_when: adapters are in all "
+                "trials of a study, or in none"
+            )
+    for name, value in fixed.items():
+        if name in space:
+            raise WorldError(f"fix: {name} must not be in the space, but {space.name!r} has it")
+        if (name, value) != ("batch_size", WHOLE_BATCH):
+            _check(name, (value,), "fix", own, rules)
+    names = [*space.names, *fixed]
+    missing = [name for name in (*NEEDED, *needed) if name not in names]
+    if missing:
+        raise WorldError(f"space {space.name!r}: must have {' and '.join(missing)}")
+    for name, parent in DEPENDS_ON.items():
+        if name in names and parent not in names and name not in own:
+            raise WorldError(f"space {space.name!r}: {name} must go with {parent}")
+    if "divergence_weight" in names and not reference and "divergence_weight" not in own:
+        raise WorldError(
+            f"space {space.name!r}: divergence_weight needs a task with a reference, but this one "
+            "compares no distributions"
+        )
+
+
+def _check(
+    name: str,
+    values: tuple[Value, ...],
+    where: str,
+    own: tuple[str, ...],
+    rules: Mapping[str, Rule],
+) -> None:
+    known = [n for n in HYPERPARAMETERS if n not in OF_A_TASK or n in own]
+    if name not in [*known, *own]:
+        near = nearest_names(name, known)
+        raise WorldError(f"{where}: training has no hyperparameter {name!r} ({near})")
+    for what, is_legal in filter(None, (HYPERPARAMETERS.get(name), rules.get(name))):
+        for value in values:
+            if not is_legal(value):
+                raise WorldError(f"{where}: every {name} must be {what}, but got {value!r}")
+
+
+def extremes(parameter: Parameter) -> tuple[Value, ...]:
+    """The values of a choice, or the least and the greatest of a range; those in numbers so far."""
+    if isinstance(parameter, ChoiceParameter):
+        return parameter.choices
+    zero = (0.0,) if getattr(parameter, "zero", False) else ()
+    # A range in octaves lies above 0, wherever its default comes to be.
+    ends = () if parameter.octaves is not None else (parameter.low, parameter.high)
+    return (*zero, *ends)

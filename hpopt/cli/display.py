@@ -1,0 +1,235 @@
+"""What a study shows while it runs: plain lines in a pipe, a live view on a terminal."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hpopt_envs.episode.actions import unit_of_absolute
+from hpopt_envs.records import Outcome, RunFacts, Trial
+from hpopt_search_spaces import SearchSpace, Value
+
+from ..pool.budget import Budget
+from ..record.history import History
+from ..record.journal import Event
+from ..searchers.registry import find_agent
+from ..settings.study import Settings
+from ..study.display import Display
+from ..tracking.client import TrackingProcess
+from ..wording import counted, describe, describe_path, duration, limit, objective, unlimited
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+
+class LineDisplay(Display):
+    """A line for each trial that ends."""
+
+    def begin(
+        self,
+        settings: Settings,
+        name: str,
+        facts: RunFacts,
+        space: SearchSpace,
+        history: History,
+        budget: Budget,
+        tracking: TrackingProcess | None,
+    ) -> None:
+        super().begin(settings, name, facts, space, history, budget, tracking)
+        for line in self._opening():
+            self.line(line)
+
+    def _opening(self) -> list[str]:
+        facts, settings = self.facts, self.settings
+        pruner = "" if settings.pruner == "none" else f" with pruner {settings.pruner}"
+        sense = "maximised" if facts.maximize else "minimised"
+        unit = f", {facts.unit}" if facts.unit else ""
+        default = "baseline" if settings.baseline else "default"
+        divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
+        return [
+            f"study {self.name}: {settings.agent}{pruner} on {facts.task}, model {facts.model} "
+            f"({facts.trainable_parameters:,} trained parameters)",
+            f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
+            f"base model: {facts.shown(facts.base_objective):.4f}",
+            f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
+            *filter(None, [unlimited(facts)]),
+            f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
+            f"{facts.segment_tokens:,} training tokens",
+            f"trial  used  value (* best so far)        {divergence}hyperparameters",
+        ]
+
+    def _limits(self) -> str:
+        limits = self.budget.limits
+        told = []
+        if limits.trials is not None:
+            told.append(counted(limits.trials, "trial"))
+        if limits.cost is not None:
+            told.append(f"{limits.cost:,.0f} token-equivalents")
+        if limits.seconds is not None:
+            told.append(duration(limits.seconds))
+        if limits.target is not None:
+            told.append(f"a value of {self.facts.shown(limits.target):g}")
+        return " or ".join(told)
+
+    def line(self, text: str) -> None:
+        """Show a line that stays."""
+        print(text, flush=True)
+
+    def event(self, event: Event) -> None:
+        ended = self._ended(event)
+        if ended is not None and ended.id not in self.history.tests:
+            self.line(self._trial_line(ended))
+        if event["event"] == "lost":
+            self.line(f"trial {event['trial']}: a segment was lost, and is charged in full")
+
+    def _ended(self, event: Event) -> Trial | None:
+        if event["event"] not in ("reply", "closed"):
+            return None
+        trial = self.history.trials[event["trial"]]
+        return trial if trial.outcome is not None else None
+
+    def _trial_line(self, trial: Trial) -> str:
+        used = 1.0 - self.budget.left(self.history)
+        result = self._result(trial)
+        told = f"{trial.id:5d}  {used:4.0%}  {result:<28s} {self._divergence(trial)}"
+        return told + self._hyperparameters(trial)
+
+    def _result(self, trial: Trial) -> str:
+        if trial.pruned:
+            return f"pruned after segment {len(trial.segments)} of {self.facts.segments}"
+        if trial.value is None:
+            outcome = trial.outcome or Outcome.FAILED
+            reason = f" ({trial.reason})" if outcome is Outcome.FAILED else ""
+            return outcome.value.replace("_", " ") + reason
+        best = self.history.best
+        star = " *" if best is not None and best.id == trial.id else ""
+        stopped = trial.outcome is Outcome.STOPPED
+        where = f" (stopped after segment {len(trial.segments)})" if stopped else ""
+        return f"{self.facts.shown(trial.value):.4f}{star}{where}"
+
+    def _divergence(self, trial: Trial) -> str:
+        """The column that there is under a limit: where the trial ended, and whether it's over."""
+        if self.facts.max_divergence is None:
+            return ""
+        metrics = trial.segments[-1].metrics if trial.segments else {}
+        if "divergence" not in metrics:
+            return f"{'':16s}"
+        over = "" if self.facts.feasible(metrics) else " (over)"
+        return f"{metrics['divergence']:.4f}{over}".ljust(16)
+
+    def _hyperparameters(self, trial: Trial) -> str:
+        """What of the space the trial was trained with, on its path."""
+        return describe_path(trial.path, self.space.names)
+
+    def confirming(self, seeds: int) -> None:
+        self.line(f"confirming the winner on {counted(seeds, 'fresh seed')} ...")
+
+    def end(self) -> None:
+        self.line("finishing the record in MLflow ...")
+
+
+class LiveDisplay(LineDisplay):
+    """The same lines, and below them what is running now."""
+
+    _live: "Live | None" = None
+    _confirming = False
+
+    def __init__(self) -> None:
+        self._asked: dict[int, str] = {}  # hyperparameters by trial, of the segment under way
+
+    def begin(
+        self,
+        settings: Settings,
+        name: str,
+        facts: RunFacts,
+        space: SearchSpace,
+        history: History,
+        budget: Budget,
+        tracking: TrackingProcess | None,
+    ) -> None:
+        from rich.live import Live
+
+        super().begin(settings, name, facts, space, history, budget, tracking)
+        # Rendered anew at each refresh, so that the clock goes on within a segment.
+        self._live = Live(get_renderable=self._view, refresh_per_second=2, transient=True)
+        self._live.start()
+
+    def line(self, text: str) -> None:
+        if self._live is None:
+            super().line(text)
+        else:
+            self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def event(self, event: Event) -> None:
+        super().event(event)
+        if event["event"] == "decision" and event["request"]["kind"] == "advance":
+            self._asked[event["trial"]] = describe(self._decided(event["request"]))
+
+    def _decided(self, request: dict[str, Any]) -> dict[str, Value]:
+        """What a request says of hyperparameters; moves from where a trial stands say nothing."""
+        if request["hyperparameters"] is not None:
+            return {name: request["hyperparameters"][name] for name in self.space.names}
+        if find_agent(self.settings.agent).view != "absolute":
+            return {}
+        return self.space.decode(unit_of_absolute(request["action"]))
+
+    def confirming(self, seeds: int) -> None:
+        self._confirming = True
+        super().confirming(seeds)
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        super().end()
+
+    def _view(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.table import Table
+
+        running = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for column in ("trial", "segment", "train loss", "hyperparameters"):
+            running.add_column(column, overflow="fold")
+        for trial_id in sorted(list(self.history.running.values())):
+            trial = self.history.trials[trial_id]
+            running.add_row(
+                "fresh seed" if trial_id in self.history.tests else str(trial_id),
+                f"{len(trial.segments) + 1} of {self.facts.segments}",
+                f"{trial.segments[-1].train_loss:.4f}" if trial.segments else "–",
+                self._asked.get(trial_id) or self._hyperparameters(trial),
+            )
+        return Group("", running, self._best(), self._progress())
+
+    def _best(self) -> str:
+        best = self.history.best
+        if best is None or best.value is None:
+            return "best so far: none"
+        value = self.facts.shown(best.value)
+        return f"best so far: {value:.4f} (trial {best.id}, {self._hyperparameters(best)})"
+
+    def _progress(self) -> "RenderableType":
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        used = 1.0 - self.budget.left(self.history)
+        elapsed = self.budget.elapsed_seconds()
+        texts = ["confirming" if self._confirming else f"{used:.0%} of the budget used"]
+        texts.append(duration(elapsed))
+        if used > 0.02 and not self._confirming:
+            texts.append(f"about {duration(self._seconds_left(used, elapsed))} left")
+        if self.history.paused:
+            texts.append(f"{counted(len(self.history.paused), 'trial')} paused")
+        if self.tracking is not None and self.tracking.error:
+            texts.append(f"MLflow: {self.tracking.error}")
+        bar = Table.grid(padding=(0, 2, 0, 0))
+        bar.add_row(ProgressBar(total=1.0, completed=used, width=30), ", ".join(texts))
+        return bar
+
+    def _seconds_left(self, used: float, elapsed: float) -> float:
+        """Of the search at its pace so far, and of the confirmation at its longest."""
+        trials = 2 * self.settings.confirm_seeds / self.settings.workers
+        return elapsed * (1.0 - used) / used + trials * self.history.longest_seconds
+
+
+def make_display() -> Display:
+    """Return the live view on a terminal, plain lines elsewhere."""
+    return LiveDisplay() if sys.stdout.isatty() else LineDisplay()

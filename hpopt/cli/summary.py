@@ -1,0 +1,181 @@
+"""The end of a study on the terminal: who won, by how much, at what cost, and what to paste."""
+
+from hpopt_envs.records import RunFacts, Trial
+
+from ..commands import resume_command, ui_command, without_password
+from ..record.judged import Confirmation, Judged
+from ..record.samples import NOTHING, Samples, read_samples
+from ..record.schedule import stretches
+from ..report.words import exceeded, verdict
+from ..settings.study import Settings
+from ..study.result import StudyResult
+from ..wording import counted, describe, detours, duration
+
+
+def report(result: StudyResult, settings: Settings) -> str:
+    """Return the report's text."""
+    lines = ["", *_winner(result)]
+    if result.confirmation is not None:
+        lines += ["", *_confirmation(result.facts, result.confirmation, settings)]
+    samples = None if result.best is None else read_samples(result.folder)
+    if samples is not None:
+        lines += ["", *sample_lines(samples)]
+    if result.best is not None:
+        lines += ["", "Schedule to paste (in fractions of the run):", *_schedule(result)]
+    spent = [_cost(result), *filter(None, [detours(result.trials)])]
+    return "\n".join([*lines, "", *spent, *_record(result, settings)])
+
+
+def _winner(result: StudyResult) -> list[str]:
+    facts, best = result.facts, result.best
+    if best is None:
+        over = [
+            t for t in result.trials if t.can_win and not facts.feasible(t.segments[-1].metrics)
+        ]
+        if over:
+            return [_nearest(facts, over)]
+        reasons = sorted({trial.reason for trial in result.trials if trial.reason})
+        why = f" ({'; '.join(reasons[:3])})" if reasons else ""
+        return [f"No trial ended with a value{why}."]
+    found = result.history.improvements[-1]
+    limited = "" if facts.max_divergence is None else f" and divergence {_divergence(best):.4f}"
+    assert best.value is not None
+    no_gain = ["It is no better than the base model."] if best.value >= facts.base_objective else []
+    return [
+        f"Winner: trial {best.id} with {_value(facts, best.value)}{limited} on validation "
+        f"(base model {_value(facts, facts.base_objective)}), "
+        f"found after {found.training_tokens:,} training tokens.",
+        *no_gain,
+    ]
+
+
+def _nearest(facts: RunFacts, over: list[Trial]) -> str:
+    """What is said where every trial that ended is over the limit on divergence."""
+    trial = min(over, key=_divergence)
+    return (
+        f"No trial kept the limit on divergence, {facts.max_divergence:g} nats: trial "
+        f"{trial.id} came nearest, with {_divergence(trial):.4f} and a value of "
+        f"{_value(facts, trial.value)} on validation."
+    )
+
+
+def _divergence(trial: Trial) -> float:
+    """Where a trial ended, on validation."""
+    return trial.segments[-1].metrics["divergence"]
+
+
+def _value(facts: RunFacts, objective: float | None) -> str:
+    return "–" if objective is None else f"{facts.shown(objective):.4f}"
+
+
+def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Settings) -> list[str]:
+    other = _other(settings)
+    columns = {"winner": confirmation.winner, other: confirmation.default}
+    if confirmation.default_won:
+        columns = {f"{other} (the winner)": confirmation.default}
+    seeds = counted(settings.confirm_seeds, "fresh seed")
+    spread = ", mean ± standard deviation" if settings.confirm_seeds > 1 else ""
+    rows = [("objective", [_spread(facts, judged) for judged in columns.values()])]
+    for name in facts.base_metrics:
+        means = [judged.metric(name) for judged in columns.values()]
+        if any(mean is not None for mean in means):
+            rows.append((name, [_mean(facts, name, mean) for mean in means]))
+    table = [("", list(columns)), *rows]
+    width = max(24, 2 + max(len(cell) for _, cells in table for cell in cells))
+    names = max(16, 2 + max(len(name) for name, _ in rows))
+    failures = [reason for judged in columns.values() for reason in judged.failures]
+    return [
+        f"On the test split, {seeds}{spread}:",
+        *(
+            f"  {name:<{names}s}{''.join(cell.ljust(width) for cell in cells)}".rstrip()
+            for name, cells in table
+        ),
+        *(f"  a trial failed: {reason}" for reason in failures),
+        *exceeded(facts, columns),
+        verdict(confirmation, other),
+    ]
+
+
+def _mean(facts: RunFacts, name: str, mean: float | None) -> str:
+    """A metric's mean over seeds; a divergence, beside its limit."""
+    if mean is None:
+        return "–"
+    if name != "divergence" or facts.max_divergence is None:
+        return f"{mean:.4f}"
+    over = "" if facts.feasible({name: mean}) else "over "
+    return f"{mean:.4f} ({over}limit {facts.max_divergence:g})"
+
+
+def _other(settings: Settings) -> str:
+    """What the winner is compared with."""
+    return "baseline" if settings.baseline else "default"
+
+
+def _spread(facts: RunFacts, judged: Judged) -> str:
+    text = _value(facts, judged.mean)
+    return text if judged.spread is None else f"{text} ± {judged.spread:.4f}"
+
+
+def _schedule(result: StudyResult) -> list[str]:
+    """A line for each stretch of equal hyperparameters."""
+    assert result.best is not None
+    parts = stretches(result.best.path)
+    width = max(10, *(len(span) for span, _ in parts))
+    return [f"  {span:<{width}s} {describe(values)}" for span, values in parts]
+
+
+def _cost(result: StudyResult) -> str:
+    history, facts = result.history, result.facts
+    flops = 6.0 * facts.total_parameters * history.cost
+    confirmed = history.cost - history.search_cost
+    confirmation = f", and {confirmed:,.0f} for the confirmation" if confirmed else ""
+    return (
+        f"Cost: {history.cost:,.0f} token-equivalents ({flops:.2g} FLOPs): "
+        f"{counted(len(result.trials), 'trial')} with {history.training_tokens:,} training tokens"
+        f"{confirmation}; {duration(result.wall_seconds)}."
+    )
+
+
+def _record(result: StudyResult, settings: Settings) -> list[str]:
+    names = ("journal.jsonl", "report.html", "schedule.json", "result.json", "best/")
+    there = ", ".join(name for name in names if (result.folder / name).exists())
+    lines = [
+        f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.uri)}",
+        f"Look at it: {ui_command(settings.runs, settings.tracking_uri)}",
+    ]
+    if result.tracking_error:
+        lines.append(
+            f"MLflow is incomplete: {result.tracking_error}; "
+            f"`{resume_command(result.name, settings.runs)}` writes what is missing"
+        )
+    return lines
+
+
+SHOWN = 2  # samples on a terminal
+WIDTH = 80  # characters of a text there
+
+
+def sample_lines(samples: Samples) -> list[str]:
+    """Return the first samples for a terminal, each text cut to a line."""
+    shown = samples.rows[:SHOWN]
+    lines = [f"What the model writes, for {len(shown)} of {len(samples.rows)} prompts:"]
+    for row in shown:
+        lines += [
+            f"  prompt          {_line(row.prompt)}",
+            f"    base model    {_line(row.before)}{_scored(samples.score, row.score_before)}",
+            f"    winner        {_line(row.after)}{_scored(samples.score, row.score_after)}",
+        ]
+        if row.reference is not None:
+            lines.append(f"    reference     {_line(row.reference)}")
+    return lines
+
+
+def _line(text: str) -> str:
+    """A text in one line: no more than `WIDTH` characters, none of which moves the cursor."""
+    words = " ".join(text.split())
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return (plain if len(plain) <= WIDTH else plain[: WIDTH - 1] + "…") or NOTHING
+
+
+def _scored(score: str, value: float | None) -> str:
+    return "" if value is None else f"  ({_line(score)} {value:.4g})"

@@ -1,0 +1,1 @@
+"""What happened in a study, as plain data: nothing here runs anything."""

@@ -1,0 +1,1 @@
+"""What people read of a study's history: sentences, and a page that works offline."""

@@ -1,0 +1,117 @@
+"""The report of a study."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...record.history import History
+from ...record.samples import Samples, read_samples
+from .importance import Importances, importances
+from .page import Section, figures_of, page
+from .progress import best_so_far
+from .samples import samples_section
+from .schedules import SCHEDULES, schedules
+from .space_figures import MOST_LINES, contour, importance_bars, parallel_coordinates, slices
+from .summary import summary
+from .trade import trade
+from .tried import AVERAGED
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure  # type: ignore[import-untyped]
+
+
+def write_report(study: Path, history: History) -> Path:
+    """Write the report of a study into its folder; return its path.
+
+    Args:
+        study: its folder, with a result.json where it ended, and perhaps with samples.
+        history: of the study; it may still be running.
+    """
+    result = study / "result.json"
+    known = json.loads(result.read_text()) if result.is_file() else None
+    return write_study_report(history, known, study / "report.html", read_samples(study))
+
+
+def write_study_report(
+    history: History,
+    result: Mapping[str, Any] | None,
+    path: Path,
+    samples: Samples | None = None,
+) -> Path:
+    """Write a study's report, one page of HTML that needs nothing else; return its path.
+
+    Args:
+        history: of the study; it may still be running.
+        result: what its result.json says; None where there is none.
+        path: of the file to write.
+        samples: what its winner writes; None where that writes nothing.
+    """
+    known = importances(history)
+    title = f"{history.header['name']}: {history.header['agent']} on {history.facts.task}"
+    written = [] if samples is None else [samples_section(samples)]
+    text = page(title, summary(history, result, known), [*written, *_sections(history, known)])
+    path.write_text(text, encoding="utf-8", errors="replace")  # a text may be half a character
+    return path
+
+
+def study_figures(history: History) -> "dict[str, Figure]":
+    """Return the figures of a study that can be drawn, by name."""
+    return figures_of(_sections(history, importances(history)))
+
+
+def _sections(history: History, known: Importances | str) -> list[Section]:
+    names = [] if isinstance(known, str) else known.names
+    return [
+        Section(
+            "best_so_far",
+            "Best so far against cost",
+            "Each mark is a trial at its end: its objective on validation, over what the search "
+            "had spent by then. A few trials far worse than the others may lie outside: "
+            "double-click to see them.",
+            best_so_far(history),
+        ),
+        Section(
+            "schedules",
+            "Schedules of the best trials",
+            f"What the {SCHEDULES} best trials were trained with, along the path from the base "
+            "model to their final weights. A schedule shape (warm-up, decay) multiplies the "
+            "learning rate on top of what is drawn.",
+            schedules(history),
+        ),
+        Section(
+            "importance",
+            "Importance of the hyperparameters",
+            "PED-ANOVA: what sets the best tenth of the trials apart from all. fANOVA: the share "
+            "of the objective's variance over the search space that a hyperparameter explains "
+            f"alone, where every trial had it. {AVERAGED} Trials that exploded or ran out of "
+            "memory count as the worst; pruned and failed ones don't count.",
+            known if isinstance(known, str) else importance_bars(known),
+        ),
+        Section(
+            "parallel_coordinates",
+            "Parallel coordinates",
+            f"Each line is a trial that could win (the best {MOST_LINES} at most), the better the "
+            f"darker; dotted ones are over a limit on divergence. {AVERAGED}",
+            parallel_coordinates(history),
+        ),
+        Section(
+            "slices",
+            "One hyperparameter at a time",
+            "Trials without a value are at the worse edge.",
+            slices(history),
+        ),
+        Section(
+            "contour",
+            "The two most important hyperparameters",
+            "The objective between the trials that could win (dots), interpolated.",
+            contour(history, names),
+        ),
+        Section(
+            "trade",
+            "Quality, divergence and cost",
+            "Where trials that could win ended. The large ones are on the Pareto front: no other "
+            "is at least as good in all three and better in one.",
+            trade(history),
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Settings of a study: one definition for the command line, TOML files and Python."""

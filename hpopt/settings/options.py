@@ -1,0 +1,45 @@
+"""How a setting is declared, and read from a file."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from ..errors import StudyError
+from .parsing import parse_seconds
+
+
+def setting(
+    default: Any,
+    help: str,
+    parse: Callable[[Any], Any] = str,
+    metavar: str = "",
+    repeats: bool = False,
+) -> Any:
+    """Return a field that the command line can ask for, explain and read.
+
+    `parse` gets what was typed: a text, or a list of them where the option `repeats`.
+    """
+    about = {"help": help, "parse": parse, "metavar": metavar, "repeats": repeats}
+    return field(default=default, metadata=about)
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Read settings from a TOML file; names are those of `Settings`.
+
+    Raises:
+        StudyError: the file can't be read, or isn't TOML.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise StudyError(f"config: {path} can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"config: {path} must be TOML, but: {error}") from None
+    if isinstance(values.get("time_limit"), str):
+        try:
+            values["time_limit"] = parse_seconds(values["time_limit"])
+        except StudyError as error:
+            raise StudyError(f"time_limit: {error}") from None
+    return values

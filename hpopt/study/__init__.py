@@ -1,0 +1,1 @@
+"""A study from its settings to its result: who makes it happen."""

@@ -1,0 +1,132 @@
+"""The first event of a journal: everything that a study depends on, and whether it still holds."""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from hpopt_envs.episode.features import OBSERVATION_VERSION
+from hpopt_search_spaces import load_space
+
+from ..errors import StudyError
+from ..pool.base import Pool
+from ..record.history import History
+from ..record.journal import Event
+from ..searchers import AgentSpec
+from ..searchers.portfolio import make_portfolio
+from ..settings.study import DATA, DEFAULT_TRIALS, Settings
+
+PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
+
+
+def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
+    """The arguments of the environment's factory, as the journal and workers get them."""
+    space = settings.space
+    return {
+        "task": settings.task,
+        "model": settings.model,
+        # The space itself, so that a study doesn't change with the file it was read from.
+        "space": None if space is None else load_space(space).to_dict(),
+        "data": {name: value for name in DATA if (value := getattr(settings, name)) is not None},
+        "view": spec.view,
+        "validate_segments": spec.validates or settings.pruner != "none",
+        "sequence_length": settings.sequence_length,
+        "segment_tokens": settings.segment_tokens,
+        "trial_tokens": settings.trial_tokens,
+        "objective": settings.objective,
+        "forgetting_weight": settings.forgetting_weight,
+        "max_divergence": settings.max_divergence,
+        "baseline": None if settings.baseline is None else dict(settings.baseline),
+        "fixed": None if settings.fix is None else dict(settings.fix),
+        "device": settings.device,
+        "precision": settings.precision,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "threads": max(1, len(os.sched_getaffinity(0)) // settings.workers),
+    }
+
+
+def make_header(
+    settings: Settings,
+    name: str,
+    environment: dict[str, Any],
+    pool: Pool,
+    sources: Sequence[History] = (),
+) -> Event:
+    """Return a new study's first event.
+
+    Args:
+        settings: of the study.
+        name: of the study.
+        environment: see `environment_settings`.
+        pool: of the study's workers.
+        sources: that its portfolio is made of; it is kept here, so that they may change later.
+
+    Raises:
+        StudyError: no portfolio can be made of the sources.
+    """
+    planned = settings.trials
+    if planned is None and settings.cost is not None:
+        full = pool.facts.trial_tokens * (pool.facts.token_cost + pool.facts.penalty_cost)
+        planned = max(1, int(settings.cost / (full + pool.facts.final_validation_cost)))
+    planned = planned or DEFAULT_TRIALS
+    header = {
+        "event": "study",
+        "name": name,
+        "task": pool.facts.task,
+        "model": pool.facts.model,
+        "agent": settings.agent,
+        "pruner": settings.pruner,
+        "seed": settings.seed,
+        "workers": settings.workers,
+        "experiment": settings.experiment or pool.facts.task,
+        "settings": dataclasses.asdict(settings),
+        "environment": environment,
+        "planned_trials": planned,
+        "space": pool.space.to_dict(),
+        "facts": dataclasses.asdict(pool.facts),
+        "versions": _versions(),
+    }
+    if sources:
+        task, space = pool.facts.task, pool.space
+        header["portfolio"] = make_portfolio(sources, task, space, planned, settings.prior)
+    return header
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in PACKAGES}
+    return {
+        "python": platform.python_version(),
+        "observation": str(OBSERVATION_VERSION),  # what journaled observations mean
+        **packages,
+    }
+
+
+def check_versions(header: Event) -> None:
+    """Refuse to go on with other versions of Python and of packages than the study's."""
+    _compare(header, header.get("versions", {}), _versions())
+
+
+def check_same(header: Event, pool: Pool) -> None:
+    """Refuse to go on with other data, another model or another space than the study's."""
+    then = {
+        "data": header["facts"]["data_hash"],
+        "model": header["facts"]["model_hash"],
+        "space": header["space"],
+    }
+    now = {
+        "data": pool.facts.data_hash,
+        "model": pool.facts.model_hash,
+        "space": pool.space.to_dict(),
+    }
+    _compare(header, then, now)
+
+
+def _compare(header: Event, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for what, value in now.items():
+        if value != then.get(what):
+            raise StudyError(
+                f"resume: {what} must be what the study {header['name']!r} began with, "
+                f"{str(then.get(what))[:80]}, but got {str(value)[:80]}"
+            )

@@ -1,0 +1,98 @@
+"""The command line: help, lists, settings from a file, a dry run."""
+
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpopt.cli.entry import main
+from hpopt.searchers.registry import AGENTS, find_agent
+from hpopt.settings.study import Settings
+from hpopt_envs.tasks import load_task
+from hpopt_search_spaces import load_space
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Handlers of signals stay as they were."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["spaces"], ["agents"]])
+def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
+    heavy = {
+        "torch",
+        "numpy",
+        "optuna",
+        "mlflow",
+        "gymnasium",
+        "transformers",
+        "rich",
+        "matplotlib",
+    }
+    script = (
+        "import sys\nfrom hpopt.cli import main\n"
+        f"try: main({arguments})\nexcept SystemExit: pass\n"
+        f"print('heavy:', *sorted(set(sys.modules) & {heavy}))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], text=True, capture_output=True, check=True
+    )
+    assert told.stdout.endswith("heavy:\n")
+    assert told.stderr == ""
+
+
+def test_help_tells_every_setting_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["search", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name, value in vars(Settings()).items():
+        assert f"--{name.replace('_', '-')} " in told
+        if value is not None:
+            assert f"(default: {str(value).lower()})" in told
+
+
+def test_what_is_listed_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    def listed(what: str) -> list[str]:
+        assert main([what]) == 0
+        rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+        assert all(len(row) == 2 for row in rows)
+        return [row[0] for row in rows]
+
+    assert {"lm", "simulated"} <= set(listed("tasks"))
+    spaces = listed("spaces")
+    assert {"default", "divergences", "full", "lora", "plain", "scheduled"} <= set(spaces)
+    assert [load_space(name).name for name in spaces] == spaces
+    agents = listed("agents")
+    assert agents == list(AGENTS)
+    assert all(find_agent(agent) for agent in agents)
+    assert load_task("lm").name == "lm"
+
+
+def test_the_command_line_wins_over_a_file_and_a_dry_run_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.toml").write_text("task = 'simulated'\ntrials = 7\nconfirm_seeds = 0\n")
+    arguments = ["search", "--config", "study.toml", "--dry-run"]
+    assert main(arguments) == 0
+    seven = capsys.readouterr().out
+    assert main([*arguments, "--trials", "3"]) == 0
+    three = capsys.readouterr().out
+    assert "16 segments of 4,096 training tokens" in seven
+    assert "the study: about 7 trials and 0 for the confirmation" in seven
+    assert "the study: about 3 trials" in three
+    assert list(tmp_path.iterdir()) == [tmp_path / "study.toml"]
+
+
+def test_a_pipe_that_closes_early_is_no_error() -> None:
+    command = ["bash", "-c", f"{shlex.quote(sys.executable)} -m hpopt agents | head -n 0"]
+    told = subprocess.run(command, text=True, capture_output=True, check=True)
+    assert told.stderr == ""

@@ -1,0 +1,299 @@
+"""A study that was killed, at whatever instant, comes to what it would have come to undisturbed.
+
+Kills are simulated here, at chosen places and cheaply; `test_kill.py` has real ones.
+"""
+
+import contextlib
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpopt.errors import StudyError
+from hpopt.pool.base import Pool
+from hpopt.record.history import FIRST_TEST, History
+from hpopt.record.journal import Event, Journal, encode_line, read_events
+from hpopt.searchers.registry import AGENTS
+from hpopt.settings.study import Settings
+from hpopt.study.conducting import conduct
+from hpopt.study.display import Display
+from hpopt.study.opening import begin, take_up
+from hpopt.study.result import StudyResult
+from hpopt.tracking.client import TrackingProcess
+from hpopt_envs.factory import make_env
+from hpopt_envs.records import Trial
+
+SMALL: dict[str, Any] = {"task": "simulated", "agent": "tpe", "trials": 6, "trial_tokens": 4 * 4096}
+SEARCHERS = [
+    *((agent, "median") for agent, spec in AGENTS.items() if spec.prunable),
+    # A portfolio needs other studies: it has a test of its own.
+    *((a, "none") for a, spec in AGENTS.items() if not spec.prunable and a != "portfolio"),
+    ("tpe", "hyperband"),
+    ("tpe", "successive-halving"),
+]
+ONE_A_FAMILY = [("tpe", "median"), ("ppo", "none")]
+
+
+class Killed(BaseException):
+    """The end of a process, as far as its files are concerned."""
+
+
+class KillAfter(Display):
+    """Ends a study right after its `count`th event is in the journal."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def event(self, event: Event) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+def run(opened: tuple[Journal, Pool, Settings], display: Display) -> StudyResult:
+    """A study without MLflow, whose process is a matter of its own."""
+    journal, pool, settings = opened
+    record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
+    return conduct(journal, pool, settings, display, record)
+
+
+def search(runs: Path, display: Display | None = None, **settings: Any) -> StudyResult:
+    asked = Settings.of({**SMALL, "runs": str(runs), "name": "otter", **settings})
+    return run((*begin(asked), asked), display or Display())
+
+
+def resume(runs: Path, display: Display | None = None, **changes: Any) -> StudyResult:
+    return run(take_up("otter", str(runs), changes), display or Display())
+
+
+def killed(runs: Path, events: int, **settings: Any) -> Path:
+    """The journal of a new study that was killed after so many events."""
+    with pytest.raises(Killed):
+        search(runs, KillAfter(events), **settings)
+    return runs / "otter" / "journal.jsonl"
+
+
+def tear(journal: Path, draw: random.Random) -> None:
+    """Cut a journal somewhere in its last line, or leave it whole."""
+    whole = journal.read_bytes()
+    start = whole.rindex(b"\n", 0, len(whole) - 1) + 1
+    journal.write_bytes(whole[: draw.randint(start, len(whole))])
+
+
+def told(trial: Trial) -> str:
+    """Everything about a trial but how long it took; NaN is the same as NaN."""
+    segments = [vars(segment) | {"wall_seconds": 0.0} for segment in trial.segments]
+    return json.dumps(vars(trial) | {"segments": segments}, default=str)
+
+
+def outcome(result: StudyResult) -> tuple[Any, ...]:
+    """What a study came to."""
+    history = result.history
+    trials = [told(trial) for trial in history.trials.values()]
+    return (
+        trials,
+        result.best_value,
+        result.confirmation,
+        history.cost,
+        history.training_tokens,
+        history.improvements,
+    )
+
+
+def events_of(result: StudyResult) -> list[Event]:
+    return list(read_events(result.folder / "journal.jsonl"))
+
+
+Undisturbed = Callable[..., StudyResult]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Studies that nobody killed, each run once."""
+    known: dict[str, StudyResult] = {}
+
+    def find(**settings: Any) -> StudyResult:
+        name = json.dumps(settings)
+        if name not in known:
+            known[name] = search(tmp_path_factory.mktemp("undisturbed"), **settings)
+        return known[name]
+
+    return find
+
+
+@pytest.mark.parametrize(("agent", "pruner"), SEARCHERS)
+def test_a_killed_study_goes_on_as_if_nothing_had_happened(
+    agent: str, pruner: str, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    whole = undisturbed(agent=agent, pruner=pruner)
+    draw = random.Random(f"{agent} {pruner}")
+    for number in range(4 if (agent, pruner) in ONE_A_FAMILY else 2):
+        runs, count = tmp_path / str(number), draw.randrange(1, len(events_of(whole)))
+        tear(killed(runs, count, agent=agent, pruner=pruner), draw)
+        assert outcome(resume(runs)) == outcome(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("agent", "pruner"), ONE_A_FAMILY)
+def test_a_kill_after_any_event_costs_nothing(
+    agent: str, pruner: str, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    whole = undisturbed(agent=agent, pruner=pruner)
+    for count in range(1, len(events_of(whole))):
+        killed(tmp_path / str(count), count, agent=agent, pruner=pruner)
+        assert outcome(resume(tmp_path / str(count))) == outcome(whole), count
+
+
+@pytest.mark.parametrize(("agent", "pruner"), ONE_A_FAMILY)
+def test_a_study_that_is_killed_again_and_again_gets_there(
+    agent: str, pruner: str, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    whole = undisturbed(agent=agent, pruner=pruner)
+    draw = random.Random(0)
+    journal, result = killed(tmp_path, 11, agent=agent, pruner=pruner), None
+    while result is None:
+        tear(journal, draw)
+        with contextlib.suppress(Killed):
+            result = resume(tmp_path, KillAfter(12))
+    assert outcome(result) == outcome(whole)
+
+
+def test_the_winner_s_weights_are_those_of_its_schedule(tmp_path: Path) -> None:
+    whole = search(tmp_path / "whole", agent="ppo")
+    killed(tmp_path / "killed", len(events_of(whole)) - 5, agent="ppo")
+    result = resume(tmp_path / "killed")
+    assert result.best is not None
+    env = make_env("simulated", trial_tokens=SMALL["trial_tokens"])
+    env.reset(seed=result.best.seed)
+    for hyperparameters in result.schedule:
+        env.train(hyperparameters)
+    env.save_weights(tmp_path)
+    expected = (tmp_path / "weights.json").read_text()
+    assert (result.folder / "best" / "weights.json").read_text() == expected
+
+
+@pytest.mark.parametrize("events", [1, 6, 14])
+def test_a_kill_during_the_confirmation_costs_nothing(
+    events: int, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    whole = undisturbed(agent="tpe", pruner="median")
+    before = [event.get("trial", 0) < FIRST_TEST for event in events_of(whole)].count(True)
+    killed(tmp_path, before - 1 + events, agent="tpe", pruner="median")
+    assert outcome(resume(tmp_path)) == outcome(whole)
+
+
+@pytest.mark.parametrize(("agent", "pruner"), [*ONE_A_FAMILY, ("grid", "none")])
+def test_resuming_a_finished_study_changes_nothing(
+    agent: str, pruner: str, undisturbed: Undisturbed
+) -> None:
+    whole = undisturbed(agent=agent, pruner=pruner)
+    files = {path: path.read_bytes() for path in whole.folder.rglob("*") if path.is_file()}
+    again = resume(whole.folder.parent)
+    assert outcome(again) == outcome(whole)
+    assert {path: path.read_bytes() for path in files} == files
+
+
+@pytest.mark.parametrize(("agent", "pruner"), ONE_A_FAMILY)
+def test_an_extended_study_may_be_killed_too(agent: str, pruner: str, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    for name in ("whole", "killed"):
+        search(tmp_path / name, agent=agent, pruner=pruner, trials=3)
+    whole = resume(tmp_path / "whole", trials=6)
+    assert whole.history.training_tokens > 5 * whole.facts.trial_tokens
+    for count in (1, 9, 30):
+        with pytest.raises(Killed):
+            resume(tmp_path / "killed", KillAfter(count), trials=6)
+        tear(tmp_path / "killed" / "otter" / "journal.jsonl", draw)
+    assert outcome(resume(tmp_path / "killed")) == outcome(whole)
+
+
+def test_an_extension_keeps_what_the_first_budget_set(tmp_path: Path) -> None:
+    """TPE's first trials are random: a fifth of the budget, at least three."""
+    settings: dict[str, Any] = {"agent": "tpe", "confirm_seeds": 0}
+    for name, trials in (("once", 3), ("twice", 3), ("fresh", 24)):
+        search(tmp_path / name, trials=trials, **settings)
+    resume(tmp_path / "twice", trials=11)
+    twice, once = resume(tmp_path / "twice", trials=24), resume(tmp_path / "once", trials=24)
+    fresh = resume(tmp_path / "fresh")
+    assert [told(trial) for trial in twice.trials] == [told(trial) for trial in once.trials]
+    assert [told(trial) for trial in once.trials] != [told(trial) for trial in fresh.trials]
+
+
+def test_an_extension_pays_for_every_confirmation(tmp_path: Path) -> None:
+    first = search(tmp_path, trials=2)
+    limit = 2.5 * first.cost
+    second = resume(tmp_path, trials=100, cost=limit)
+    folded = History()
+    for event in events_of(second):
+        folded.apply(event)
+    assert len(second.history.tests) > len(first.history.tests) > 0
+    assert math.isclose(second.cost, folded.cost)
+    assert len(second.trials) > len(first.trials)
+    assert second.cost <= limit
+
+
+def test_an_extension_in_the_middle_of_the_confirmation_gives_that_up(tmp_path: Path) -> None:
+    whole = search(tmp_path / "whole", trials=3)
+    before = [event.get("trial", 0) < FIRST_TEST for event in events_of(whole)].count(True)
+    killed(tmp_path / "killed", before + 4, trials=3)
+    extended, expected = (resume(tmp_path / name, trials=5) for name in ("killed", "whole"))
+    assert [t.value for t in extended.trials] == [t.value for t in expected.trials]
+    assert extended.confirmation == expected.confirmation
+
+
+def test_a_study_in_use_is_refused(tmp_path: Path) -> None:
+    journal = killed(tmp_path, 20)
+    line = r"study 'otter' is in use by another process \(id \d+\)$"
+    with Journal.open(journal), pytest.raises(StudyError, match=line):
+        resume(tmp_path)
+
+
+def rewrite(journal: Path, index: int, change: Callable[[Event], None]) -> bytes:
+    """Change an event as no process of ours would; return the whole journal."""
+    events = list(read_events(journal))
+    change(events[index])
+    journal.write_bytes(b"".join(map(encode_line, events)))
+    return journal.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("data", lambda header: header["facts"].update(data_hash="other data")),
+        ("model", lambda header: header["facts"].update(model_hash="other weights")),
+        ("space", lambda header: header["space"]["parameters"].pop()),
+        ("torch", lambda header: header["versions"].update(torch="1.0")),
+        ("python", lambda header: header["versions"].update(python="2.7")),
+    ],
+)
+def test_what_a_study_depends_on_must_be_the_same(
+    what: str, change: Callable[[Event], None], tmp_path: Path
+) -> None:
+    journal = killed(tmp_path, 20)
+    before = rewrite(journal, 0, change)
+    line = f"^resume: (the )?{what} must be what the study 'otter' began with, .* but got [^\n]*$"
+    with pytest.raises(StudyError, match=line):
+        resume(tmp_path, trials=9)
+    assert journal.read_bytes() == before
+
+
+def test_a_journal_that_tells_another_story_is_refused(tmp_path: Path) -> None:
+    journal = killed(tmp_path, 20)
+    decisions = [i for i, e in enumerate(read_events(journal)) if e["event"] == "decision"]
+
+    def change(event: Event) -> None:
+        event["request"]["action"][0] += 0.01
+
+    before = rewrite(journal, decisions[3], change)
+    line = "^a resumed study must decide as its journal says, but decided [^\n]*$"
+    with pytest.raises(StudyError, match=line):
+        resume(tmp_path)
+    rewrite(journal, decisions[3] + 1, lambda event: event.update(worker=1))
+    with pytest.raises(StudyError, match="a resumed study must"):
+        resume(tmp_path)
+    assert len(journal.read_bytes()) == len(before)
+    assert b'"resumed"' not in journal.read_bytes()
