@@ -310,7 +310,7 @@ def test_leading_dimensions_are_kept(name: str, leading: tuple[int, ...]) -> Non
 
 PEAK_MEMORY = """
 import torch
-from hpopt_envs.divergence import divergence
+from hpopt_envs.divergences.f_divergence import divergence
 
 def megabytes(field):
     with open("/proc/self/status") as status:
