@@ -5,7 +5,7 @@ from hpopt_envs.records import RunFacts, Trial
 from ..commands import resume_command, ui_command, without_password
 from ..record.judged import Confirmation, Judged
 from ..record.samples import NOTHING, Samples, read_samples
-from ..record.schedule import stretches
+from ..record.schedule import Schedule
 from ..report.words import exceeded, verdict
 from ..settings.study import Settings
 from ..study.result import StudyResult
@@ -119,7 +119,7 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
 def _schedule(result: StudyResult) -> list[str]:
     """A line for each stretch of equal hyperparameters."""
     assert result.best is not None
-    parts = stretches(result.best.path)
+    parts = Schedule.of(result.best).spans
     width = max(10, *(len(span) for span, _ in parts))
     return [f"  {span:<{width}s} {describe(values)}" for span, values in parts]
 

@@ -11,7 +11,8 @@ from ..pool.budget import Budget, Limits
 from ..pool.metered import MeteredPool
 from ..record.folders import JOURNAL, read_study
 from ..record.history import FIRST_TEST, History
-from ..record.judged import Judged, Schedule, judged, timed_schedule
+from ..record.judged import Judged, judged
+from ..record.schedule import Schedule
 from ..settings.study import Settings
 from ..study.confirmation import judge
 from ..study.opening import begin, take_up
@@ -74,7 +75,7 @@ def distinct_schedules(trials: Mapping[str, Trial]) -> list[Schedule]:
     """The trials' schedules in order, equal ones once: searchers often share their best."""
     schedules: list[Schedule] = []
     for trial in trials.values():
-        schedule = timed_schedule(trial)
+        schedule = Schedule.of(trial)
         if schedule not in schedules:
             schedules.append(schedule)
     return schedules
@@ -93,4 +94,4 @@ def read_judged(
     if len(ended) < len(schedules) * seeds:
         return None
     of_schedule = [judged(ended[k * seeds : (k + 1) * seeds]) for k in range(len(schedules))]
-    return {who: of_schedule[schedules.index(timed_schedule(t))] for who, t in trials.items()}
+    return {who: of_schedule[schedules.index(Schedule.of(t))] for who, t in trials.items()}

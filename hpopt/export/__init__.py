@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..errors import StudyError
 from ..record.folders import find_study, read_study
+from ..record.schedule import Winner
 
 TARGETS = ("json", "transformers", "trl")
 
@@ -25,18 +26,11 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     """
     if to not in TARGETS:
         raise StudyError(f"--to: must be one of {', '.join(TARGETS)}, but got {to!r}")
-    from .code import code
-    from .schedule import Schedule
-
-    found = Schedule.of(name, read_study(name, runs, "export"))
+    winner = Winner.of(read_study(name, runs, "export"), "export")
     if to == "json":
-        files = {"schedule.json": json.dumps(found.document(), indent=2) + "\n"}
+        files = {"schedule.json": json.dumps(winner.to_json(), indent=2) + "\n"}
     else:
-        files = {f"{to}_schedule.py": code(found, to)}
-        if found.penalized:
-            from .retained import RETAINED, retained_text
-
-            files[RETAINED] = retained_text(found)
+        files = _code(winner, to)
     folder = find_study(name, runs, "export") / "export" if folder is None else folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +39,20 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     except OSError as error:
         raise StudyError(f"export: {folder} can't be written: {error.strerror}") from None
     return [folder / file for file in files]
+
+
+def _code(winner: Winner, to: str) -> dict[str, str]:
+    """The files for a trainer; their text by name."""
+    from .code import code
+    from .exported import Exported
+
+    exported = Exported.of(winner)
+    files = {f"{to}_schedule.py": code(exported, to)}
+    if exported.penalized:
+        from .retained import RETAINED, retained_text
+
+        files[RETAINED] = retained_text(exported)
+    return files
 
 
 def summary(paths: list[Path]) -> str:

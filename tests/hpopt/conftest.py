@@ -53,6 +53,7 @@ FACTS = RunFacts(
 SECRET = "http://me:password@server"
 HEADER = {
     "event": "study",
+    "name": "otter",
     "task": "lm",
     "model": "tiny",
     "agent": "tpe",
