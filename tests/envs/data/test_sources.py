@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from hpopt_envs.data.sources import Source, read_splits
+from hpopt_envs.data.sources import read_splits
 from hpopt_envs.data.tables import Table, read_table
 from hpopt_envs.errors import WorldError
+from hpopt_envs.settings import Source
 
 ROWS: dict[str, list[Any]] = {
     "text": ["plain", 'a "quoted", word\t', "two\n\nlines", "ünï 🙂\u2028\u00a0end", "#", "{"],

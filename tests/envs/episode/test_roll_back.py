@@ -39,7 +39,7 @@ STEEP = {**FLAT, "learning_rate": 0.05}  # explodes in the simulated task, but d
 def words(task: str = "Words", **settings: Any) -> FineTuneEnv:
     return make_env(
         f"{HERE}:{task}",
-        f"{HERE}:Bigrams",
+        model=f"{HERE}:Bigrams",
         segment_tokens=SEGMENT,
         trial_tokens=HORIZON,
         device="cpu",

@@ -12,10 +12,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 
 from hpopt_envs import WorldError, make_env
 from hpopt_envs.data.locale_formats import new_locale_tables
-from hpopt_envs.data.sources import Source
 from hpopt_envs.data.tables import Table
 from hpopt_envs.data.templates import fill
 from hpopt_envs.models import load_tokenizer
+from hpopt_envs.settings import Source
 from hpopt_envs.tasks.objective import set_objective
 from hpopt_envs.tasks.text2text import TextToText
 from hpopt_envs.tasks.text2text_data import decode_text
@@ -198,7 +198,7 @@ def test_a_trial_is_judged_by_chrf_and_by_what_is_forgotten(
     retain = rows_file(tmp_path, name="retain.jsonl")
     env = make_env(
         "text2text",
-        folders[kind],
+        model=folders[kind],
         data={**nested(tmp_path), "max_new_tokens": 4, "retain_file": retain},
         fixed={"lora_rank": 2},
         space="default",

@@ -237,8 +237,8 @@ def test_plain_sgd_on_everything_is_gradient_descent() -> None:
     rate = FloatParameter("learning_rate", 0.01, 1.0, 0.1, log=True)
     env = make_env(
         f"{HERE}:Words",
-        f"{HERE}:Bigrams",
-        SearchSpace("rate", (rate,)).to_dict(),
+        model=f"{HERE}:Bigrams",
+        space=SearchSpace("rate", (rate,)).to_dict(),
         fixed={"batch_size": "all", "optimizer": "sgd", "max_gradient_norm": 1e6},
         trial_tokens=2 * 96 * 8,
         device="cpu",
@@ -286,8 +286,8 @@ def test_on_ragged_data_a_segment_ends_past_its_mark_and_the_next_makes_up_for_i
     rate = {**plain, "parameters": [p for p in plain["parameters"] if p["name"] != "batch_size"]}
     env = make_env(
         task,
-        f"{HERE}:Bigrams",
-        rate,
+        model=f"{HERE}:Bigrams",
+        space=rate,
         fixed={"batch_size": batch_size, "divergence_weight": 0.1},
         segment_tokens=segment_tokens,
         trial_tokens=10 * segment_tokens,

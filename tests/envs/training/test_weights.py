@@ -34,7 +34,9 @@ each_structure = pytest.mark.parametrize("structure", STRUCTURES.values(), ids=S
 def make_run(task: str = "Words", model: str | None = None, **fixed: Value) -> RealRun:
     """A run whose segments are two steps of 32 examples."""
     tokens = 512 if task == "Words" else 64
-    env = make_env(f"{HERE}:{task}", model, fixed=fixed, trial_tokens=2 * tokens, device="cpu")
+    env = make_env(
+        f"{HERE}:{task}", model=model, fixed=fixed, trial_tokens=2 * tokens, device="cpu"
+    )
     assert isinstance(env.run, RealRun)
     assert env.facts.segment_tokens == tokens
     return env.run
