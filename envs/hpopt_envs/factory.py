@@ -19,6 +19,7 @@ from hpopt_search_spaces import (
 from .episode.environment import FineTuneEnv
 from .errors import WorldError, foreign
 from .models import model_hash
+from .settings import EnvironmentSettings
 from .stand_ins.finished_runs import PREFIX, read_runs
 from .stand_ins.simulated import simulated_run
 from .stand_ins.tabulated import space_of, tabulated_run
@@ -40,25 +41,10 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def make_env(
-    task: str = "lm",
+    task: str = EnvironmentSettings.task,
     model: str | None = None,
     space: str | Mapping[str, Any] | None = None,
-    *,
-    data: Mapping[str, Any] | None = None,
-    view: str = "absolute",
-    validate_segments: bool = True,
-    sequence_length: int | None = None,
-    segment_tokens: int | None = None,
-    trial_tokens: int | None = None,
-    objective: str | None = None,
-    forgetting_weight: float | None = None,
-    max_divergence: float | str | None = None,
-    baseline: Mapping[str, Value] | None = None,
-    fixed: Mapping[str, Value] | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    gradient_checkpointing: bool = False,
-    threads: int = 1,
+    **settings: Any,
 ) -> FineTuneEnv:
     """Build the environment of a task.
 
@@ -67,66 +53,56 @@ def make_env(
             `hpopt_envs.tasks.load_task` does.
         model: a Hugging Face id, a local path or "module:factory"; the task's own by default.
         space: a name, a TOML file, or `SearchSpace.to_dict()`; the task's own by default.
-        data: of the user's: what `hpopt_envs.tasks.Source` has.
-        view: "absolute", "relative" or "discrete", see `hpopt_envs.episode.actions`.
-        validate_segments: measure on validation between segments.
-        sequence_length: tokens of the longest example; the task's own by default.
-        segment_tokens: task tokens a segment, see `hpopt_envs.training.plan`.
-        trial_tokens: task tokens a trial, see `hpopt_envs.training.plan`.
-        objective: one of the task's metrics, with ":min" or ":max" where it isn't the task's own.
-        forgetting_weight: weight of forgetting in the objective; the task's own by default.
-        max_divergence: limit on the divergence from the base model, nats per token; "none" for
-            none, the task's own by default.
-        baseline: values that replace the space's defaults.
-        fixed: hyperparameters that the space doesn't have, held in every trial.
-        device: "cpu", "cuda", or "auto" for the first that is there.
-        precision: of forward passes: "float32", "bfloat16", or "auto" for bfloat16 where it pays.
-        gradient_checkpointing: compute activations again in the backward pass to save memory.
-        threads: of the CPU for a large model; a small one always gets one.
+        settings: the other fields of `hpopt_envs.EnvironmentSettings`, which explains them.
 
     Raises:
         SpaceError, WorldError: one line, where something can't be had or doesn't fit.
     """
+    asked = EnvironmentSettings.of({"task": task, "model": model, "space": space, **settings})
     torch.set_num_threads(1)
-    where = _device(device)
+    where = _device(asked.device)
     if task == "simulated":
         _check_left_out(
             "the simulated task",
-            model=model,
-            **(data or {}),
-            sequence_length=sequence_length,
-            objective=objective,
-            forgetting_weight=forgetting_weight,
-            fix=fixed,
+            model=asked.model,
+            **asked.data.given,
+            sequence_length=asked.sequence_length,
+            objective=asked.objective,
+            forgetting_weight=asked.forgetting_weight,
+            fix=asked.fixed,
         )
-        searched = _load_space(space or "default", baseline)
+        searched = _load_space(asked.space or "default", asked.baseline)
         check_hyperparameters(searched, {})
-        limit = divergence_limit(max_divergence, None)
-        run, resolved = simulated_run(searched, segment_tokens, trial_tokens, limit)
-        return FineTuneEnv(run, resolved, view=view, validate_segments=validate_segments)
+        limit = divergence_limit(asked.max_divergence, None)
+        run, resolved = simulated_run(searched, asked.segment_tokens, asked.trial_tokens, limit)
+        return FineTuneEnv(
+            run, resolved, view=asked.view, validate_segments=asked.validate_segments
+        )
     if task.startswith(PREFIX):
         _check_left_out(
             "a table of finished runs",
-            model=model,
-            **(data or {}),
-            sequence_length=sequence_length,
-            segment_tokens=segment_tokens,
-            trial_tokens=trial_tokens,
-            forgetting_weight=forgetting_weight,
-            max_divergence=max_divergence,
-            fix=fixed,
+            model=asked.model,
+            **asked.data.given,
+            sequence_length=asked.sequence_length,
+            segment_tokens=asked.segment_tokens,
+            trial_tokens=asked.trial_tokens,
+            forgetting_weight=asked.forgetting_weight,
+            max_divergence=asked.max_divergence,
+            fix=asked.fixed,
         )
-        runs = read_runs(task, objective)
-        searched = _load_space(space or space_of(runs).to_dict(), baseline)
+        runs = read_runs(task, asked.objective)
+        searched = _load_space(asked.space or space_of(runs).to_dict(), asked.baseline)
         table, resolved = tabulated_run(runs, searched)
-        return FineTuneEnv(table, resolved, view=view, validate_segments=validate_segments)
-    loaded = load_task(task, data or {})
-    set_objective(loaded, objective, forgetting_weight)
-    limit = divergence_limit(max_divergence, loaded)
+        return FineTuneEnv(
+            table, resolved, view=asked.view, validate_segments=asked.validate_segments
+        )
+    loaded = load_task(task, asked.data)
+    set_objective(loaded, asked.objective, asked.forgetting_weight)
+    limit = divergence_limit(asked.max_divergence, loaded)
     fitting = "default" if has_reference(loaded) else "plain"
-    searched = _load_space(space or loaded.default_space or fitting, baseline)
+    searched = _load_space(asked.space or loaded.default_space or fitting, asked.baseline)
     unsaid = {name: v for name, v in loaded.fixed.items() if name not in searched}
-    held = {**unsaid, **(fixed or {})}
+    held = {**unsaid, **(asked.fixed or {})}
     check_hyperparameters(
         searched,
         held,
@@ -135,12 +111,12 @@ def make_env(
         needed=loaded.needed,
         reference=compares(loaded),
     )
-    source = model or loaded.default_model
-    examples, net = _load(loaded, source, sequence_length, where)
-    if gradient_checkpointing:
+    source = asked.model or loaded.default_model
+    examples, net = _load(loaded, source, asked.sequence_length, where)
+    if asked.gradient_checkpointing:
         _checkpoint_gradients(net)
     large = sum(p.numel() for p in net.parameters()) >= LARGE
-    with using_threads(threads if large else 1):
+    with using_threads(asked.threads if large else 1):
         examples, setup_cost = _prepare(loaded, net, examples)
         base_hash = model_hash(net)
         lengths = _lengths(loaded, examples)
@@ -149,7 +125,7 @@ def make_env(
             weights.use_base(structure)
         for name in _optimizers(searched, held):
             build_optimizer(name, weights.parameters)  # so that what can't be made is refused now
-        resolved = _resolve(searched, held, loaded, weights, lengths, trial_tokens)
+        resolved = _resolve(searched, held, loaded, weights, lengths, asked.trial_tokens)
         sizes = batch_sizes(resolved, held, lengths.examples)
         _check_samples(sizes, loaded.samples_per_example)
         real = real_run(
@@ -157,8 +133,8 @@ def make_env(
             weights,
             examples,
             lengths,
-            plan_trial(sizes, lengths, segment_tokens, trial_tokens),
-            precision=_precision(precision, where, large),
+            plan_trial(sizes, lengths, asked.segment_tokens, asked.trial_tokens),
+            precision=_precision(asked.precision, where, large),
             model=source,
             model_hash=base_hash,
             setup_cost=setup_cost,
@@ -168,7 +144,7 @@ def make_env(
             fixed=held,
             max_divergence=limit,
         )
-    return FineTuneEnv(real, resolved, view=view, validate_segments=validate_segments)
+    return FineTuneEnv(real, resolved, view=asked.view, validate_segments=asked.validate_segments)
 
 
 def _load(
