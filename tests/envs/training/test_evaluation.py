@@ -136,7 +136,7 @@ class Narrow(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from .tiny import llama
+        from ..tiny import llama
 
         self.model = llama()
         self.limit = 10**9
