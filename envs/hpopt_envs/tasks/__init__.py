@@ -8,13 +8,11 @@ from typing import Any
 from ..errors import WorldError
 from ..references import call, import_attribute, is_reference
 from ..settings import Source
+from ..worlds import FINISHED_RUNS, SIMULATION
 from .base import Data, Split, Task
 from .suite import BUILT_IN
 
 __all__ = ["Data", "Source", "Split", "Task", "available_tasks", "load_task"]
-
-_SIMULATED = ("simulated", "A noisy quadratic instead of training: milliseconds a trial.")
-_TABLE = ("table:FILE.csv", "Finished runs, looked up instead of trained; or table:FILE.csv:TASK.")
 
 
 def load_task(name: str, data: Source | Mapping[str, Any] | None = None) -> Task:
@@ -58,10 +56,11 @@ def _check_settings(source: Source, taken: tuple[str, ...], task: str) -> None:
 
 
 def available_tasks() -> list[tuple[str, str]]:
-    """Names and one-line descriptions: the built-in ones, then the installed ones."""
+    """Names and one-line descriptions: the built-in ones, the stand-ins, the installed ones."""
     built_in = [(name, task.description) for name, task in BUILT_IN.items()]
     others = [(name, f"Installed: {entry.value}.") for name, entry in sorted(_installed().items())]
-    return [*built_in, _SIMULATED, _TABLE, *others]
+    stand_ins = [(world.task, world.description) for world in (SIMULATION, FINISHED_RUNS)]
+    return [*built_in, *stand_ins, *others]
 
 
 def _installed() -> dict[str, EntryPoint]:
