@@ -7,25 +7,53 @@
 Nothing heavy is imported before it is needed.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING, Any, Unpack
 
 from hpopt_search_spaces.errors import HpoptError
 
 from .errors import StudyError
 
 if TYPE_CHECKING:
+    from .searchers.base import AgentSpec, Proposal, Proposer, Searcher, SearchPlan
+    from .settings.keywords import SearchKeywords
+    from .settings.study import Settings
     from .study.result import StudyResult
 
-__all__ = ["HpoptError", "StudyError", "resume", "search"]
+    __version__: str
+
+__all__ = [
+    "AgentSpec",
+    "HpoptError",
+    "Proposal",
+    "Proposer",
+    "SearchPlan",
+    "Searcher",
+    "Settings",
+    "StudyError",
+    "StudyResult",
+    "__version__",
+    "resume",
+    "search",
+]
+
+_LAZY = {
+    "AgentSpec": "searchers.base",
+    "Proposal": "searchers.base",
+    "Proposer": "searchers.base",
+    "SearchPlan": "searchers.base",
+    "Searcher": "searchers.base",
+    "Settings": "settings.study",
+    "StudyResult": "study.result",
+}
 
 
-def search(**settings: Any) -> "StudyResult":
+def search(**settings: Unpack["SearchKeywords"]) -> "StudyResult":
     """Run a study and return its result; nothing is printed.
 
     Args:
         **settings: those of `python -m hpopt search`, with underscores; durations in seconds,
-            `baseline` as a mapping.
+            `baseline` and `fix` as mappings.
 
     Raises:
         HpoptError: one line that says what must hold and what was got.
@@ -37,13 +65,22 @@ def search(**settings: Any) -> "StudyResult":
     return run(Settings.of(settings), Display())
 
 
-def resume(name: str, *, runs: str = "runs", **changes: Any) -> "StudyResult":
+def resume(
+    name: str,
+    *,
+    runs: str = "runs",
+    trials: int | None = None,
+    cost: float | None = None,
+    time_limit: float | None = None,
+) -> "StudyResult":
     """Go on with a study that was cut off, or extend it, and return its result.
 
     Args:
         name: of the study.
         runs: folder that studies are kept in.
-        **changes: new limits: `trials`, `cost` or `time_limit`.
+        trials: a new budget in full trials; None leaves it as it was.
+        cost: a new budget in token-equivalents; likewise.
+        time_limit: a new budget of time in seconds; likewise.
 
     Raises:
         HpoptError: one line that says what must hold and what was got.
@@ -51,5 +88,16 @@ def resume(name: str, *, runs: str = "runs", **changes: Any) -> "StudyResult":
     from .study.display import Display
     from .study.running import resume as run
 
-    limits: Mapping[str, Any] = changes
-    return run(name, runs, limits, Display())
+    limits = {"trials": trials, "cost": cost, "time_limit": time_limit}
+    changes = {limit: value for limit, value in limits.items() if value is not None}
+    return run(name, runs, changes, Display())
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hpopt")
+    if name in _LAZY:
+        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,20 @@ import hpopt_envs
 import hpopt_search_spaces
 
 NAMES = {
-    hpopt: {"HpoptError", "StudyError", "resume", "search"},
+    hpopt: {
+        "AgentSpec",
+        "HpoptError",
+        "Proposal",
+        "Proposer",
+        "SearchPlan",
+        "Searcher",
+        "Settings",
+        "StudyError",
+        "StudyResult",
+        "__version__",
+        "resume",
+        "search",
+    },
     hpopt_envs: {
         "Control",
         "Data",

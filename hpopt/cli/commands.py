@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..commands import resume_command
-from ..comparison.settings import ComparisonSettings, read_settings
+from ..comparison.settings import COMPARISON_FIELDS, ComparisonSettings, read_settings
 from ..errors import StudyError
-from ..settings.options import read_config
-from ..settings.study import EXTENSIBLE, Settings
-from .options import INTERRUPTED, OF_A_STUDY, SETTINGS, given
+from ..searchers.base import NO_PRUNER
+from ..searchers.registry import AGENTS, PRUNERS, installed
+from ..settings.config import read_config
+from ..settings.groups import EXTENSIBLE
+from ..settings.study import FIELDS, Settings
+from .options import INTERRUPTED, given
 
 if TYPE_CHECKING:
     from ..study.display import Display
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 def run_search(asked: argparse.Namespace) -> int:
     values = {} if asked.config is None else read_config(asked.config)
-    values |= given(asked, OF_A_STUDY)
+    values |= given(asked, FIELDS)
     settings = Settings.of(values)
     if asked.dry_run:
         from ..study.dry_run import dry_run
@@ -33,7 +36,7 @@ def run_search(asked: argparse.Namespace) -> int:
 
 def run_compare(asked: argparse.Namespace) -> int:
     values = {} if asked.config is None else read_config(asked.config)
-    values |= given(asked, SETTINGS)
+    values |= given(asked, COMPARISON_FIELDS)
     return _run_comparison(ComparisonSettings.of(values))
 
 
@@ -45,7 +48,7 @@ def _run_comparison(settings: ComparisonSettings) -> int:
     try:
         compared = compare(settings, name, lambda text: print(text, flush=True))
     except (KeyboardInterrupt, BrokenPipeError):
-        again = resume_command(name, settings.study.runs)
+        again = resume_command(name, settings.study.tracking.runs)
         print(f"hpopt: interrupted; `{again}` goes on with it", file=sys.stderr)
         return INTERRUPTED
     print("\n".join(["", *compared.lines, "", *record_lines(compared, settings)]))
@@ -53,8 +56,8 @@ def _run_comparison(settings: ComparisonSettings) -> int:
 
 
 def run_resume(asked: argparse.Namespace) -> int:
-    changes = given(asked, EXTENSIBLE)
-    runs = given(asked, ["runs"]).get("runs", "runs")
+    changes = given(asked, {name: FIELDS[name] for name in EXTENSIBLE})
+    runs = _runs(asked)
     comparison = read_settings(asked.study, runs)
     if comparison is not None:
         if changes:
@@ -63,6 +66,10 @@ def run_resume(asked: argparse.Namespace) -> int:
     from ..study.running import resume
 
     return _watched(lambda display: resume(asked.study, runs, changes, display))
+
+
+def _runs(asked: argparse.Namespace) -> str:
+    return str(given(asked, FIELDS).get("runs", "runs"))
 
 
 def _watched(run: "Callable[[Display], StudyResult]") -> int:
@@ -81,14 +88,15 @@ def _watched(run: "Callable[[Display], StudyResult]") -> int:
 
 def _interrupted(display: "Display") -> int:
     again = ""
-    if display.name is not None:
-        again = f"; `{resume_command(display.name, display.settings.runs)}` goes on with it"
+    if display.study is not None:
+        command = resume_command(display.study.name, display.settings.tracking.runs)
+        again = f"; `{command}` goes on with it"
     print(f"hpopt: interrupted{again}", file=sys.stderr)
     return INTERRUPTED
 
 
 def run_report(asked: argparse.Namespace) -> int:
-    runs = given(asked, ["runs"]).get("runs", "runs")
+    runs = _runs(asked)
     comparison = read_settings(asked.study, runs)
     if comparison is not None:
         from ..comparison.compare import write_verdict
@@ -107,7 +115,7 @@ def run_report(asked: argparse.Namespace) -> int:
 def run_export(asked: argparse.Namespace) -> int:
     from ..export import export, summary
 
-    runs = given(asked, ["runs"]).get("runs", "runs")
+    runs = _runs(asked)
     print(summary(export(asked.study, runs, asked.to, asked.folder)))
     return 0
 
@@ -116,25 +124,40 @@ def run_ui(asked: argparse.Namespace) -> int:
     from ..tracking.reach import check_reachable
     from ..tracking.ui import open_ui
 
-    settings = Settings.of(given(asked, ["tracking_uri", "runs"]))
-    check_reachable(settings.uri)
-    open_ui(settings.uri, asked.port)
+    uri = Settings.of(given(asked, FIELDS)).tracking.uri
+    check_reachable(uri)
+    open_ui(uri, asked.port)
     return 0
 
 
-def run_list(asked: argparse.Namespace) -> int:
-    if asked.listing == "tasks":
-        from hpopt_envs.tasks import available_tasks
+def tasks() -> list[tuple[str, str]]:
+    """Return what can be trained, with descriptions."""
+    from hpopt_envs.tasks import available_tasks
 
-        rows = available_tasks()
-    elif asked.listing == "spaces":
-        from hpopt_search_spaces import available_spaces
+    return available_tasks()
 
-        rows = available_spaces()
-    else:
-        from ..searchers.registry import AGENTS
 
-        rows = [(name, spec.description) for name, spec in AGENTS.items()]
+def spaces() -> list[tuple[str, str]]:
+    """Return what may be tuned, with descriptions."""
+    from hpopt_search_spaces import available_spaces
+
+    return available_spaces()
+
+
+def agents() -> list[tuple[str, str]]:
+    """Return who can decide, installed agents and pruners included, with descriptions."""
+    ours = [(name, spec.description) for name, spec in AGENTS.items()]
+    pruners = [(f"+{n}", spec.description) for n, spec in PRUNERS.items() if n != NO_PRUNER]
+    others = [
+        (f"{mark}{name}", f"Installed: {value}.")
+        for kind, mark in (("agent", ""), ("pruner", "+"))
+        for name, value in sorted(installed(kind).items())
+    ]
+    return [*ours, *pruners, *others]
+
+
+def show(rows: list[tuple[str, str]]) -> int:
+    """Print names with descriptions."""
     width = max(len(name) for name, _ in rows)
     for name, what in rows:
         print(f"{name:<{width}s}  {what}")

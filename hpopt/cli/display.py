@@ -4,16 +4,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hpopt_envs.episode.actions import unit_of_absolute
-from hpopt_envs.records import Outcome, RunFacts, Trial
-from hpopt_search_spaces import SearchSpace, Value
+from hpopt_envs.records import Outcome, Trial
+from hpopt_search_spaces import Value
 
-from ..pool.budget import Budget
-from ..record.history import History
 from ..record.journal import Event
-from ..searchers.registry import find_agent
-from ..settings.study import Settings
+from ..searchers.base import NO_PRUNER
 from ..study.display import Display
-from ..tracking.client import TrackingProcess
 from ..wording import counted, describe, describe_path, duration, limit, objective, unlimited
 
 if TYPE_CHECKING:
@@ -24,29 +20,20 @@ if TYPE_CHECKING:
 class LineDisplay(Display):
     """A line for each trial that ends."""
 
-    def begin(
-        self,
-        settings: Settings,
-        name: str,
-        facts: RunFacts,
-        space: SearchSpace,
-        history: History,
-        budget: Budget,
-        tracking: TrackingProcess | None,
-    ) -> None:
-        super().begin(settings, name, facts, space, history, budget, tracking)
+    def begun(self) -> None:
         for line in self._opening():
             self.line(line)
 
     def _opening(self) -> list[str]:
-        facts, settings = self.facts, self.settings
-        pruner = "" if settings.pruner == "none" else f" with pruner {settings.pruner}"
+        facts, asked, study = self.facts, self.settings.searcher, self.study
+        assert study is not None
+        pruner = "" if asked.pruner == NO_PRUNER else f" with pruner {asked.pruner}"
         sense = "maximised" if facts.maximize else "minimised"
         unit = f", {facts.unit}" if facts.unit else ""
-        default = "baseline" if settings.baseline else "default"
+        default = "baseline" if self.settings.environment.baseline else "default"
         divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
         return [
-            f"study {self.name}: {settings.agent}{pruner} on {facts.task}, model {facts.model} "
+            f"study {study.name}: {study.agent}{pruner} on {facts.task}, model {facts.model} "
             f"({facts.trainable_parameters:,} trained parameters)",
             f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
@@ -136,19 +123,10 @@ class LiveDisplay(LineDisplay):
     def __init__(self) -> None:
         self._asked: dict[int, str] = {}  # hyperparameters by trial, of the segment under way
 
-    def begin(
-        self,
-        settings: Settings,
-        name: str,
-        facts: RunFacts,
-        space: SearchSpace,
-        history: History,
-        budget: Budget,
-        tracking: TrackingProcess | None,
-    ) -> None:
+    def begun(self) -> None:
         from rich.live import Live
 
-        super().begin(settings, name, facts, space, history, budget, tracking)
+        super().begun()
         # Rendered anew at each refresh, so that the clock goes on within a segment.
         self._live = Live(get_renderable=self._view, refresh_per_second=2, transient=True)
         self._live.start()
@@ -168,7 +146,8 @@ class LiveDisplay(LineDisplay):
         """What a request says of hyperparameters; moves from where a trial stands say nothing."""
         if request["hyperparameters"] is not None:
             return {name: request["hyperparameters"][name] for name in self.space.names}
-        if find_agent(self.settings.agent).view != "absolute":
+        assert self.study is not None
+        if self.study.spec.view != "absolute":
             return {}
         return self.space.decode(unit_of_absolute(request["action"]))
 
@@ -226,7 +205,7 @@ class LiveDisplay(LineDisplay):
 
     def _seconds_left(self, used: float, elapsed: float) -> float:
         """Of the search at its pace so far, and of the confirmation at its longest."""
-        trials = 2 * self.settings.confirm_seeds / self.settings.workers
+        trials = 2 * self.settings.budget.confirm_seeds / self.settings.machine.workers
         return elapsed * (1.0 - used) / used + trials * self.history.longest_seconds
 
 

@@ -1,14 +1,13 @@
 """Settings as options of the command line."""
 
 import argparse
-import dataclasses
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..comparison.settings import ComparisonSettings
 from ..errors import StudyError
-from ..settings.study import Settings
+
+if TYPE_CHECKING:
+    from ..settings.fields import Field
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
@@ -24,46 +23,43 @@ class Parser(argparse.ArgumentParser):
 
 
 def option(setting: str) -> str:
+    """Return how a setting is written on the command line."""
     return f"--{setting.replace('_', '-')}"
 
 
-OF_A_STUDY = {setting.name: setting for setting in dataclasses.fields(Settings)}
-OF_A_COMPARISON = {
-    setting.name: setting for setting in dataclasses.fields(ComparisonSettings) if setting.metadata
-}
-SETTINGS = OF_A_STUDY | OF_A_COMPARISON
+def add_settings(parser: argparse.ArgumentParser, fields: "Iterable[Field]", *others: str) -> None:
+    """Add options for settings, in their groups; what isn't given stays out of the namespace.
 
-
-def add_settings(
-    parser: argparse.ArgumentParser,
-    names: Iterable[str],
-    *others: str,
-    helps: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Add options for settings; what isn't given stays out of the namespace."""
-    for name in names:
-        about, default = SETTINGS[name].metadata, SETTINGS[name].default
-        shown = str(default).lower() if isinstance(default, bool) else default
-        shown = ",".join(default) if isinstance(default, tuple) else shown
-        told = "" if default is None else f" (default: {shown})"
-        parser.add_argument(
-            option(name),
-            dest=name,
-            action="append" if about["repeats"] else "store",
+    Args:
+        parser: of the command.
+        fields: the settings.
+        others: options that the command has beside them, for hints.
+    """
+    fields = tuple(fields)
+    groups = {group: parser.add_argument_group(group) for group in _groups(fields)}
+    for field in fields:
+        groups[field.about["group"]].add_argument(
+            option(field.name),
+            dest=field.name,
+            action="append" if field.about["repeats"] else "store",
             default=argparse.SUPPRESS,
-            metavar=about["metavar"] or name.upper().replace("_", "-"),
-            help=(helps.get(name, about["help"]) + told).replace("%", "%%"),
+            metavar=field.metavar,
+            help=field.about["help"].replace("%", "%%"),
         )
-    parser.set_defaults(options=[*map(option, names), *others])
+    parser.set_defaults(options=[*(option(field.name) for field in fields), *others])
 
 
-def given(asked: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """The settings that the command line gave, parsed."""
-    values = {}
-    for name in names:
-        if hasattr(asked, name):
-            try:
-                values[name] = SETTINGS[name].metadata["parse"](getattr(asked, name))
-            except StudyError as error:
-                raise StudyError(f"{name}: {error}") from None
-    return values
+def _groups(fields: "Iterable[Field]") -> list[str]:
+    """The groups of some settings, in the order in which a user meets them."""
+    there = {field.about["group"] for field in fields}
+    order = ("task and data", "what is tuned", "who decides", "budget", "record", "machine")
+    return [group for group in order if group in there]
+
+
+def given(asked: argparse.Namespace, fields: "Mapping[str, Field]") -> dict[str, Any]:
+    """Return the settings that the command line gave, as values."""
+    return {
+        name: field.parse(getattr(asked, name))
+        for name, field in fields.items()
+        if hasattr(asked, name)
+    }

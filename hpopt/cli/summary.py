@@ -74,8 +74,8 @@ def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Setting
     columns = {"winner": confirmation.winner, other: confirmation.default}
     if confirmation.default_won:
         columns = {f"{other} (the winner)": confirmation.default}
-    seeds = counted(settings.confirm_seeds, "fresh seed")
-    spread = ", mean ± standard deviation" if settings.confirm_seeds > 1 else ""
+    seeds = counted(settings.budget.confirm_seeds, "fresh seed")
+    spread = ", mean ± standard deviation" if settings.budget.confirm_seeds > 1 else ""
     rows = [("objective", [_spread(facts, judged) for judged in columns.values()])]
     for name in facts.base_metrics:
         means = [judged.metric(name) for judged in columns.values()]
@@ -109,7 +109,7 @@ def _mean(facts: RunFacts, name: str, mean: float | None) -> str:
 
 def _other(settings: Settings) -> str:
     """What the winner is compared with."""
-    return "baseline" if settings.baseline else "default"
+    return "baseline" if settings.environment.baseline else "default"
 
 
 def _spread(facts: RunFacts, judged: Judged) -> str:
@@ -143,13 +143,13 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
     names = (f"{file.name}/" if file.is_dir() else file.name for file in files if file.exists())
     there = ", ".join(names)
     lines = [
-        f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.uri)}",
-        f"Look at it: {ui_command(settings.runs, settings.tracking_uri)}",
+        f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.tracking.uri)}",
+        f"Look at it: {ui_command(settings.tracking.runs, settings.tracking.tracking_uri)}",
     ]
     if result.tracking_error:
         lines.append(
             f"MLflow is incomplete: {result.tracking_error}; "
-            f"`{resume_command(result.name, settings.runs)}` writes what is missing"
+            f"`{resume_command(result.name, settings.tracking.runs)}` writes what is missing"
         )
     return lines
 

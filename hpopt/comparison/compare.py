@@ -12,7 +12,6 @@ import numpy as np
 from ..commands import resume_command, ui_command, without_password
 from ..errors import StudyError
 from ..record.folders import StudyFolder, check_writable
-from ..searchers.registry import AGENTS
 from ..settings.study import Level
 from ..tracking import Ending
 from ..tracking.client import ComparisonTracking
@@ -23,7 +22,7 @@ from ..verdict.page import write_comparison_report
 from ..verdict.tables import curves_csv, markdown, sentence, table, to_json
 from ..wording import counted, duration
 from .confirming import read_judged
-from .contestants import PORTFOLIO, Contestant
+from .contestants import Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
 from .running import Job, job_processes, run_jobs
 from .settings import MANIFEST, ComparisonSettings, study_name
@@ -54,13 +53,13 @@ def open_comparison(settings: ComparisonSettings) -> str:
     Raises:
         StudyError: it can't begin, or the folder is of another one.
     """
-    check_writable(Path(settings.study.runs), "runs:")
-    check_reachable(settings.study.uri)
-    if len(settings.tasks) < 2 and any(c.agent == PORTFOLIO for c in settings.contestants):
+    check_writable(Path(settings.study.tracking.runs), "runs:")
+    check_reachable(settings.study.tracking.uri)
+    if len(settings.tasks) < 2 and any(c.spec.needs_studies for c in settings.contestants):
         raise StudyError("agents: portfolio needs more than one task: it is made from the others'")
-    name = settings.study.name or f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = settings.study.tracking.name or f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
     manifest = settings.folder(name) / MANIFEST
-    asked = dataclasses.replace(settings, study=dataclasses.replace(settings.study, name=name))
+    asked = dataclasses.replace(settings, study=settings.study.changed(name=name))
     if manifest.exists():
         there = ComparisonSettings.from_json(json.loads(manifest.read_text()))
         if _essence(there) != _essence(asked):
@@ -78,7 +77,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
 
 def _essence(settings: ComparisonSettings) -> ComparisonSettings:
     """What results depend on: neither where they are kept nor how many run at a time."""
-    study = dataclasses.replace(settings.study, workers=1, runs="", tracking_uri=None)
+    study = settings.study.changed(workers=1, runs="", tracking_uri=None)
     return dataclasses.replace(settings, study=study)
 
 
@@ -96,15 +95,16 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     folder, study = settings.folder(name), settings.study
     for text in _opening(settings, name):
         line(text)
-    levels = {dataclasses.replace(study, task=task).tracking_level for task in settings.tasks}
+    levels = {study.changed(task=task).tracking_level for task in settings.tasks}
     level: Level = "parents" if "parents" in levels else "trials"
-    tracking = ComparisonTracking(folder, study.uri, study.experiment or name, level)
+    asked = study.tracking
+    tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level)
     tracking.start()
     ending: Ending = "failed"
     try:
         runner = _Runner(settings, name, line, tracking)
         runner.record_earlier()
-        with job_processes(study.workers, folder / "workers.log") as processes:
+        with job_processes(study.machine.workers, folder / "workers.log") as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
                 run_jobs(jobs(), processes, runner.finished)
         lines = write_verdict(settings, name)
@@ -153,11 +153,13 @@ class _Runner:
 
     def searches(self) -> list[Job]:
         """Studies of all searchers that need no other study."""
-        return [self._search(*place) for place in self._missing() if place[1].agent != PORTFOLIO]
+        return [
+            self._search(*place) for place in self._missing() if not place[1].spec.needs_studies
+        ]
 
     def portfolios(self) -> list[Job]:
         """Studies of portfolios, each made from the other tasks' studies."""
-        return [self._search(*place) for place in self._missing() if place[1].agent == PORTFOLIO]
+        return [self._search(*p) for p in self._missing() if p[1].spec.needs_studies]
 
     def _missing(self) -> list[tuple[str, Contestant, int]]:
         places = [
@@ -173,11 +175,11 @@ class _Runner:
 
     def _search(self, task: str, who: Contestant, seed: int) -> Job:
         study = self._settings.study_settings(self._name, task, who, seed)
-        if who.agent == PORTFOLIO:
-            study = dataclasses.replace(study, portfolio=self._sources(task))
+        if who.spec.needs_studies:
+            study = study.changed(portfolio=self._sources(task))
         about = {"comparison": self._name, "searcher": who.label}
         request = {
-            "settings": dataclasses.asdict(study),
+            "settings": study.flat(),
             "about": about,
             "equivalents": self._settings.equivalents,
         }
@@ -191,31 +193,30 @@ class _Runner:
             for other in self._settings.tasks
             if other != task
             for who in self._settings.contestants
-            if AGENTS[who.agent].holds and who.agent not in (PORTFOLIO, "default", "range-test")
+            if who.spec.holds and who.spec.teaches
             for seed in range(self._settings.seeds)
         )
 
     def confirmations(self) -> list[Job]:
         """The confirmation of each task's best trials, where that isn't complete."""
-        seeds = self._settings.study.confirm_seeds
+        seeds = self._settings.study.budget.confirm_seeds
         studies = read_studies(self._settings, self._name)
         jobs = [self._confirmation(task, studies) for task in self._settings.tasks if seeds]
         return [job for job in jobs if not self._is_confirmed(job)]
 
     def _confirmation(self, task: str, studies: Studies) -> Job:
         alone = Contestant("default", "default")
-        study = dataclasses.replace(
-            self._settings.study_settings(self._name, task, alone, 0),
-            name=study_name(task, CONFIRMATION, 0),
+        study = self._settings.study_settings(self._name, task, alone, 0).changed(
+            name=study_name(task, CONFIRMATION, 0)
         )
         request = {
-            "settings": dataclasses.asdict(study),
+            "settings": study.flat(),
             "about": {"comparison": self._name, "searcher": CONFIRMATION},
             "best": best_studies(self._settings, task, studies),
-            "seeds": self._settings.study.confirm_seeds,
+            "seeds": self._settings.study.budget.confirm_seeds,
         }
         what = f"the best on {task}, on fresh seeds"
-        return Job(task, what, StudyFolder(self._folder / str(study.name)), request)
+        return Job(task, what, StudyFolder(self._folder / str(study.tracking.name)), request)
 
     def _is_confirmed(self, job: Job) -> bool:
         best, seeds = job.request["best"], job.request["seeds"]
@@ -258,11 +259,11 @@ def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
     study = settings.study
     lines = [
         f"Report: {compared.folder}/report.html",
-        f"Record: {compared.folder}/, MLflow {without_password(study.uri)}",
-        f"Look at it: {ui_command(study.runs, study.tracking_uri)}",
+        f"Record: {compared.folder}/, MLflow {without_password(study.tracking.uri)}",
+        f"Look at it: {ui_command(study.tracking.runs, study.tracking.tracking_uri)}",
     ]
     if compared.tracking_error:
-        again = resume_command(compared.name, study.runs)
+        again = resume_command(compared.name, study.tracking.runs)
         lines.append(
             f"MLflow is incomplete: {compared.tracking_error}; `{again}` writes what is missing"
         )

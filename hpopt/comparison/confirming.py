@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from hpopt_envs.records import Trial
-from hpopt_envs.schedules import HELD_SHAPE
 
 from ..pool.budget import Budget, Limits
-from ..pool.metered import MeteredPool
 from ..record.folders import StudyFolder
 from ..record.history import FIRST_TEST, History
 from ..record.judged import Judged, judged
 from ..record.schedule import Schedule
 from ..settings.study import Settings
 from ..study.confirmation import judge
-from ..study.opening import begin, take_up
+from ..study.opening import open_study
 
 
 def confirm_best(
@@ -34,31 +32,13 @@ def confirm_best(
         seeds: fresh ones.
         factory: of environments.
     """
-    assert settings.name is not None
-    schedules = distinct_schedules(best_trials(best, settings.runs))
-    if StudyFolder(Path(settings.runs) / settings.name).has_begun:
-        journal, workers, settings = take_up(settings.name, settings.runs, {}, factory)
-    else:
-        journal, workers = begin(settings, about, factory)
-    try:
-        header, *replay = (event for event in journal.events if event["event"] != "resumed")
+    schedules = distinct_schedules(best_trials(best, settings.tracking.runs))
+    with open_study(settings, about, factory) as study:
+        header, *replay = (e for e in study.journal.events if e["event"] != "resumed")
         history = History()
         history.apply(header)
-        pool = MeteredPool(
-            workers,
-            journal,
-            history,
-            Budget(Limits(), workers.facts, validate_segments=False, confirmations=0),
-            seed=settings.seed,
-            snapshots=StudyFolder(journal.path.parent).snapshots,
-            shape=HELD_SHAPE,
-            replay=replay,
-            first_trial=FIRST_TEST,
-        )
-        judge(pool, schedules, seeds)
-    finally:
-        workers.close()
-        journal.close()
+        unlimited = Budget(Limits(), study.facts, validate_segments=False, confirmations=0)
+        judge(study.metered(history, unlimited, replay, first_trial=FIRST_TEST), schedules, seeds)
 
 
 def best_trials(best: Mapping[str, str], runs: str) -> dict[str, Trial]:

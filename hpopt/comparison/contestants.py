@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import StudyError
-from ..searchers.registry import AGENTS, find_agent
+from ..searchers.base import AgentSpec
+from ..searchers.registry import find_agent
+from ..settings.parsing import LABEL, parse_label
 
 ALWAYS = ("default", "random")  # agents that are in every table
-COLD = "-cold"
-PORTFOLIO = "portfolio"  # the agent that is made from the other tasks' studies
-FORM = "AGENT[-cold][+PRUNER][@SPACE], such as tpe, tpe-cold, tpe+promotion or tpe@scheduled"
+FORM = f"{LABEL}[@SPACE], such as tpe, tpe-cold, tpe+promotion or tpe@scheduled"
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,22 @@ class Contestant:
         Raises:
             StudyError: it hasn't the form, or names no agent or pruner.
         """
-        match = re.fullmatch(r"([^+@]+)(?:\+([^+@]+))?(?:@([^+@]+))?", label)
-        if match is None:
-            raise StudyError(f"agents: each must be {FORM}, but got {label!r}")
-        name, pruner, space = match[1], match[2] or "none", match[3]
-        cold = name.endswith(COLD) and name not in AGENTS
-        agent = name.removesuffix(COLD) if cold else name
-        find_agent(agent, pruner)
+        of_search, at, space = label.partition("@")
+        try:
+            if at and not space:
+                raise StudyError("no space")
+            agent, prior, pruner = parse_label(of_search)
+        except StudyError:
+            raise StudyError(f"agents: each must be {FORM}, but got {label!r}") from None
         # The default is among the configurations that a portfolio chooses from.
-        cold |= agent == PORTFOLIO
-        return cls(label, agent, pruner, "none" if cold else "default", space)
+        if find_agent(agent, pruner).needs_studies:
+            prior = "none"
+        return cls(label, agent, pruner, prior, space or None)
+
+    @property
+    def spec(self) -> AgentSpec:
+        """What is known of the searcher."""
+        return find_agent(self.agent, self.pruner)
 
     @property
     def file_name(self) -> str:

@@ -3,32 +3,37 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hpopt_envs.settings import setting
+
 from ..errors import StudyError
-from ..settings.options import setting
-from ..settings.parsing import parse_integer, parse_names
-from ..settings.study import DEFAULT_TRIALS, Settings
+from ..settings.fields import Field, fields_of
+from ..settings.groups import DEFAULT_TRIALS, WHO
+from ..settings.study import Settings
 from .contestants import FORM, Contestant, parse_contestants
 
 MANIFEST = "comparison.json"
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
-    *("agent", "pruner", "prior", "portfolio", "seed", "in_order"),
+    *("agent", "portfolio", "seed", "in_order"),
     *("cost", "time_limit", "target", "track"),
 )
-SHARED = tuple(f.name for f in fields(Settings) if f.name not in OWN)
 HELP = {  # where the same name means something else here
-    "task": "names from `hpopt tasks` or module:Class, comma-separated; a table is all its tasks",
-    "trials": f"full-run equivalents of cost for every study (default: {DEFAULT_TRIALS})",
-    "workers": "studies that run at a time; the result doesn't depend on it",
-    "name": "of the comparison (default: a new one is made); the same again goes on with it",
-    "experiment": "in MLflow (default: the comparison)",
-    "confirm_seeds": "fresh seeds to run the best of each searcher and task on; 0: none",
+    "task": "tasks, comma-separated: names from `hpopt tasks` or module:Class; a table of finished "
+    "runs stands for all its tasks (default: lm)",
+    "trials": "full-run equivalents of cost that every study may spend "
+    f"(default: {DEFAULT_TRIALS})",
+    "workers": "studies that run at a time; the result doesn't depend on it (default: 1)",
+    "name": "name of the comparison; an earlier one's goes on with it (default: one made of the "
+    "time)",
+    "experiment": "name of the experiment in MLflow (default: the comparison)",
+    "confirm_seeds": "fresh seeds on which the best of each searcher and task is trained again; "
+    "0 for none (default: 2)",
 }
 
 
@@ -41,39 +46,52 @@ class ComparisonSettings:
             comparison's.
     """
 
-    agents: tuple[str, ...] = setting(
-        AGENTS, f"comma-separated; default and random are added; each {FORM}", parse_names, "A,A"
+    agents: Sequence[str] = setting(
+        AGENTS,
+        f"searchers, comma-separated, each {FORM}; default and random are always there "
+        f"(default: {','.join(AGENTS)})",
+        group=WHO,
+        metavar="A,A",
     )
-    seeds: int = setting(3, "studies of each searcher and task, paired", parse_integer, "N")
-    against: str = setting("tpe", "the searcher that the others are tested against")
-    study: Settings = dataclasses.field(default_factory=Settings)
+    seeds: int = setting(
+        3,
+        "studies of each searcher and task, paired over searchers (default: 3)",
+        group=WHO,
+        metavar="N",
+    )
+    against: str = setting(
+        "tpe", "searcher that the others are tested against (default: tpe)", group=WHO
+    )
+    study: Settings = Settings()  # noqa: RUF009 (it is frozen)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "ComparisonSettings":
-        """Build checked settings from a mapping; missing ones take their defaults.
+        """Build checked settings from what a user says, by flat names.
+
+        Args:
+            values: missing ones take their defaults.
 
         Raises:
-            StudyError: one line, where something can't be.
+            HpoptError: one line, where something can't be.
         """
-        own = {f.name for f in fields(cls) if f.metadata}
-        mine = {name: value for name, value in values.items() if name in own}
-        for name in values:
+        for name, value in values.items():
             if name in OWN:
                 raise StudyError(f"{name}: must be left out, since a comparison decides it")
-        shared = {name: value for name, value in values.items() if name not in own}
+            if name in COMPARISON_FIELDS:
+                COMPARISON_FIELDS[name].check(value)
+        mine = {name: values[name] for name in ("agents", "seeds", "against") if name in values}
+        shared = {name: value for name, value in values.items() if name not in mine}
         settings = cls(**mine, study=Settings.of({"trials": DEFAULT_TRIALS, **shared}))
         settings._check()
         return settings
 
     def _check(self) -> None:
-        if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
-            raise StudyError(f"seeds: must be a whole number of at least 1, but got {self.seeds!r}")
         labels = [contestant.label for contestant in self.contestants]
         if self.against not in labels:
             raise StudyError(
                 f"against: must be one of the agents, {', '.join(labels)}, but got {self.against!r}"
             )
-        if self.study.trials is None:
+        if self.study.budget.trials is None:
             raise StudyError("trials: must be given, in full-run equivalents of cost")
 
     @cached_property
@@ -87,7 +105,7 @@ class ComparisonSettings:
         from hpopt_envs.worlds import FINISHED_RUNS, world_of
 
         names: list[str] = []
-        for asked in self.study.task.split(","):
+        for asked in self.study.environment.task.split(","):
             if world_of(asked) is FINISHED_RUNS:
                 names += named_tasks(asked)
             else:
@@ -97,34 +115,38 @@ class ComparisonSettings:
     @property
     def equivalents(self) -> int:
         """Full-run equivalents of cost that each study may spend."""
-        assert self.study.trials is not None
-        return self.study.trials
+        assert self.study.budget.trials is not None
+        return self.study.budget.trials
 
     def folder(self, name: str) -> Path:
         """Where a comparison of that name is kept, its studies below it."""
-        return Path(self.study.runs) / name
+        return Path(self.study.tracking.runs) / name
 
     def study_settings(self, name: str, task: str, who: Contestant, seed: int) -> Settings:
         """Settings of one study; its cost is set where the task is loaded."""
-        return dataclasses.replace(
-            self.study,
+        return self.study.changed(
             task=task,
             agent=who.agent,
             pruner=who.pruner,
             prior=who.prior,
-            space=who.space or self.study.space,
+            space=who.space or self.study.environment.space,
             seed=seed,
             name=study_name(task, who.file_name, seed),
             workers=1,
             confirm_seeds=0,
-            experiment=self.study.experiment or name,
-            tracking_uri=self.study.uri,
+            experiment=self.study.tracking.experiment or name,
+            tracking_uri=self.study.tracking.uri,
             runs=str(self.folder(name)),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads back."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        return {
+            "agents": list(self.agents),
+            "seeds": self.seeds,
+            "against": self.against,
+            "study": self.study.flat(),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ComparisonSettings":
@@ -132,8 +154,20 @@ class ComparisonSettings:
             agents=tuple(data["agents"]),
             seeds=data["seeds"],
             against=data["against"],
-            study=Settings(**data["study"]),
+            study=Settings.from_record(data["study"]),
         )
+
+
+def _fields() -> dict[str, Field]:
+    """The settings of a comparison, by their flat names, with what they mean here."""
+    found = {name: f for name, f in fields_of(ComparisonSettings).items() if name not in OWN}
+    for name, text in HELP.items():
+        about = {**found[name].about, "help": text}
+        found[name] = dataclasses.replace(found[name], about=about)
+    return found
+
+
+COMPARISON_FIELDS = _fields()
 
 
 def study_name(task: str, searcher: str, number: int | str) -> str:
@@ -148,4 +182,4 @@ def read_settings(name: str, runs: str) -> ComparisonSettings | None:
     if not manifest.is_file():
         return None
     settings = ComparisonSettings.from_json(json.loads(manifest.read_text()))
-    return dataclasses.replace(settings, study=dataclasses.replace(settings.study, runs=runs))
+    return dataclasses.replace(settings, study=settings.study.changed(runs=runs))

@@ -4,23 +4,20 @@ A line of JSON on standard input is a job, a line on standard output what came o
 soon as its input does; what it was at is in the study's journal.
 """
 
-import dataclasses
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hpopt_search_spaces.errors import HpoptError
 
 from ..pool.budget import full_run_cost
 from ..pool.pipes import open_pipes
-from ..record.folders import StudyFolder
 from ..searchers.registry import find_agent
 from ..settings.study import Settings
 from ..study.conducting import conduct
 from ..study.display import Display
 from ..study.header import environment_settings
-from ..study.opening import begin, take_up
+from ..study.opening import open_study
 from .confirming import confirm_best
 from .sharing import make_env
 
@@ -48,7 +45,7 @@ def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
         Seconds that it took, and the best value as its user knows it.
     """
     started = time.monotonic()
-    settings = Settings(**job["settings"])
+    settings = Settings.from_record(job["settings"])
     shown = None
     if "best" in job:
         confirm_best(settings, job["about"], job["best"], job["seeds"], FACTORY)
@@ -59,14 +56,11 @@ def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_study(settings: Settings, about: Mapping[str, Any], equivalents: int) -> float | None:
     """Run a study to its end, or go on with it; return its best value as its user knows it."""
-    spec = find_agent(settings.agent, settings.pruner)
+    asked = settings.searcher
+    spec = find_agent(asked.agent, asked.pruner)
     env = make_env(**environment_settings(settings, spec))
     cost = env.facts.setup_cost + equivalents * full_run_cost(env.facts, env.space)
     # The sum is met to rounding: a search of default trials must get all of them.
-    settings = dataclasses.replace(settings, cost=cost * (1 + 1e-9), trials=None)
-    name = str(settings.name)
-    if StudyFolder(Path(settings.runs) / name).has_begun:
-        journal, pool, settings = take_up(name, settings.runs, {}, FACTORY)
-    else:
-        journal, pool = begin(settings, about, FACTORY)
-    return conduct(journal, pool, settings, Display(), keeps_weights=False).best_value
+    settings = settings.changed(cost=cost * (1 + 1e-9), trials=None)
+    study = open_study(settings, about, FACTORY)
+    return conduct(study, Display(), keeps_weights=False).best_value

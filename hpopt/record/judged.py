@@ -44,6 +44,13 @@ class Confirmation:
     default: Judged
     default_won: bool
 
+    @property
+    def gain(self) -> float | None:
+        """How much lower the winner's mean objective is; None where one has no value."""
+        if self.winner.mean is None or self.default.mean is None:
+            return None
+        return self.default.mean - self.winner.mean
+
 
 def judged(trials: Sequence[Trial]) -> Judged:
     good = [trial for trial in trials if trial.value is not None]

@@ -21,10 +21,10 @@ def verdict(confirmation: Confirmation, other: str) -> str:
     if confirmation.default_won:
         return f"The {other} configuration won the search: it was run once, not twice."
     winner, default = confirmation.winner, confirmation.default
-    if winner.mean is None or default.mean is None:
+    gain = confirmation.gain
+    if gain is None:
         failed = "winner" if winner.mean is None else other
         return f"Winner and {other} can't be compared: no trial of the {failed} has a value."
-    gain = default.mean - winner.mean
     if gain <= 0:
         return f"The winner is no better than the {other} on fresh seeds: {abs(gain):.4f} worse."
     if winner.spread is None or default.spread is None:

@@ -18,7 +18,7 @@ from .agent_settings import FOREVER, STOP_LOGIT, A2CSettings, DQNSettings, PPOSe
 from .base import SearchPlan
 from .optuna_proposer import OptunaProposer
 from .randomness import preserved_generators
-from .registry import AGENTS
+from .registry import find_agent
 from .vec_env import PoolVecEnv
 
 _ALGORITHMS: dict[
@@ -48,7 +48,7 @@ class AgentSearcher:
     def search(self, pool: MeteredPool) -> None:
         torch.set_num_threads(1)  # the same sums in the same order on every machine
         with preserved_generators():
-            env = PoolVecEnv(pool, AGENTS[self.plan.agent].view, static_starts(self.plan, pool))
+            env = PoolVecEnv(pool, find_agent(self.plan.agent).view, static_starts(self.plan, pool))
             model = make_model(self.plan, env, pool.facts.segments)
             while pool.can_start():
                 model.set_env(env)  # makes `learn` reset it

@@ -4,9 +4,9 @@ Something that answers "what next?" and "this came of it" is a `Proposer`; `driv
 workers. Something that owns its loop, as the agents of Stable-Baselines3 do, is a `Searcher`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpopt_search_spaces import Value
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
 
     from ..pool.metered import MeteredPool
+
+NO_PRUNER = "none"  # in place of a pruner
 
 
 @dataclass(frozen=True)
@@ -92,23 +94,45 @@ class Proposer(Protocol):
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """An entry of the registry.
+    """What is known of a searcher beside what it decides; a searcher of one's own may have one.
 
     Attributes:
         description: one line.
-        build: "module:function" that makes a `Searcher` of a `SearchPlan`; the module, relative to
-            this package, is imported only when it is needed.
+        build: makes the searcher: a class, or the text "module:function" of this package, whose
+            module is imported only when it is needed. A class with `search` is called with the
+            `SearchPlan`, one that proposes with (plan, space, facts).
         view: how the environment reads its actions, see `hpopt_envs.episode.actions`.
         validates: whether it needs the objective between segments, with or without a pruner.
         holds: whether it holds a configuration for a whole trial; otherwise it acts inside it.
         prunable: whether it takes a pruner.
         needs_dynamic_rate: whether it moves the learning rate, which the space must allow.
+        needs_studies: whether it is made from earlier studies of other tasks.
+        teaches: whether a portfolio may learn from its trials; not where they say little of the
+            space.
     """
 
-    description: str
-    build: str
+    description: str = ""
+    build: "str | Callable[..., Any]" = ""
     view: str = "absolute"
     validates: bool = False
     holds: bool = True
-    prunable: bool = True
+    prunable: bool = False
     needs_dynamic_rate: bool = False
+    needs_studies: bool = False
+    teaches: bool = True
+
+
+@dataclass(frozen=True)
+class PrunerSpec:
+    """What is known of a pruner.
+
+    Attributes:
+        description: one line.
+        build: makes Optuna's pruner of (plan, segments of a trial): a function or class, or the
+            text "module:function" of this package.
+        pauses: whether trials are paused and promoted instead of stopped, see `promotion`.
+    """
+
+    description: str
+    build: "str | Callable[..., Any]"
+    pauses: bool = False

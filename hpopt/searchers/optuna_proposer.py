@@ -9,16 +9,11 @@ from optuna.trial import TrialState
 from hpopt_envs.records import Outcome, RunFacts
 from hpopt_search_spaces import SearchSpace, Value
 
-from .base import Proposal, SearchPlan
+from .base import NO_PRUNER, Proposal, SearchPlan
 from .driver import ProposerSearcher, drive
-from .optuna_settings import (
-    LEARN_FROM_PRUNED,
-    TAKE_CONSTRAINTS,
-    make_encoding,
-    make_pruner,
-    make_sampler,
-)
 from .promotion import promote
+from .registry import find_pruner, make_pruner
+from .samplers import SAMPLERS
 
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
 
 def build(plan: SearchPlan) -> ProposerSearcher:
     """See `AgentSpec.build`."""
-    loop = promote if plan.pruner == "promotion" else drive
+    loop = promote if find_pruner(plan.pruner).pauses else drive
     return ProposerSearcher(lambda pool: OptunaProposer(pool.space, plan, pool.facts), loop)
 
 
@@ -43,7 +38,7 @@ class OptunaProposer:
 
     Args:
         space: resolved.
-        plan: `agent` names the sampler.
+        plan: `agent` names the sampler, one of `SAMPLERS`.
         facts: of the training run.
         first: configurations to try before the sampler's own, in place of the prior.
 
@@ -60,16 +55,17 @@ class OptunaProposer:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._facts = facts
-        self._limit = facts.max_divergence if plan.agent in TAKE_CONSTRAINTS else None
-        self._prunes = plan.pruner != "none"
-        self._learns_from_pruned = plan.agent in LEARN_FROM_PRUNED
-        self._encoding = make_encoding(plan.agent, space)
+        sampler = SAMPLERS[plan.agent]
+        self._limit = facts.max_divergence if sampler.takes_constraints else None
+        self._prunes = plan.pruner != NO_PRUNER
+        self._learns_from_pruned = sampler.learns_from_pruned
+        self._encoding = sampler.encoding(space)
         self._trials: dict[int, optuna.Trial] = {}
         self._values: list[float] = []  # of trials that ended, or were pruned, with one
         self._excesses: list[float] = []  # the same trials' divergence − limit
         self.study = optuna.create_study(
             study_name="hpopt",  # Hyperband deals trials to its brackets by name and number
-            sampler=make_sampler(plan, space.dimension),
+            sampler=sampler.of(plan, space.dimension),
             pruner=make_pruner(plan, facts.segments),
         )
         prior = [space.defaults()] if plan.prior == "default" else []

@@ -11,7 +11,7 @@ from hpopt_envs.records import Segment
 
 from ..pool.metered import MeteredPool
 from .base import Proposal, Proposer
-from .optuna_settings import REDUCTION_FACTOR
+from .pruners import REDUCTION_FACTOR
 
 KEPT = 4
 """Paused trials a rung, at most. One that four paused ones beat hardly ever goes on: on simulated

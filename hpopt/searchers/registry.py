@@ -1,82 +1,143 @@
-"""Who can decide: a searcher is a module, and a line here.
+"""Who can decide. A searcher of ours is a module and a line here; others are named or installed.
 
 Importing this is light; what a searcher needs is imported when it is made.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import entry_points
+from typing import Any
 
+from hpopt_envs.references import import_attribute, is_reference
 from hpopt_search_spaces import FloatParameter, SearchSpace, Value, nearest_names
 
 from ..errors import StudyError
-from .base import AgentSpec, Searcher, SearchPlan
+from .base import NO_PRUNER, AgentSpec, PrunerSpec, Searcher, SearchPlan
+
+AUTO = "auto"  # in place of an agent
+PRIORS = ("default", "none")
 
 
 def _sampler(description: str) -> AgentSpec:
-    return AgentSpec(description, "optuna_proposer:build")
+    return AgentSpec(f"{description} (Optuna)", "optuna_proposer:build", prunable=True)
 
 
 def _agent(description: str, view: str) -> AgentSpec:
-    return AgentSpec(
-        description,
-        "agents:build",
-        view=view,
-        validates=True,
-        holds=False,
-        prunable=False,
-    )
+    return AgentSpec(f"{description} (SB3)", "agents:build", view=view, validates=True, holds=False)
 
 
 AGENTS = {
-    "tpe": _sampler("tree-structured Parzen estimator: models where good trials lie (Optuna)"),
-    "gp": _sampler("Gaussian process with expected improvement (Optuna)"),
-    "cmaes": _sampler("CMA-ES: moves and shapes a normal distribution (Optuna)"),
-    "nsga2": _sampler("evolution: crossover and mutation of the best trials (Optuna)"),
-    "qmc": _sampler("quasi-random points that cover the space evenly (Optuna)"),
-    "random": _sampler("independent random points (Optuna)"),
-    "grid": AgentSpec("every combination of a few levels", "grid:build", prunable=False),
-    "ppo": _agent("proximal policy optimization, acts in every segment (SB3)", "relative"),
-    "a2c": _agent("plain policy gradient, acts in every segment (SB3)", "relative"),
-    "dqn": _agent("Q-learning, ε-greedy, acts in every segment (SB3)", "discrete"),
+    "tpe": _sampler("tree-structured Parzen estimator: models where good trials lie"),
+    "gp": _sampler("Gaussian process with expected improvement"),
+    "cmaes": _sampler("CMA-ES: moves and shapes a normal distribution"),
+    "nsga2": _sampler("evolution: crossover and mutation of the best trials"),
+    "qmc": _sampler("quasi-random points that cover the space evenly"),
+    "random": _sampler("independent random points"),
+    "grid": AgentSpec("every combination of a few levels", "grid:build"),
+    "ppo": _agent("proximal policy optimization, acts in every segment", "relative"),
+    "a2c": _agent("plain policy gradient, acts in every segment", "relative"),
+    "dqn": _agent("Q-learning, ε-greedy, acts in every segment", "discrete"),
     "range-test": AgentSpec(
         "finds the learning rate inside the first trial, rolls back; then TPE around it",
         "range_test:build",
-        prunable=False,
         needs_dynamic_rate=True,
+        teaches=False,
     ),
-    "default": AgentSpec("the default configuration, once", "default:build", prunable=False),
+    "default": AgentSpec("the default configuration, once", "default:build", teaches=False),
     "portfolio": AgentSpec(
         "what was best on other tasks, of the studies that --portfolio names",
         "portfolio:build",
-        prunable=False,
+        needs_studies=True,
+        teaches=False,
     ),
 }
 PRUNERS = {
-    "none": "every trial runs to its end",
-    "median": "stops trials that are worse than the median at the same segment",
-    "successive-halving": "only the best third of the trials goes past each checkpoint",
-    "hyperband": "successive halving with checkpoints that start at several depths",
-    "promotion": "successive halving that pauses trials, and resumes the best third (ASHA)",
+    NO_PRUNER: PrunerSpec("every trial runs to its end", "pruners:none"),
+    "median": PrunerSpec(
+        "stops trials that are worse than the median at the same segment", "pruners:median"
+    ),
+    "successive-halving": PrunerSpec(
+        "only the best third of the trials goes past each checkpoint",
+        "pruners:successive_halving",
+    ),
+    "hyperband": PrunerSpec(
+        "successive halving with checkpoints that start at several depths", "pruners:hyperband"
+    ),
+    "promotion": PrunerSpec(
+        "successive halving that pauses trials, and resumes the best third (ASHA)",
+        "pruners:none",
+        pauses=True,
+    ),
 }
-PRIORS = ("default", "none")
-AUTO = "auto"  # in place of an agent
 
 
-def find_agent(agent: str, pruner: str = "none") -> AgentSpec:
-    """Return an agent's entry, after a check that it goes with the pruner.
+def find_agent(agent: str, pruner: str = NO_PRUNER) -> AgentSpec:
+    """Return what is known of an agent, with a pruner that it goes with.
+
+    Args:
+        agent: a name in `AGENTS`, of an entry point in the group "hpopt.searchers", or
+            "module:Class".
+        pruner: likewise, in `PRUNERS`, "hpopt.pruners", or "module:function".
 
     Raises:
         StudyError: an unknown name (with the nearest ones), or an agent that takes no pruner.
+        WorldError: a module can't be imported, or has no such name.
     """
-    if agent not in AGENTS:
-        raise StudyError(f"agent: there is no {agent!r} ({nearest_names(agent, AGENTS)})")
-    if pruner not in PRUNERS:
-        raise StudyError(f"pruner: there is no {pruner!r} ({nearest_names(pruner, PRUNERS)})")
-    spec = AGENTS[agent]
-    if pruner != "none" and not spec.prunable:
+    spec = AGENTS.get(agent) or _own_agent(agent)
+    find_pruner(pruner)
+    if pruner == NO_PRUNER:
+        return spec
+    if not spec.prunable:
         fitting = ", ".join(name for name, other in AGENTS.items() if other.prunable)
         raise StudyError(f"pruner: must go with one of {fitting}, but got agent {agent!r}")
-    return spec
+    return replace(spec, validates=True)
+
+
+def find_pruner(pruner: str) -> PrunerSpec:
+    """Return what is known of a pruner, see `find_agent`."""
+    if pruner in PRUNERS:
+        return PRUNERS[pruner]
+    made = _own("pruner", pruner, PRUNERS)
+    return PrunerSpec(_first_line(made), made)
+
+
+def _own_agent(agent: str) -> AgentSpec:
+    """What is known of somebody else's searcher."""
+    made = _own("agent", agent, AGENTS)
+    if not hasattr(made, "search") and not (hasattr(made, "ask") and hasattr(made, "tell")):
+        raise StudyError(
+            f"agent: {agent} must be a class with search, or with ask, report and tell, but got "
+            f"{made!r:.100}"
+        )
+    spec = getattr(made, "spec", AgentSpec())
+    return replace(spec, description=spec.description or _first_line(made), build=made)
+
+
+def _own(kind: str, name: str, ours: Iterable[str]) -> Any:
+    """Somebody else's searcher or pruner."""
+    others = installed(kind)
+    if not is_reference(name) and name not in others:
+        near = nearest_names(name, [*ours, *others])
+        raise StudyError(f"{kind}: there is no {name!r} ({near})")
+    made = import_attribute(others.get(name, name))
+    if not callable(made):
+        raise StudyError(f"{kind}: {name} must be a class or a function, but got {made!r:.100}")
+    return made
+
+
+def installed(kind: str) -> dict[str, str]:
+    """Return "module:name" of what other packages bring, by name.
+
+    Args:
+        kind: "agent" or "pruner".
+    """
+    group = "hpopt.searchers" if kind == "agent" else "hpopt.pruners"
+    return {entry.name: entry.value for entry in entry_points(group=group)}
+
+
+def _first_line(made: Any) -> str:
+    return (made.__doc__ or "").strip().partition("\n")[0]
 
 
 def choose_agent(
@@ -85,11 +146,11 @@ def choose_agent(
     """Return the agent itself, or who decides where that is left to us.
 
     That is `range-test` where it can be had, which did best in the comparison on ten tasks among
-    those that need no earlier study (`README.md`), else `tpe`.
+    those that need no earlier study (`docs/results.md`), else `tpe`.
 
     Args:
-        agent: a name in `AGENTS`, or "auto".
-        pruner: a name in `PRUNERS`.
+        agent: see `find_agent`, or "auto".
+        pruner: see `find_agent`.
         space: resolved; where it isn't known yet, `tpe` stands for both, whose environments are
             the same.
         has_probe: whether the task's loss on a probe batch can be compared over a trial.
@@ -97,7 +158,7 @@ def choose_agent(
     if agent != AUTO:
         return agent
     can_test = space is not None and _rate_may_move(space) and has_probe
-    return "range-test" if can_test and pruner == "none" else "tpe"
+    return "range-test" if can_test and pruner == NO_PRUNER else "tpe"
 
 
 def _rate_may_move(space: SearchSpace) -> bool:
@@ -114,7 +175,7 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
         StudyError: it finds the learning rate inside a trial, and the space doesn't allow that, or
             the task has no loss that could tell.
     """
-    if not AGENTS[agent].needs_dynamic_rate:
+    if not find_agent(agent).needs_dynamic_rate:
         return
     if not has_probe:
         raise StudyError(
@@ -130,7 +191,7 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
 
 def make_searcher(
     agent: str,
-    pruner: str = "none",
+    pruner: str = NO_PRUNER,
     *,
     trials: int,
     seed: int,
@@ -140,12 +201,30 @@ def make_searcher(
     """Make a searcher, see `SearchPlan`.
 
     Raises:
-        StudyError: an unknown name (with the nearest ones), or an agent that takes no pruner.
+        StudyError, WorldError: see `find_agent`.
     """
     spec = find_agent(agent, pruner)
     if prior not in PRIORS:
         raise StudyError(f"prior: must be one of {', '.join(PRIORS)}, but got {prior!r}")
-    module, _, function = spec.build.partition(":")
-    build = getattr(importlib.import_module(f".{module}", __package__), function)
-    searcher: Searcher = build(SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio)))
+    plan = SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio))
+    build = _imported(spec.build)
+    searcher: Searcher
+    if hasattr(build, "ask"):
+        from .driver import ProposerSearcher
+
+        searcher = ProposerSearcher(lambda pool: build(plan, pool.space, pool.facts))
+    else:
+        searcher = build(plan)
     return searcher
+
+
+def make_pruner(plan: SearchPlan, segments: int) -> Any:
+    """Return Optuna's pruner of a plan, for trials of so many segments."""
+    return _imported(find_pruner(plan.pruner).build)(plan, segments)
+
+
+def _imported(build: Any) -> Any:
+    if not isinstance(build, str):
+        return build
+    module, _, name = build.partition(":")
+    return getattr(importlib.import_module(f".{module}", __package__), name)

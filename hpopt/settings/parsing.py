@@ -5,11 +5,13 @@ Each function raises `StudyError` with what must hold and what was got; its call
 
 import re
 
+from hpopt_envs.settings import NO_LIMIT
 from hpopt_search_spaces import Value
 
 from ..errors import StudyError
 
-NO_LIMIT = "none"  # as `hpopt_envs.tasks.objective` has it, which needs torch
+COLD = "-cold"  # behind an agent: without the prior
+LABEL = "AGENT[-cold][+PRUNER]"
 
 
 def parse_integer(text: str) -> int:
@@ -83,3 +85,16 @@ def _literal(text: str) -> Value:
         except ValueError:
             continue
     return text
+
+
+def parse_label(text: str) -> tuple[str, str, str]:
+    """Read AGENT[-cold][+PRUNER]: agent, prior ("default" or "none") and pruner ("none" or a name).
+
+    Raises:
+        StudyError: it hasn't that form; the text begins with "agent".
+    """
+    matched = re.fullmatch(r"([^+@]+?)(-cold)?(?:\+([^+@]+))?", text)
+    if matched is None:
+        raise StudyError(f"agent: must be {LABEL}, but got {text!r}")
+    agent, cold, pruner = matched.groups()
+    return agent, "none" if cold else "default", pruner or "none"

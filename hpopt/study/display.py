@@ -1,39 +1,38 @@
 """What a study tells while it runs."""
 
-from hpopt_envs.records import RunFacts
-from hpopt_search_spaces import SearchSpace
-
 from ..pool.budget import Budget
 from ..record.history import History
 from ..record.journal import Event
-from ..settings.study import Settings
 from ..tracking.client import TrackingProcess
+from .open_study import OpenStudy
 
 
 class Display:
     """Shows nothing; what `hpopt.search` uses. The others add to it."""
 
-    name: str | None = None
+    study: OpenStudy | None = None
 
     def begin(
         self,
-        settings: Settings,
-        name: str,
-        facts: RunFacts,
-        space: SearchSpace,
+        study: OpenStudy,
         history: History,
         budget: Budget,
         tracking: TrackingProcess | None,
     ) -> None:
-        """A study begins, or is taken up again."""
-        self.settings, self.name, self.facts, self.space = settings, name, facts, space
+        """Take note of a study that begins, or is taken up again."""
+        self.study, self.settings = study, study.settings
+        self.facts, self.space = study.facts, study.space
         self.history, self.budget, self.tracking = history, budget, tracking
+        self.begun()
+
+    def begun(self) -> None:
+        """Show that it has begun."""
 
     def event(self, event: Event) -> None:
-        """Something happened; the history has it already."""
+        """Show that something happened; the history has it already."""
 
     def confirming(self, seeds: int) -> None:
-        """The search is over, its winner is being judged."""
+        """Show that the search is over, and its winner is being judged."""
 
     def end(self) -> None:
-        """Training is over; what is left is to write the record."""
+        """Show that training is over; what is left is to write the record."""

@@ -19,36 +19,37 @@ def dry_run(settings: Settings) -> str:
     Raises:
         HpoptError: the study couldn't begin.
     """
-    spec = find_agent(choose_agent(settings.agent, settings.pruner), settings.pruner)
+    asked, budget, workers = settings.searcher, settings.budget, settings.machine.workers
+    spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
     arguments = environment_settings(settings, spec) | {"view": "absolute"}
     started = time.perf_counter()
     env = make_env(**arguments)
     loaded = time.perf_counter() - started
     facts = env.facts
-    agent = choose_agent(settings.agent, settings.pruner, env.space, facts.has_probe)
+    agent = choose_agent(asked.agent, asked.pruner, env.space, facts.has_probe)
     check_space(agent, env.space, facts.has_probe)
-    env.reset(seed=settings.seed, options={"fixed": HELD_SHAPE})
+    env.reset(seed=asked.seed, options={"fixed": HELD_SHAPE})
     started = time.perf_counter()
     segment = env.step(absolute_action(env.space.default_unit))[4]["segment"]
     seconds = time.perf_counter() - started
     trial_cost = facts.segments * segment.cost + facts.final_validation_cost
     trial_seconds = seconds * trial_cost / segment.cost
-    trials = settings.trials
-    if trials is None and settings.cost is not None:
-        trials = int(settings.cost // trial_cost)
-    if trials is None and settings.time_limit is not None:
-        trials = int(settings.time_limit // trial_seconds)
-    runs = (trials or 0) + 2 * settings.confirm_seeds
+    trials = budget.trials
+    if trials is None and budget.cost is not None:
+        trials = int(budget.cost // trial_cost)
+    if trials is None and budget.time_limit is not None:
+        trials = int(budget.time_limit // trial_seconds)
+    runs = (trials or 0) + 2 * budget.confirm_seeds
     return "\n".join(
         [
             f"{facts.task} on {facts.model}: {facts.total_parameters:,} parameters, "
             f"{facts.trainable_parameters:,} of them trained; loaded in {loaded:.1f} s",
             f"a trial: {facts.segments} segments of {facts.segment_tokens:,} training tokens, "
             f"{trial_cost:,.0f} token-equivalents, about {trial_seconds:.0f} s",
-            f"the study: about {trials} trials and {2 * settings.confirm_seeds} for the "
+            f"the study: about {trials} trials and {2 * budget.confirm_seeds} for the "
             f"confirmation, {facts.setup_cost + runs * trial_cost:,.0f} token-equivalents, "
             f"{6 * facts.total_parameters * runs * trial_cost:.2g} FLOPs, "
-            f"about {runs * trial_seconds / settings.workers:.0f} s on {settings.workers} "
-            f"worker{'s' if settings.workers > 1 else ''}",
+            f"about {runs * trial_seconds / workers:.0f} s on {workers} "
+            f"worker{'s' if workers > 1 else ''}",
         ]
     )

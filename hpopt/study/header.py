@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 from hpopt_envs.episode.features import OBSERVATION_VERSION
-from hpopt_search_spaces import load_space
 
 from ..errors import StudyError
 from ..pool.base import Pool
@@ -16,34 +15,23 @@ from ..record.history import History
 from ..record.journal import Event
 from ..searchers import AgentSpec
 from ..searchers.portfolio import make_portfolio
-from ..settings.study import DATA, DEFAULT_TRIALS, Settings
+from ..settings.groups import DEFAULT_TRIALS
+from ..settings.study import Settings
 
 PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
 
 
 def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
     """The arguments of the environment's factory, as the journal and workers get them."""
-    space = settings.space
-    return {
-        "task": settings.task,
-        "model": settings.model,
+    asked, workers = settings.environment, settings.machine.workers
+    arguments = {field.name: getattr(asked, field.name) for field in dataclasses.fields(asked)}
+    return arguments | {
         # The space itself, so that a study doesn't change with the file it was read from.
-        "space": None if space is None else load_space(space).to_dict(),
-        "data": {name: value for name in DATA if (value := getattr(settings, name)) is not None},
+        "space": None if asked.space is None else asked.load_space(asked.space).to_dict(),
+        "data": asked.data.given,
         "view": spec.view,
-        "validate_segments": spec.validates or settings.pruner != "none",
-        "sequence_length": settings.sequence_length,
-        "segment_tokens": settings.segment_tokens,
-        "trial_tokens": settings.trial_tokens,
-        "objective": settings.objective,
-        "forgetting_weight": settings.forgetting_weight,
-        "max_divergence": settings.max_divergence,
-        "baseline": None if settings.baseline is None else dict(settings.baseline),
-        "fixed": None if settings.fix is None else dict(settings.fix),
-        "device": settings.device,
-        "precision": settings.precision,
-        "gradient_checkpointing": settings.gradient_checkpointing,
-        "threads": max(1, len(os.sched_getaffinity(0)) // settings.workers),
+        "validate_segments": spec.validates,
+        "threads": max(1, len(os.sched_getaffinity(0)) // workers),
     }
 
 
@@ -66,22 +54,22 @@ def make_header(
     Raises:
         StudyError: no portfolio can be made of the sources.
     """
-    planned = settings.trials
-    if planned is None and settings.cost is not None:
+    planned = settings.budget.trials
+    if planned is None and settings.budget.cost is not None:
         full = pool.facts.trial_tokens * (pool.facts.token_cost + pool.facts.penalty_cost)
-        planned = max(1, int(settings.cost / (full + pool.facts.final_validation_cost)))
+        planned = max(1, int(settings.budget.cost / (full + pool.facts.final_validation_cost)))
     planned = planned or DEFAULT_TRIALS
     header = {
         "event": "study",
         "name": name,
         "task": pool.facts.task,
         "model": pool.facts.model,
-        "agent": settings.agent,
-        "pruner": settings.pruner,
-        "seed": settings.seed,
-        "workers": settings.workers,
-        "experiment": settings.experiment or pool.facts.task,
-        "settings": dataclasses.asdict(settings),
+        "agent": settings.searcher.agent,
+        "pruner": settings.searcher.pruner,
+        "seed": settings.searcher.seed,
+        "workers": settings.machine.workers,
+        "experiment": settings.tracking.experiment or pool.facts.task,
+        "settings": settings.flat(),
         "environment": environment,
         "planned_trials": planned,
         "space": pool.space.to_dict(),
@@ -90,7 +78,7 @@ def make_header(
     }
     if sources:
         task, space = pool.facts.task, pool.space
-        header["portfolio"] = make_portfolio(sources, task, space, planned, settings.prior)
+        header["portfolio"] = make_portfolio(sources, task, space, planned, settings.searcher.prior)
     return header
 
 

@@ -1,26 +1,29 @@
 """The journal and the workers of a study, new or taken up again."""
 
-import dataclasses
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..commands import resume_command
 from ..errors import StudyError
 from ..pool.base import Pool
-from ..pool.budget import Budget, Limits
 from ..pool.local import LocalPool
 from ..pool.processes import ProcessPool
 from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.journal import Journal
-from ..searchers.portfolio import AGENT
+from ..searchers.base import AgentSpec
 from ..searchers.registry import check_space, choose_agent, find_agent
-from ..settings.study import EXTENSIBLE, Settings
+from ..settings.groups import EXTENSIBLE
+from ..settings.study import FIELDS, Settings
 from .header import check_same, check_versions, environment_settings, make_header
+from .open_study import OpenStudy, make_budget
+
+FACTORY = "hpopt_envs.factory:make_env"
 
 
 @contextmanager
@@ -30,13 +33,13 @@ def new_folder(settings: Settings) -> Iterator[StudyFolder]:
     Raises:
         StudyError: the name is taken, or the folder can't be made.
     """
-    name = settings.name or _new_name(settings)
-    study = StudyFolder(Path(settings.runs) / name)
+    name = settings.tracking.name or _new_name(settings)
+    study = StudyFolder(Path(settings.tracking.runs) / name)
     folder = study.path
     if study.journal.exists():
         raise StudyError(
             f"name: must be new, but {folder} exists; "
-            f"`{resume_command(name, settings.runs)}` goes on with it"
+            f"`{resume_command(name, settings.tracking.runs)}` goes on with it"
         )
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -56,37 +59,36 @@ def new_folder(settings: Settings) -> Iterator[StudyFolder]:
 
 
 def _new_name(settings: Settings) -> str:
-    task = "".join(c if c.isalnum() else "-" for c in settings.task.rpartition(":")[2])
-    stem = f"{task}-{settings.agent}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    task = "".join(c if c.isalnum() else "-" for c in settings.environment.task.rpartition(":")[2])
+    agent = re.sub(r"[^A-Za-z0-9._-]", "-", settings.searcher.agent)
+    stem = f"{task}-{agent}-{settings.searcher.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, number = stem, 1
-    while (Path(settings.runs) / name).exists():
+    while (Path(settings.tracking.runs) / name).exists():
         number += 1
         name = f"{stem}-{number}"
     return name
 
 
-def read_sources(settings: Settings) -> list[History]:
-    """Return the studies that a study's portfolio is made of; none for other agents.
+def read_sources(settings: Settings, spec: AgentSpec) -> list[History]:
+    """Return the studies that a study's searcher is made of; none for most.
 
     Raises:
-        StudyError: the agent needs them and none is named, or one isn't there; or it has no use
-            for them.
+        StudyError: it needs them and none is named, or one isn't there; or it has no use for them.
     """
-    names = dict.fromkeys(settings.portfolio or ())
-    if names and settings.agent != AGENT:
-        raise StudyError(f"portfolio: must go with agent {AGENT}, but got agent {settings.agent!r}")
-    if not names and settings.agent == AGENT:
+    asked = settings.searcher
+    names = dict.fromkeys(asked.portfolio or ())
+    if names and not spec.needs_studies:
+        raise StudyError(f"portfolio: must go with agent portfolio, but got agent {asked.agent!r}")
+    if not names and spec.needs_studies:
         raise StudyError("portfolio: must name studies of other tasks, but got none")
-    return [StudyFolder.find(name, settings.runs, "portfolio").read() for name in names]
-
-
-FACTORY = "hpopt_envs.factory:make_env"
+    runs = settings.tracking.runs
+    return [StudyFolder.find(name, runs, "portfolio").read() for name in names]
 
 
 def begin(
     settings: Settings, about: Mapping[str, Any] | None = None, factory: str = FACTORY
-) -> tuple[Journal, Pool]:
-    """Open the journal and the workers of a new study.
+) -> OpenStudy:
+    """Open a new study.
 
     Args:
         settings: of the study.
@@ -96,41 +98,40 @@ def begin(
     Raises:
         HpoptError: one line, where it can't begin; then nothing of it is left behind.
     """
-    spec = find_agent(choose_agent(settings.agent, settings.pruner), settings.pruner)
+    asked = settings.searcher
+    spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
     environment = environment_settings(settings, spec)
-    sources = read_sources(settings)
-    with new_folder(settings) as folder:
+    sources = read_sources(settings, spec)
+    with new_folder(settings) as folder, ExitStack() as closing:
         pool = _open_pool(settings, environment, folder, factory)
-        try:
-            space, has_probe = pool.space, pool.facts.has_probe
-            agent = choose_agent(settings.agent, settings.pruner, space, has_probe)
-            settings = dataclasses.replace(settings, agent=agent)
-            check_space(agent, space, has_probe)
-            make_budget(settings, pool).check_first_trial()
-            header = make_header(settings, folder.name, environment, pool, sources)
-            header |= dict(about or {})
-            return Journal.create(folder.journal, header), pool
-        except BaseException:
-            pool.close()
-            raise
+        closing.callback(pool.close)
+        has_probe = pool.facts.has_probe
+        agent = choose_agent(asked.agent, asked.pruner, pool.space, has_probe)
+        check_space(agent, pool.space, has_probe)
+        make_budget(settings, spec, pool.facts).check_first_trial()
+        settings = settings.changed(agent=agent)
+        header = make_header(settings, folder.name, environment, pool, sources)
+        journal = Journal.create(folder.journal, header | dict(about or {}))
+        closing.pop_all()
+        return OpenStudy(journal, pool, settings)
 
 
-def take_up(
-    name: str, runs: str, changes: Mapping[str, Any], factory: str = FACTORY
-) -> tuple[Journal, Pool, Settings]:
-    """Open the journal and the workers of an earlier study, see `resume`.
+def take_up(name: str, runs: str, changes: Mapping[str, Any], factory: str = FACTORY) -> OpenStudy:
+    """Open an earlier study, see `resume`.
 
     Raises:
         HpoptError: one line, where it can't go on; its journal stays as it was.
     """
     folder = StudyFolder.find(name, runs, "resume")
-    for setting in changes:
+    for setting, value in changes.items():
         if setting not in EXTENSIBLE:
             raise StudyError(
                 f"resume: may change {', '.join(EXTENSIBLE)} alone, but got {setting!r}"
             )
-    journal = Journal.open(folder.journal)
-    try:
+        FIELDS[setting].check(value)
+    with ExitStack() as closing:
+        journal = Journal.open(folder.journal)
+        closing.callback(journal.close)
         header = journal.events[0]
         check_versions(header)
         saved = {**header["settings"], "runs": runs}
@@ -138,43 +139,32 @@ def take_up(
             if event["event"] == "extended":
                 saved |= event["settings"]
         new = {setting: value for setting, value in changes.items() if saved[setting] != value}
-        settings = Settings.of({**saved, **new})
+        settings = Settings.from_record({**saved, **new})
         pool = _open_pool(settings, header["environment"], folder, factory)
-        try:
-            check_same(header, pool)
-            if new:
-                journal.events.append(journal.append({"event": "extended", "settings": new}))
-        except BaseException:
-            pool.close()
-            raise
-    except BaseException:
-        journal.close()
-        raise
-    return journal, pool, settings
+        closing.callback(pool.close)
+        check_same(header, pool)
+        if new:
+            journal.events.append(journal.append({"event": "extended", "settings": new}))
+        closing.pop_all()
+        return OpenStudy(journal, pool, settings)
+
+
+def open_study(settings: Settings, about: Mapping[str, Any], factory: str) -> OpenStudy:
+    """Open the study that settings name, whether it is new or was begun before.
+
+    Raises:
+        HpoptError: see `begin` and `take_up`.
+    """
+    name, runs = str(settings.tracking.name), settings.tracking.runs
+    if StudyFolder(Path(runs) / name).has_begun:
+        return take_up(name, runs, {}, factory)
+    return begin(settings, about, factory)
 
 
 def _open_pool(
     settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
 ) -> Pool:
-    if settings.workers == 1:
+    machine = settings.machine
+    if machine.workers == 1:
         return LocalPool(factory, environment)
-    return ProcessPool(
-        factory, environment, settings.workers, folder.workers_log, settings.in_order
-    )
-
-
-def make_budget(
-    settings: Settings, pool: Pool, *, seconds_before: float = 0.0, cost_before: float = 0.0
-) -> Budget:
-    target = settings.target
-    if target is not None and pool.facts.maximize:
-        target = -target
-    spec = find_agent(settings.agent, settings.pruner)
-    return Budget(
-        Limits(settings.trials, settings.cost, settings.time_limit, target),
-        pool.facts,
-        validate_segments=spec.validates or settings.pruner != "none",
-        confirmations=2 * settings.confirm_seeds,
-        seconds_before=seconds_before,
-        cost_before=cost_before,
-    )
+    return ProcessPool(factory, environment, machine.workers, folder.workers_log, machine.in_order)

@@ -1,9 +1,10 @@
 """What a study came to: an object for Python, files for the rest of the world."""
 
+import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
@@ -13,10 +14,14 @@ from ..record.history import History
 from ..record.judged import Confirmation, Judged
 from ..record.schedule import Schedule, Winner
 from ..settings.study import Settings
-from ..wording import describe
+from ..wording import counted, describe
+from .confirmation import default_configuration
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # type: ignore[import-untyped]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """A study that ended.
 
@@ -38,8 +43,48 @@ class StudyResult:
     wall_seconds: float
     tracking_error: str | None = None
 
+    def __repr__(self) -> str:
+        value = "None" if self.best_value is None else f"{self.best_value:.6g}"
+        return (
+            f"<StudyResult {self.name!r}: {self.facts.objective_name} on {self.facts.task}, "
+            f"best_value={value}, {counted(len(self.trials), 'trial')}, cost={self.cost:.0f}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the trials, and where the page is."""
+        table: str = self.to_dataframe().to_html(
+            border=0, index=False, float_format="{:.4g}".format
+        )
+        return f"<p>{html.escape(repr(self))}</p>{table}<p>{html.escape(str(self.folder))}</p>"
+
+    def to_dataframe(self) -> "DataFrame":
+        """Return the trials as a table of pandas', a row each in the order of their start.
+
+        Columns: `trial`, `outcome`, `value` (the objective as its user knows it), the space's
+        hyperparameters at the trial's end, `training_tokens` and `cost` (token-equivalents) of the
+        trial, `wall_seconds`, and the metrics that were measured at its end.
+        """
+        from pandas import DataFrame
+
+        return DataFrame([self._row(trial) for trial in self.trials])
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        end = trial.path[-1] if trial.path else None
+        values = {} if end is None else end.hyperparameters
+        return {
+            "trial": trial.id,
+            "outcome": trial.outcome.value if trial.outcome else "running",
+            "value": None if trial.value is None else self.facts.shown(trial.value),
+            **{name: values.get(name) for name in self.space.names},
+            "training_tokens": trial.trained_tokens,
+            "cost": trial.cost,
+            "wall_seconds": sum(segment.wall_seconds for segment in trial.segments),
+            **({} if end is None else end.metrics),
+        }
+
     @property
     def facts(self) -> RunFacts:
+        """Of the training run."""
         return self.history.facts
 
     @property
@@ -64,6 +109,25 @@ class StudyResult:
     def schedule(self) -> list[dict[str, Value]]:
         """The winner's hyperparameters, one mapping a segment; equal ones for a configuration."""
         return [] if self.best is None else Schedule.of(self.best).hyperparameters
+
+    @property
+    def recommended(self) -> Schedule | None:
+        """What to train with: the winner's schedule, or the default's where that was no worse.
+
+        Which was worse is judged on fresh seeds; without them it is the winner's. None without a
+        winner.
+        """
+        if self.best is None:
+            return None
+        judged = self.confirmation
+        if (
+            judged is not None
+            and judged.winner.mean is not None
+            and judged.default.mean is not None
+        ):
+            if judged.winner.mean >= judged.default.mean:
+                return Schedule.held(default_configuration(self.space, self.facts), self.facts)
+        return Schedule.of(self.best)
 
     @property
     def cost(self) -> float:
@@ -127,8 +191,8 @@ def _model_card(result: StudyResult, settings: Settings) -> str:
         f"# {facts.model} after one short trial",
         "",
         f"Trial {best.id} of the hpopt study `{result.name}`: task `{facts.task}`, "
-        f"{path[-1].training_tokens:,} training tokens, agent `{settings.agent}`. These weights "
-        "show what the schedule does; they come from a short trial, not from a full run.",
+        f"{path[-1].training_tokens:,} training tokens, agent `{settings.searcher.agent}`. These "
+        "weights show what the schedule does; they come from a short trial, not from a full run.",
         "",
         f"- {facts.objective_name} on validation{f', {facts.unit}' if facts.unit else ''}: "
         f"{path[-1].metrics[facts.objective_name]:.4g} at the end, "

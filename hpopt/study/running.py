@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..pool.base import Pool
 from ..record.folders import check_writable
-from ..record.journal import Journal
 from ..searchers.registry import choose_agent, find_agent
 from ..settings.study import Settings
 from ..tracking import Ending
@@ -15,6 +13,7 @@ from ..tracking.client import TrackingProcess
 from ..tracking.reach import check_reachable
 from .conducting import conduct
 from .display import Display
+from .open_study import OpenStudy
 from .opening import begin, take_up
 from .result import StudyResult
 
@@ -25,11 +24,11 @@ def search(settings: Settings, display: Display) -> StudyResult:
     Raises:
         HpoptError: one line, where it can't begin; then nothing of it is left behind.
     """
-    find_agent(choose_agent(settings.agent, settings.pruner), settings.pruner)
-    check_writable(Path(settings.runs), "runs:")
-    check_reachable(settings.uri)
-    journal, pool = begin(settings)
-    return _recorded(journal, pool, settings, display)
+    asked = settings.searcher
+    find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
+    check_writable(Path(settings.tracking.runs), "runs:")
+    check_reachable(settings.tracking.uri)
+    return _recorded(begin(settings), display)
 
 
 def resume(name: str, runs: str, changes: Mapping[str, Any], display: Display) -> StudyResult:
@@ -45,18 +44,18 @@ def resume(name: str, runs: str, changes: Mapping[str, Any], display: Display) -
     Raises:
         HpoptError: one line, where it can't go on; its journal stays as it was.
     """
-    journal, pool, settings = take_up(name, runs, changes)
-    return _recorded(journal, pool, settings, display)
+    return _recorded(take_up(name, runs, changes), display)
 
 
-def _recorded(journal: Journal, pool: Pool, settings: Settings, display: Display) -> StudyResult:
+def _recorded(study: OpenStudy, display: Display) -> StudyResult:
     """Conduct a study while a process of its own writes its journal to MLflow."""
-    folder, experiment = journal.path.parent, journal.events[0]["experiment"]
-    tracking = TrackingProcess(folder, settings.uri, experiment, settings.tracking_level)
+    folder, settings = study.folder.path, study.settings
+    experiment = study.header["experiment"]
+    tracking = TrackingProcess(folder, settings.tracking.uri, experiment, settings.tracking_level)
     tracking.start()
     ending: Ending = "failed"
     try:
-        result = conduct(journal, pool, settings, display, tracking)
+        result = conduct(study, display, tracking)
         ending = "finished"
     except KeyboardInterrupt:
         ending = "killed"

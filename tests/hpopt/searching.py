@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from hpopt.pool.base import Pool
-from hpopt.record.journal import Event, Journal, read_events
-from hpopt.settings.study import Settings
+from hpopt.record.journal import Event, read_events
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
+from hpopt.study.open_study import OpenStudy
 from hpopt.study.opening import begin, take_up
 from hpopt.study.result import StudyResult
 from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.records import Trial
+from tests.hpopt.asking import asked
 
 SMALL: dict[str, Any] = {"task": "simulated", "agent": "tpe", "trials": 6, "trial_tokens": 4 * 4096}
 
@@ -44,20 +44,19 @@ class Interrupt(KillAfter):
     end = KeyboardInterrupt
 
 
-def run(opened: tuple[Journal, Pool, Settings], display: Display) -> StudyResult:
+def run(study: OpenStudy, display: Display | None = None) -> StudyResult:
     """A study without MLflow, whose process is a matter of its own."""
-    journal, pool, settings = opened
-    record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
-    return conduct(journal, pool, settings, display, record)
+    record = TrackingProcess(study.folder.path, study.settings.tracking.uri, "none", "parents")
+    return conduct(study, display or Display(), record)
 
 
 def search(runs: Path, display: Display | None = None, **settings: Any) -> StudyResult:
-    asked = Settings.of({**SMALL, "runs": str(runs), "name": "otter", **settings})
-    return run((*begin(asked), asked), display or Display())
+    said = {**SMALL, "runs": str(runs), "name": "otter", **settings}
+    return run(begin(asked(said)), display)
 
 
 def resume(runs: Path, display: Display | None = None, **changes: Any) -> StudyResult:
-    return run(take_up("otter", str(runs), changes), display or Display())
+    return run(take_up("otter", str(runs), changes), display)
 
 
 def killed(runs: Path, events: int, **settings: Any) -> Path:

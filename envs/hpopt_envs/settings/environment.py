@@ -71,12 +71,14 @@ class EnvironmentSettings:
         "weight of forgetting in the objective, where data is retained (default: the task's own)",
         group=DATA,
         metavar="W",
+        least=0,
     )
     max_divergence: float | str | None = setting(
         None,
         "most divergence from the base model, in nats a token, or none (default: the task's own)",
         group=TUNED,
         metavar="D",
+        above=0,
     )
     baseline: Mapping[str, Value] | None = setting(
         None,
@@ -95,11 +97,13 @@ class EnvironmentSettings:
         "auto",
         "where models are trained: cpu, cuda or auto (default: auto, cuda where there is one)",
         group=MACHINE,
+        choices=("auto", "cpu", "cuda"),
     )
     precision: str = setting(
         "auto",
         "number format of forward passes: float32, bfloat16 or auto (default: auto, what pays)",
         group=MACHINE,
+        choices=("auto", "float32", "bfloat16"),
     )
     gradient_checkpointing: bool = setting(
         False,

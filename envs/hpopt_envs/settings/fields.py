@@ -1,7 +1,7 @@
 """How a setting is declared: a field that a command line can ask for and explain."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -14,12 +14,6 @@ DATA = "task and data"
 TUNED = "what is tuned"
 BUDGET = "budget"
 MACHINE = "machine"
-CHOICES = {
-    "class_weights": ("none", "balanced"),
-    "too_long": ("refuse", "truncate"),
-    "device": ("auto", "cpu", "cuda"),
-    "precision": ("auto", "float32", "bfloat16"),
-}
 
 
 def setting(
@@ -30,8 +24,12 @@ def setting(
     metavar: str = "",
     name: str = "",
     repeats: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
 ) -> Any:
-    """Return a field of a dataclass that a command line can ask for and explain.
+    """Return a field of a dataclass that a command line can ask for, explain and check.
 
     Args:
         default: where a user says nothing.
@@ -40,8 +38,22 @@ def setting(
         metavar: stands for its value; "" leaves that to the command line.
         name: how a user writes it, where that isn't the field's name.
         repeats: whether it may be given several times.
+        least: what a number must at least be; a whole number, 1 where nothing is said.
+        above: what a number must be more than.
+        choices: what a text must be one of; empty for any text.
+        parse: reads what was typed, where that doesn't follow from the field's type.
     """
-    about = {"help": help, "group": group, "metavar": metavar, "name": name, "repeats": repeats}
+    about = {
+        "help": help,
+        "group": group,
+        "metavar": metavar,
+        "name": name,
+        "repeats": repeats,
+        "least": least,
+        "above": above,
+        "choices": choices,
+        "parse": parse,
+    }
     return field(default=default, metadata=about)
 
 
@@ -52,8 +64,8 @@ def check_choices(settings: Any) -> None:
         WorldError: one has another value.
     """
     for f in dataclasses.fields(settings):
-        choices, value = CHOICES.get(f.name), getattr(settings, f.name)
-        if choices is not None and value not in choices:
+        choices, value = f.metadata.get("choices"), getattr(settings, f.name)
+        if choices and value not in choices:
             raise WorldError(f"{f.name}: must be one of {', '.join(choices)}, but got {value!r}")
 
 

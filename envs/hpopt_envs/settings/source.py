@@ -130,12 +130,14 @@ class Source:
         "classify: balanced: all classes count alike in the training loss (default: none)",
         group=DATA,
         metavar="W",
+        choices=("none", "balanced"),
     )
     too_long: str = setting(
         "refuse",
         "what to do with examples over the sequence length: refuse or truncate (default: refuse)",
         group=DATA,
         metavar="WHAT",
+        choices=("refuse", "truncate"),
     )
 
     def __post_init__(self) -> None:

@@ -19,15 +19,15 @@ from hpopt.record.history import History
 from hpopt.record.journal import read_events
 from hpopt.report.page.summary import summary
 from hpopt.searchers.registry import check_space, choose_agent, find_agent
-from hpopt.settings.options import read_config
-from hpopt.settings.study import DATA, Settings
+from hpopt.settings.config import read_config
+from hpopt.settings.study import Settings
 from hpopt.study.dry_run import dry_run
 from hpopt.study.header import environment_settings
 from hpopt.study.opening import begin, take_up
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
-from hpopt_envs.tasks import Source
 from hpopt_search_spaces import SearchSpace
+from tests.hpopt.scripted import scripted
 
 OWN_LIMIT = {"default_max_divergence": 0.5}
 TYPED = [
@@ -46,10 +46,6 @@ GIVEN = {
     "max_new_tokens": 16,
     "max_divergence": "none",
 }
-
-
-def test_tasks_are_told_all_that_they_ask_for() -> None:
-    assert {field.name for field in dataclasses.fields(Source)} == set(DATA)
 
 
 def test_a_file_the_command_line_and_python_say_the_same(
@@ -71,7 +67,7 @@ def test_a_file_the_command_line_and_python_say_the_same(
         == [Settings.of(read_config(f"{tmp_path}/study.toml"))] * 2
     )
     environment = json.loads(json.dumps(environment_settings(typed[0], find_agent("tpe"))))
-    asked = {name: value for name, value in GIVEN.items() if name in DATA}
+    asked = {name: value for name, value in GIVEN.items() if name != "max_divergence"}
     assert (environment["data"], environment["max_divergence"]) == (asked, "none")
 
 
@@ -88,19 +84,15 @@ def unprobed(**arguments: Any) -> FineTuneEnv:
 def test_a_journal_keeps_them_and_the_agent_is_one_that_needs_no_probe(tmp_path: Path) -> None:
     asked = Settings.of(GIVEN | {"task": "simulated", "name": "otter", "runs": str(tmp_path)})
     factory = f"{__name__}:unprobed"
-    journal, pool = begin(asked, factory=factory)
-    pool.close()
-    journal.close()
-    header = next(read_events(journal.path))
+    with begin(asked, factory=factory) as study:
+        header = next(read_events(study.folder.journal))
     assert header["agent"] == "tpe"
     assert header["settings"]["constraint"] == header["environment"]["data"]["constraint"]
     assert header["settings"] | GIVEN == header["settings"]
-    journal, pool, settings = take_up("otter", str(tmp_path), {}, factory)
-    pool.close()
-    journal.close()
-    assert settings == dataclasses.replace(asked, agent="tpe")
+    with take_up("otter", str(tmp_path), {}, factory) as study:
+        assert study.settings == asked.changed(agent="tpe")
     with pytest.raises(StudyError, match="range-test needs a task with a loss on fixed") as refused:
-        begin(dataclasses.replace(asked, agent="range-test", name="other"), factory=factory)
+        begin(asked.changed(agent="range-test", name="other"), factory=factory)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "other").exists()
 
@@ -131,7 +123,7 @@ def test_a_dry_run_refuses_what_a_search_would(monkeypatch: pytest.MonkeyPatch) 
     asked = Settings.of({"task": "simulated", "agent": "range-test"})
     with pytest.raises(StudyError, match="range-test needs a task with a loss on fixed examples"):
         dry_run(asked)
-    assert "16 segments" in dry_run(dataclasses.replace(asked, agent="auto"))
+    assert "16 segments" in dry_run(asked.changed(agent="auto"))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +143,7 @@ def test_a_task_s_own_limit_is_told_and_warned_of_where_it_is_switched_off(
     facts: dict[str, Any],
     limit: str | None,
     warned: bool,
+    tmp_path: Path,
 ) -> None:
     script, history = new_script(**facts), History()
     script.trial(0, 3.0)
@@ -158,7 +151,8 @@ def test_a_task_s_own_limit_is_told_and_warned_of_where_it_is_switched_off(
         history.apply({"name": "otter", **event})
     asked = Settings.of({"agent": "tpe"})
     budget = Budget(Limits(trials=1), history.facts, validate_segments=True, confirmations=0)
-    LineDisplay().begin(asked, "otter", history.facts, space, history, budget, None)
+    study = scripted(tmp_path / "journal.jsonl", {"name": "otter"}, history, space, asked)
+    LineDisplay().begin(study, history, budget, None)
     lines = capsys.readouterr().out.splitlines()
     (objective,) = [line for line in lines if line.startswith("objective: ")]
     told = re.search(r", subject to (.*); base model", objective)

@@ -55,11 +55,9 @@ def test_a_mistake_is_answered_in_one_line_and_leaves_nothing_behind(
 def small_study(**settings: Any) -> Path:
     """The journal of a study that has just begun, in the working directory's `runs`."""
     asked = Settings.of({"task": "simulated", "trials": 1, "name": "otter", **settings})
-    journal, pool = begin(asked)
-    journal.append({"event": "resumed"})
-    journal.close()
-    pool.close()
-    return journal.path
+    with begin(asked) as study:
+        study.journal.append({"event": "resumed"})
+    return study.folder.journal
 
 
 def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -107,12 +105,11 @@ def test_a_task_with_logits_has_a_reference_even_without_retained_data(folder: P
         "    def logits(self, model, batch): return model(batch['x']), batch['y'] >= 0\n"
     )
     begun = Settings.of({"task": "own:Logits", "trials": 1, "trial_tokens": 4096, "name": "own"})
-    journal, pool = begin(begun)
-    journal.close()
-    pool.close()
-    assert pool.space.names == ("learning_rate", "batch_size", "divergence_weight")
-    assert pool.facts.has_reference
-    assert set(pool.facts.base_metrics) == {"loss", "accuracy", "divergence"}
+    with begin(begun) as study:
+        assert study.space.names == ("learning_rate", "batch_size", "divergence_weight")
+        facts = study.facts
+    assert facts.has_reference
+    assert set(facts.base_metrics) == {"loss", "accuracy", "divergence"}
 
 
 @pytest.mark.parametrize(

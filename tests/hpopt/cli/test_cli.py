@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import hpopt
 from hpopt.cli.entry import main
-from hpopt.searchers.registry import AGENTS, find_agent
-from hpopt.settings.study import Settings
+from hpopt.searchers.registry import AGENTS, PRUNERS, find_agent
+from hpopt.settings.study import FIELDS
 from hpopt_envs.tasks import load_task
 from hpopt_search_spaces import load_space
 
@@ -25,18 +27,21 @@ def signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["spaces"], ["agents"]])
-def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
-    heavy = {
-        "torch",
-        "numpy",
-        "optuna",
-        "mlflow",
-        "gymnasium",
-        "transformers",
-        "rich",
-        "matplotlib",
-    }
+HEAVY = {"torch", "optuna", "mlflow", "transformers", "rich", "matplotlib", "plotly", "pandas"}
+LIGHT_TOO = HEAVY | {"numpy", "gymnasium"}  # which come with the settings' definitions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], LIGHT_TOO),
+        (["--version"], LIGHT_TOO),
+        (["search", "--help"], HEAVY),
+        (["spaces"], HEAVY),
+        (["agents"], HEAVY),
+    ],
+)
+def test_help_and_lists_import_nothing_heavy(arguments: list[str], heavy: set[str]) -> None:
     script = (
         "import sys\nfrom hpopt.cli import main\n"
         f"try: main({arguments})\nexcept SystemExit: pass\n"
@@ -53,10 +58,18 @@ def test_help_tells_every_setting_and_its_default(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit, match="0"):
         main(["search", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    for name, value in vars(Settings()).items():
-        assert f"--{name.replace('_', '-')} " in told
-        if value is not None:
-            assert f"(default: {str(value).lower()})" in told
+    for name, field in FIELDS.items():
+        said = told.partition(f" --{name.replace('_', '-')} {field.metavar} ")[2]
+        assert said, name
+        if field.default is not None:
+            assert f"default: {str(field.default).lower()}" in said.partition(" --")[0], name
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"hpopt {hpopt.__version__}\n"
+    assert hpopt.__version__ == version("hpopt")
 
 
 def test_what_is_listed_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,8 +84,9 @@ def test_what_is_listed_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> 
     assert {"default", "divergences", "full", "lora", "plain", "scheduled"} <= set(spaces)
     assert [load_space(name).name for name in spaces] == spaces
     agents = listed("agents")
-    assert agents == list(AGENTS)
-    assert all(find_agent(agent) for agent in agents)
+    pruners = [f"+{name}" for name in PRUNERS if name != "none"]
+    assert agents == [*AGENTS, *pruners]
+    assert all(find_agent(agent) for agent in AGENTS)
     assert load_task("lm").name == "lm"
 
 

@@ -14,12 +14,13 @@ import pytest
 from hpopt.cli.display import LineDisplay, LiveDisplay, make_display
 from hpopt.pool.budget import Budget, Limits
 from hpopt.record.history import History
-from hpopt.settings.study import Settings
 from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.messages import Advance, to_json
 from hpopt_envs.records import Outcome
 from hpopt_search_spaces import SearchSpace
+from tests.hpopt.asking import asked
+from tests.hpopt.scripted import scripted
 
 Play = Callable[..., None]
 OnTerminal = Callable[[Callable[[], None]], str]
@@ -37,13 +38,14 @@ def play(space: SearchSpace, tmp_path: Path) -> Play:
         confirms: bool = True,
         **settings: Any,
     ) -> None:
-        history, asked = History(), Settings.of({"agent": "tpe", **settings})
+        history, said = History(), asked({"agent": "tpe", **settings})
         history.apply(events[0])
         facts = history.facts
         budget = Budget(limits, facts, validate_segments=True, confirmations=4)
-        tracking = TrackingProcess(tmp_path, asked.uri, "lm", "trials")
+        tracking = TrackingProcess(tmp_path, said.tracking.uri, "lm", "trials")
         tracking.error = error
-        display.begin(asked, "otter", facts, space, history, budget, tracking)
+        study = scripted(tmp_path / "journal.jsonl", events[0], history, space, said)
+        display.begin(study, history, budget, tracking)
         for event in events[1:]:
             history.apply(event)
             display.event(event)

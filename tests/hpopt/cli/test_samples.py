@@ -18,12 +18,10 @@ from hpopt.record.samples import read_samples
 from hpopt.report.page.samples import LONGEST
 from hpopt.report.page.study import write_report
 from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
-from hpopt.study.display import Display
 from hpopt.study.opening import begin
 from hpopt.study.result import StudyResult
-from hpopt.tracking.client import TrackingProcess
 from hpopt_search_spaces import SearchSpace
+from tests.hpopt.searching import run
 
 HOSTILE = "</script><img src=x onerror=alert(1)> [bold]no[/bold] [link=http://x]&amp;"
 CURSOR = "one\r\n two\x1b[2J\x07 three\t\u202e\u2028 four"
@@ -191,11 +189,9 @@ def test_a_study_without_samples_that_can_be_read_is_told_without(
 def test_a_page_made_again_later_has_the_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = Settings.of({"task": "simulated", "trial_tokens": 4096, "trials": 2, "name": "otter"})
-    asked = replace(asked, runs=str(tmp_path), confirm_seeds=0)
-    journal, pool = begin(asked)
-    record = TrackingProcess(journal.path.parent, asked.uri, "none", "parents")
-    result = conduct(journal, pool, asked, Display(), record)
+    small = {"task": "simulated", "trial_tokens": 4096, "trials": 2, "confirm_seeds": 0}
+    asked = Settings.of({**small, "name": "otter", "runs": str(tmp_path)})
+    result = run(begin(asked))
     write(result.folder, row(after="It ends with a full stop."))
     assert main(["report", "otter", "--runs", str(tmp_path)]) == 0
     path = Path(capsys.readouterr().out.strip())

@@ -134,15 +134,14 @@ def test_a_study_of_a_comparison_is_the_study_that_search_runs(
         {
             "task": "simulated",
             "trial_tokens": 4 * 4096,
-            "agent": "tpe",
-            "prior": "none",
+            "agent": "tpe-cold",
             "cost": history.settings["cost"],
             "seed": 1,
             "confirm_seeds": 0,
             "runs": str(tmp_path),
         }
     )
-    alone = conduct(*begin(asked), asked, Display())
+    alone = conduct(begin(asked), Display())
     assert list(history.trials.values()) == alone.trials
 
 

@@ -10,13 +10,14 @@ from hpopt.pool.processes import ProcessPool
 from hpopt.record.journal import Event, Journal
 from hpopt.searchers.registry import find_agent
 from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.header import environment_settings, make_header
+from hpopt.study.open_study import OpenStudy
 from hpopt.study.opening import FACTORY
 from hpopt.study.result import StudyResult
-from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.records import Trial
+from tests.hpopt import searching
+from tests.hpopt.asking import asked
 
 SEGMENT = 4096
 SMALL = {
@@ -30,16 +31,17 @@ FAULTY = "faulty_env:make_env"
 
 
 def settings_of(runs: Path, **changes: Any) -> Settings:
-    return Settings.of({**SMALL, "runs": str(runs), "name": "otter", **changes})
+    return asked({**SMALL, "runs": str(runs), "name": "otter", **changes})
 
 
 def environment_of(settings: Settings) -> dict[str, Any]:
-    return environment_settings(settings, find_agent(settings.agent, settings.pruner))
+    who = settings.searcher
+    return environment_settings(settings, find_agent(who.agent, who.pruner))
 
 
 def faulty(settings: Settings, *faults: dict[str, Any]) -> dict[str, Any]:
     """Settings of an environment in which training goes wrong."""
-    folder = Path(settings.runs) / "faults"
+    folder = Path(settings.tracking.runs) / "faults"
     folder.mkdir(parents=True)
     environment = environment_of(settings)
     kept = ("view", "validate_segments", "trial_tokens")
@@ -48,7 +50,7 @@ def faulty(settings: Settings, *faults: dict[str, Any]) -> dict[str, Any]:
 
 def run(pool: Pool, settings: Settings, display: Display | None = None) -> StudyResult:
     """A new study on workers of our own, without MLflow."""
-    path = Path(settings.runs) / "otter" / "journal.jsonl"
+    path = Path(settings.tracking.runs) / "otter" / "journal.jsonl"
     header = make_header(settings, "otter", environment_of(settings), pool)
     return go_on(Journal.create(path, header), pool, settings, display)
 
@@ -56,8 +58,7 @@ def run(pool: Pool, settings: Settings, display: Display | None = None) -> Study
 def go_on(
     journal: Journal, pool: Pool, settings: Settings, display: Display | None = None
 ) -> StudyResult:
-    record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
-    return conduct(journal, pool, settings, display or Display(), record)
+    return searching.run(OpenStudy(journal, pool, settings), display)
 
 
 def local(settings: Settings, size: int = 1) -> LocalPool:
@@ -65,7 +66,7 @@ def local(settings: Settings, size: int = 1) -> LocalPool:
 
 
 def processes(settings: Settings, size: int) -> ProcessPool:
-    log = Path(settings.runs) / "workers.log"
+    log = Path(settings.tracking.runs) / "workers.log"
     log.parent.mkdir(parents=True)
     return ProcessPool(FACTORY, environment_of(settings), size, log)
 

@@ -19,14 +19,14 @@ from hpopt.pool.snapshots import SnapshotFolder
 from hpopt.record.history import History
 from hpopt.record.journal import Event, Journal, read_events
 from hpopt.searchers.registry import find_agent
-from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.header import environment_settings, make_header
+from hpopt.study.open_study import OpenStudy
 from hpopt.study.opening import FACTORY, begin, take_up
 from hpopt.study.result import StudyResult
-from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.records import RunFacts, Trial
+from tests.hpopt import searching
+from tests.hpopt.asking import asked
 
 SEGMENT = 4096
 TRIAL = 4 * SEGMENT
@@ -52,21 +52,19 @@ def search(tmp_path: Path) -> Search:
 
     def run(slots: int = 1, display: Display | None = None, **changes: Any) -> StudyResult:
         given = {"task": "simulated", "trial_tokens": TRIAL, "runs": str(tmp_path), "name": "otter"}
-        settings = Settings.of(given | changes)
-        environment = environment_settings(settings, find_agent(settings.agent, settings.pruner))
+        settings = asked(given | changes)
+        who = settings.searcher
+        environment = environment_settings(settings, find_agent(who.agent, who.pruner))
         pool = LocalPool(FACTORY, environment, slots)
         header = make_header(settings, "otter", environment, pool)
         journal = Journal.create(tmp_path / "otter" / "journal.jsonl", header)
-        record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
-        return conduct(journal, pool, settings, display or Display(), record)
+        return searching.run(OpenStudy(journal, pool, settings), display)
 
     return run
 
 
 def resume(runs: Path, display: Display | None = None) -> StudyResult:
-    journal, pool, settings = take_up("otter", str(runs), {})
-    record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
-    return conduct(journal, pool, settings, display or Display(), record)
+    return searching.run(take_up("otter", str(runs), {}), display)
 
 
 @pytest.mark.parametrize("slots", [1, 3])
@@ -110,7 +108,7 @@ def test_a_cost_limit_below_one_trial_is_refused_before_anything_is_written(tmp_
     validation = 0.08 * TRIAL
     least = validation + 5 * (TRIAL * (1 + 4 / 3) + validation)
     with pytest.raises(StudyError, match=f"^cost: must be at least {least:,.0f} [^\n]*$"):
-        begin(Settings.of(given | {"cost": 0.99 * least}))
+        begin(asked(given | {"cost": 0.99 * least}))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ from hpopt.pool.local import LocalPool
 from hpopt.record.journal import Event, Journal
 from hpopt.study.opening import begin
 from hpopt_envs.records import Outcome
+from tests.hpopt import searching
 from tests.hpopt.pool.pooled import (
     FAULTY,
     SEGMENT,
@@ -45,12 +46,13 @@ def test_replies_as_they_come_are_journaled_as_they_came(tmp_path: Path) -> None
         if event["event"] == "reply" and event["trial"] == 4:
             raise KeyboardInterrupt
 
-    journal, pool = begin(asked)
+    study = begin(asked)
     with pytest.raises(KeyboardInterrupt):
-        go_on(journal, pool, asked, Watch(stop))
-    before = journal.path.read_bytes()
-    result = go_on(Journal.open(journal.path), local(asked, 2), asked)
-    assert journal.path.read_bytes().startswith(before)
+        searching.run(study, Watch(stop))
+    path = study.folder.journal
+    before = path.read_bytes()
+    result = go_on(Journal.open(path), local(asked, 2), asked)
+    assert path.read_bytes().startswith(before)
     assert {trial.id: told(trial) for trial in result.trials} == whole
 
 

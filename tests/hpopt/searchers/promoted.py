@@ -13,9 +13,11 @@ from hpopt.settings.study import Settings
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.header import environment_settings, make_header
+from hpopt.study.open_study import OpenStudy
 from hpopt.study.opening import FACTORY
 from hpopt.study.result import StudyResult
 from hpopt_envs.records import Trial
+from tests.hpopt.asking import asked
 
 SEGMENTS = 16
 TRIAL = SEGMENTS * 4096
@@ -23,9 +25,9 @@ RUNGS = (2, 5)
 
 
 def settings_of(folder: Path, **changes: Any) -> Settings:
-    asked = {"task": "simulated", "agent": "random", "pruner": "promotion", "trials": 6}
-    asked |= {"trial_tokens": TRIAL, "confirm_seeds": 0, "runs": str(folder), "name": "otter"}
-    return Settings.of(asked | changes)
+    said = {"task": "simulated", "agent": "random", "pruner": "promotion", "trials": 6}
+    said |= {"trial_tokens": TRIAL, "confirm_seeds": 0, "runs": str(folder), "name": "otter"}
+    return asked(said | changes)
 
 
 def study(
@@ -33,7 +35,8 @@ def study(
 ) -> StudyResult:
     """A new study, or one taken up where the folder has a journal."""
     settings = settings_of(folder, **changes)
-    environment = environment_settings(settings, find_agent(settings.agent, settings.pruner))
+    who = settings.searcher
+    environment = environment_settings(settings, find_agent(who.agent, who.pruner))
     pool = LocalPool(FACTORY, environment, slots)
     return go_on(pool, settings, environment, display)
 
@@ -41,10 +44,10 @@ def study(
 def go_on(
     pool: Pool, settings: Settings, environment: dict[str, Any], display: Display | None = None
 ) -> StudyResult:
-    path = Path(settings.runs) / "otter" / "journal.jsonl"
+    path = Path(settings.tracking.runs) / "otter" / "journal.jsonl"
     header = make_header(settings, "otter", environment, pool)
     journal = Journal.open(path) if path.exists() else Journal.create(path, header)
-    return conduct(journal, pool, settings, display or Display())
+    return conduct(OpenStudy(journal, pool, settings), display or Display())
 
 
 def events_of(folder: Path) -> list[Event]:

@@ -23,6 +23,7 @@ from hpopt.study.result import StudyResult
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_search_spaces import Value
+from tests.hpopt.asking import asked
 from tests.hpopt.searchers.portfolios import resolved, scripted
 from tests.hpopt.searching import KillAfter, Killed
 
@@ -30,13 +31,12 @@ from tests.hpopt.searching import KillAfter, Killed
 def settings_of(runs: Path, name: str, **changes: Any) -> Settings:
     small = {"task": "simulated", "trials": 5, "trial_tokens": 4 * 4096, "confirm_seeds": 0}
     sources = {"agent": "portfolio", "portfolio": ["of-a", "of-b"]}
-    return Settings.of({"runs": str(runs), "name": name, **small, **sources, **changes})
+    return asked({"runs": str(runs), "name": name, **small, **sources, **changes})
 
 
 def search(settings: Settings, display: Display) -> StudyResult:
     """A study without MLflow."""
-    journal, pool = begin(settings)
-    return conduct(journal, pool, settings, display)
+    return conduct(begin(settings), display)
 
 
 @pytest.fixture
@@ -63,13 +63,12 @@ def test_a_killed_study_goes_on_without_its_sources(runs: Path) -> None:
         search(settings_of(runs, "otter"), KillAfter(9))
     shutil.rmtree(runs / "of-a")
     shutil.rmtree(runs / "of-b")
-    journal, pool, settings = take_up("otter", str(runs), {})
-    resumed = conduct(journal, pool, settings, Display())
+    resumed = conduct(take_up("otter", str(runs), {}), Display())
     assert tried_by(resumed) == tried_by(whole)
     assert resumed.best_value == whole.best_value
     # Four configurations and the default were known; extended, it ends where they do.
-    journal, pool, settings = take_up("otter", str(runs), {"trials": 9})
-    assert tried_by(conduct(journal, pool, settings, Display())) == tried_by(whole)
+    extended = take_up("otter", str(runs), {"trials": 9})
+    assert tried_by(conduct(extended, Display())) == tried_by(whole)
     assert len(tried_by(whole)) == len({str(values) for values in tried_by(whole)}) == 5
 
 

@@ -71,8 +71,7 @@ def test_an_extended_study_keeps_its_rungs_and_may_be_killed_too(tmp_path: Path)
         study(tmp_path / name, trials=3)
 
     def extend(name: str, display: Display) -> StudyResult:
-        journal, pool, settings = take_up("otter", str(tmp_path / name), {"trials": 7})
-        return conduct(journal, pool, settings, display)
+        return conduct(take_up("otter", str(tmp_path / name), {"trials": 7}), display)
 
     first = len(events_of(tmp_path / "whole"))
     whole = extend("whole", Display())

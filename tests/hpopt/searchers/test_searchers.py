@@ -15,7 +15,6 @@ from hpopt.searchers.base import SearchPlan
 from hpopt.searchers.driver import drive
 from hpopt.searchers.optuna_proposer import OptunaProposer
 from hpopt.searchers.registry import AGENTS, PRUNERS, find_agent, make_searcher
-from hpopt.settings.study import Settings
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.opening import begin
@@ -23,6 +22,7 @@ from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, Trial
 from hpopt_envs.schedules import HELD_SHAPE
+from tests.hpopt.asking import asked
 
 MakePool = Callable[..., MeteredPool]
 
@@ -239,12 +239,12 @@ def test_who_decides_where_nobody_is_named_follows_from_pruner_and_space(
     shipped = resources.files("hpopt_search_spaces") / "spaces" / "default.toml"
     static = tmp_path / "static.toml"
     static.write_text(shipped.read_text().replace("dynamic = true", "dynamic = false"))
-    asked = {"task": "simulated", "trials": 1, "confirm_seeds": 0, "pruner": pruner}
+    said = {"task": "simulated", "trials": 1, "confirm_seeds": 0, "pruner": pruner}
     name = str(static) if space == "static" else space
-    settings = Settings.of({**asked, "space": name, "runs": str(tmp_path / "runs")})
-    journal, pool = begin(settings)
-    assert journal.events[0]["agent"] == journal.events[0]["settings"]["agent"] == expected
-    assert conduct(journal, pool, settings, Display()).best is not None
+    settings = asked({**said, "space": name, "runs": str(tmp_path / "runs")})
+    study = begin(settings)
+    assert study.header["agent"] == study.header["settings"]["agent"] == expected
+    assert conduct(study, Display()).best is not None
 
 
 def test_listing_agents_imports_no_library_that_they_need() -> None:

@@ -12,18 +12,15 @@ from typing import Any
 
 import pytest
 
-from hpopt.pool.base import Pool
 from hpopt.record.history import History
-from hpopt.record.journal import Journal, read_events
+from hpopt.record.journal import read_events
 from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
-from hpopt.study.display import Display
 from hpopt.study.opening import begin, take_up
-from hpopt.tracking.client import TrackingProcess
+from tests.hpopt.searching import run
 
 SIMULATED = {"task": "simulated", "trials": 6, "trial_tokens": 8 * 4096}
 EMBEDDED = {"task": "lm", "trials": 3, "trial_tokens": 2 * 4096, "confirm_seeds": 1}
-MEDIAN = {"agent": "tpe", "pruner": "median"}
+MEDIAN = {"agent": "tpe+median"}
 PPO = {"agent": "ppo"}
 TWO_WORKERS = {"agent": "ppo", "workers": 2}
 KILLS = 20
@@ -72,12 +69,6 @@ def await_writer(runs: Path) -> None:
         time.sleep(0.1)
 
 
-def run(journal: Journal, pool: Pool, settings: Settings) -> None:
-    """A study without MLflow, in this process."""
-    record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
-    conduct(journal, pool, settings, Display(), record)
-
-
 def told(runs: Path) -> list[str]:
     """The trials that a journal tells of, but for how long they took; NaN is the same as NaN."""
     history = History()
@@ -99,7 +90,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         if runs is None:
             runs = known[str(asked)] = tmp_path_factory.mktemp("undisturbed")
             settings = Settings.of({"name": "otter", "runs": str(runs), **asked})
-            run(*begin(settings), settings)
+            run(begin(settings))
         return runs
 
     return find
@@ -137,7 +128,7 @@ def test_a_killed_study_comes_to_the_same_trials(
     whole = undisturbed(**SIMULATED, **study)
     length = random_length(whole, f"{study['agent']} {number}")
     kill(tmp_path, length, {**SIMULATED, **study, "tracking_uri": uri})
-    run(*take_up("otter", str(tmp_path), {}))
+    run(take_up("otter", str(tmp_path), {}))
     assert told(tmp_path) == told(whole)
     await_writer(tmp_path)
 
@@ -150,7 +141,7 @@ def test_a_killed_study_on_a_real_model_comes_to_the_same_trials(
     whole = undisturbed(**EMBEDDED, **study)
     length = random_length(whole, study["agent"])
     kill(tmp_path, length, {**EMBEDDED, **study, "tracking_uri": uri})
-    run(*take_up("otter", str(tmp_path), {}))
+    run(take_up("otter", str(tmp_path), {}))
     assert told(tmp_path) == told(whole)
     await_writer(tmp_path)
 

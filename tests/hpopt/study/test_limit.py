@@ -19,17 +19,15 @@ from hpopt.searchers.base import SearchPlan
 from hpopt.searchers.driver import drive
 from hpopt.searchers.optuna_proposer import OptunaProposer
 from hpopt.searchers.registry import AGENTS, make_searcher
-from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
-from hpopt.study.display import Display
 from hpopt.study.opening import begin, take_up
 from hpopt.study.result import StudyResult
 from hpopt.tracking import rows
-from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, RunFacts, Trial
 from hpopt_envs.training_run import Evaluation
+from tests.hpopt.asking import asked
+from tests.hpopt.searching import run
 
 MakePool = Callable[..., MeteredPool]
 LIMIT = 0.25
@@ -182,10 +180,7 @@ def test_samplers_come_to_stay_within_the_limit(
 def search(runs: Path, **settings: Any) -> StudyResult:
     """A study without MLflow."""
     given = {"task": "simulated", "trial_tokens": 4 * 4096, "runs": str(runs), "name": "otter"}
-    asked = Settings.of(given | settings)
-    journal, pool = begin(asked)
-    record = TrackingProcess(journal.path.parent, asked.uri, "none", "parents")
-    return conduct(journal, pool, asked, Display(), record)
+    return run(begin(asked(given | settings)))
 
 
 def test_a_search_ends_with_a_winner_within_the_limit(tmp_path: Path) -> None:
@@ -212,10 +207,10 @@ def test_a_search_ends_with_a_winner_within_the_limit(tmp_path: Path) -> None:
 
 def test_a_resumed_study_keeps_its_limit(tmp_path: Path) -> None:
     search(tmp_path / "twice", trials=3, max_divergence=LIMIT, confirm_seeds=0)
-    journal, pool, settings = take_up("otter", str(tmp_path / "twice"), {"trials": 6})
-    assert settings.max_divergence == pool.facts.max_divergence == LIMIT
-    record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
-    twice = conduct(journal, pool, settings, Display(), record)
+    extended = take_up("otter", str(tmp_path / "twice"), {"trials": 6})
+    asked_for = extended.settings.environment.max_divergence
+    assert asked_for == extended.facts.max_divergence == LIMIT
+    twice = run(extended)
     assert [divergence(t) <= LIMIT for t in twice.trials if t.value is not None].count(True)
     assert twice.best is not None
     assert divergence(twice.best) <= LIMIT

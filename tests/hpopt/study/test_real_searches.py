@@ -5,20 +5,16 @@ from pathlib import Path
 import pytest
 
 from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
-from hpopt.study.display import Display
 from hpopt.study.opening import begin
 from hpopt.study.result import StudyResult
-from hpopt.tracking.client import TrackingProcess
+from tests.hpopt.searching import run
 
 
 def study(folder: Path, agent: str) -> StudyResult:
     """Search without MLflow: its process is made, and never started."""
     asked = {"agent": agent, "trials": 2, "trial_tokens": 8192, "confirm_seeds": 0, "seed": 1}
     settings = Settings.of({**asked, "runs": str(folder), "name": agent})
-    journal, pool = begin(settings)
-    record = TrackingProcess(folder / agent, settings.uri, "lm", "trials")
-    return conduct(journal, pool, settings, Display(), record)
+    return run(begin(settings))
 
 
 @pytest.mark.parametrize("agent", ["gp", "grid", "dqn"])

@@ -1,28 +1,11 @@
-"""How a setting is declared, and read from a file."""
+"""Settings in a file."""
 
 import tomllib
-from collections.abc import Callable
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from ..errors import StudyError
 from .parsing import parse_seconds
-
-
-def setting(
-    default: Any,
-    help: str,
-    parse: Callable[[Any], Any] = str,
-    metavar: str = "",
-    repeats: bool = False,
-) -> Any:
-    """Return a field that the command line can ask for, explain and read.
-
-    `parse` gets what was typed: a text, or a list of them where the option `repeats`.
-    """
-    about = {"help": help, "parse": parse, "metavar": metavar, "repeats": repeats}
-    return field(default=default, metadata=about)
 
 
 def read_config(path: str) -> dict[str, Any]:

@@ -1,0 +1,128 @@
+"""Settings of a study beside its environment's, which are `hpopt_envs.EnvironmentSettings`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpopt_envs.settings import setting
+
+from .parsing import LABEL, parse_seconds
+
+DEFAULT_TRIALS = 8
+WHO, BUDGET, RECORD, MACHINE = "who decides", "budget", "record", "machine"
+EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
+
+
+@dataclass(frozen=True)
+class SearcherSettings:
+    """Who decides. `agent`, `pruner` and `prior` are the parts of what a user calls the agent."""
+
+    agent: str = setting(
+        "auto",
+        f"who decides, {LABEL}: of `hpopt agents`, or module:Class of your own "
+        "(default: auto: range-test where it can act, else tpe)",
+        group=WHO,
+    )
+    pruner: str = "none"
+    prior: str = "default"
+    portfolio: Sequence[str] | None = setting(
+        None,
+        "earlier studies of other tasks whose best configurations agent portfolio tries "
+        "(default: none; implies that agent)",
+        group=WHO,
+        metavar="NAME,NAME",
+    )
+    seed: int = setting(
+        0, "number that keys every random draw (default: 0)", group=WHO, metavar="N", least=0
+    )
+
+
+@dataclass(frozen=True)
+class BudgetSettings:
+    """What a study may spend; the first limit reached ends it."""
+
+    trials: int | None = setting(
+        None,
+        "budget in full trials' worth of training tokens "
+        f"(default: {DEFAULT_TRIALS}, where no other limit is given)",
+        group=BUDGET,
+        metavar="N",
+    )
+    cost: float | None = setting(
+        None,
+        "budget in token-equivalents, confirmation included (default: no limit)",
+        group=BUDGET,
+        metavar="C",
+        above=0,
+    )
+    time_limit: float | None = setting(
+        None,
+        "budget of time, confirmation included, such as 90, 15m or 2h (default: no limit)",
+        group=BUDGET,
+        metavar="T",
+        above=0,
+        parse=parse_seconds,
+    )
+    target: float | None = setting(
+        None,
+        "value of the objective at which the search stops (default: none)",
+        group=BUDGET,
+        metavar="V",
+    )
+    confirm_seeds: int = setting(
+        2,
+        "fresh seeds on which the winner and the default are trained again at the end; 0 for none "
+        "(default: 2)",
+        group=BUDGET,
+        metavar="N",
+        least=0,
+    )
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Where a study is kept, and how it is recorded in MLflow."""
+
+    name: str | None = setting(
+        None, "name of the study (default: one made of task, agent, seed and time)", group=RECORD
+    )
+    runs: str = setting(
+        "runs", "folder that studies are kept in (default: runs)", group=RECORD, metavar="FOLDER"
+    )
+    tracking_uri: str | None = setting(
+        None,
+        "MLflow's tracking URI (default: sqlite:///runs/mlflow.db, in the folder of studies)",
+        group=RECORD,
+        metavar="URI",
+    )
+    experiment: str | None = setting(
+        None, "name of the experiment in MLflow (default: the task)", group=RECORD
+    )
+    track: str = setting(
+        "auto",
+        "what gets runs in MLflow: trials too, or parents alone (default: auto: parents where "
+        "nothing is trained)",
+        group=RECORD,
+        choices=("auto", "trials", "parents"),
+    )
+
+    @property
+    def uri(self) -> str:
+        """The MLflow tracking URI."""
+        return self.tracking_uri or f"sqlite:///{Path(self.runs) / 'mlflow.db'}"
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """How trials run."""
+
+    workers: int = setting(
+        1, "processes that trials run in, side by side (default: 1)", group=MACHINE, metavar="N"
+    )
+    in_order: bool = setting(
+        True,
+        "false: take the workers' replies as they come: faster, but timing changes the study "
+        "(default: true)",
+        group=MACHINE,
+        metavar="B",
+    )
