@@ -3,7 +3,6 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hpopt_envs.episode.actions import unit_of_absolute
 from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import Value
 
@@ -145,11 +144,9 @@ class LiveDisplay(LineDisplay):
     def _decided(self, request: dict[str, Any]) -> dict[str, Value]:
         """What a request says of hyperparameters; moves from where a trial stands say nothing."""
         if request["hyperparameters"] is not None:
-            return {name: request["hyperparameters"][name] for name in self.space.names}
-        assert self.study is not None
-        if self.study.spec.view != "absolute":
-            return {}
-        return self.space.decode(unit_of_absolute(request["action"]))
+            given = request["hyperparameters"]
+            return {name: given[name] for name in self.space.names if name in given}
+        return {}
 
     def confirming(self, seeds: int) -> None:
         self._confirming = True

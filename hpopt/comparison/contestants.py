@@ -39,7 +39,7 @@ class Contestant:
         """
         of_search, at, space = label.partition("@")
         try:
-            if at and not space:
+            if at and (not space or "@" in space):
                 raise StudyError("no space")
             agent, prior, pruner = parse_label(of_search)
         except StudyError:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.messages import (
     Advance,
     Reply,
@@ -135,6 +136,24 @@ class MeteredPool:
         study = self._study_facts(self.history.trials[trial])
         self._decide(worker, trial, Advance(tuple(float(a) for a in action), study=study), save)
 
+    def hold(self, worker: int, values: Mapping[str, Value], *, save: bool = False) -> None:
+        """Train a whole segment of the worker's trial with a configuration.
+
+        Args:
+            worker: whose trial.
+            values: native ones, of the space's active hyperparameters; they are trained as they
+                are, with the searcher's shape and what is fixed beside them.
+            save: write a snapshot after it, however large, since the trial may be paused there.
+        """
+        trial = self.history.running[worker]
+        study = self._study_facts(self.history.trials[trial])
+        beside = {**self._shape, **self.facts.fixed}
+        hyperparameters = {**values, **{n: v for n, v in beside.items() if n not in values}}
+        # As journals before 0.3 have it: through the unit cube, where 0.1 can become 0.0999….
+        before = Advance(absolute_action(self.space.encode(values)), study=study)
+        request = Advance(hyperparameters=hyperparameters, study=study)
+        self._decide(worker, trial, request, save, before)
+
     def train(self, worker: int, hyperparameters: Mapping[str, Value], **how: Any) -> None:
         """Train a segment of the worker's trial with given hyperparameters, all of them.
 
@@ -213,11 +232,20 @@ class MeteredPool:
         self._check_failures(ended)
 
     def _decide(
-        self, worker: int, trial: int, request: Start | Advance, save: bool = False
+        self,
+        worker: int,
+        trial: int,
+        request: Start | Advance,
+        save: bool = False,
+        before: Advance | None = None,
     ) -> None:
-        plain = {name: v for name, v in to_json(request).items() if name != "snapshot"}
-        event = {"event": "decision", "worker": worker, "trial": trial, "request": plain}
-        recorded = self._replay.take(event)
+        """Journal a request and make it, or find it in the journal, maybe in its form of before."""
+        event, *others = (
+            {"event": "decision", "worker": worker, "trial": trial, "request": _plain(form)}
+            for form in (request, before)
+            if form is not None
+        )
+        recorded = self._replay.take(event, *others)
         if recorded is None:
             self.workers.go_live()
             self._record(event)
@@ -263,3 +291,8 @@ class MeteredPool:
             raise StudyError(
                 f"trials must train, but the first {self._failures} failed: {ended.reason}"
             )
+
+
+def _plain(request: Start | Advance) -> dict[str, Any]:
+    """A request as the journal has it."""
+    return {name: value for name, value in to_json(request).items() if name != "snapshot"}

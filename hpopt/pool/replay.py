@@ -36,8 +36,10 @@ class Replay:
             return None
         return (event["event"], event["trial"]) == ("unpaused", trial)
 
-    def take(self, event: Event) -> Event | None:
-        """Take the next event, a decision, which must be `event` but for the study's facts.
+    def take(self, event: Event, *others: Event) -> Event | None:
+        """Take the next event, a decision: `event`, or what stood for it in older journals.
+
+        The study's facts in it may differ.
 
         Returns:
             The event as it was recorded; None at the end.
@@ -49,11 +51,12 @@ class Replay:
         if not self._events:
             return None
         recorded = self._events.popleft()
-        event = json.loads(json.dumps(event))  # lists for tuples, as in the journal
-        if _essence(recorded) != _essence(event):
+        # Lists for tuples, as in the journal.
+        decided = [_essence(json.loads(json.dumps(form))) for form in (event, *others)]
+        if _essence(recorded) not in decided:
             raise StudyError(
                 f"a resumed study must decide as its journal says, but decided "
-                f"{_essence(event)} where the journal has {_essence(recorded)}"
+                f"{decided[0]} where the journal has {_essence(recorded)}"
             )
         self._apply(recorded)
         return recorded

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hpopt_envs.episode.actions import absolute_action
-
 from ..pool.metered import MeteredPool
 from .base import Proposal, Proposer
 
@@ -47,7 +45,7 @@ def _take_reply(
     if ended:
         proposer.tell(proposal, pool.history.trials[trial])
         return worker
-    pool.advance(worker, absolute_action(pool.space.encode(proposal.values)))
+    pool.hold(worker, proposal.values)
     return None
 
 

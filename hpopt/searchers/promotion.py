@@ -6,7 +6,6 @@ only stop: a trial that one ends early stays ended, however few of those that fo
 
 from dataclasses import dataclass, field
 
-from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.records import Segment
 
 from ..pool.metered import MeteredPool
@@ -127,8 +126,7 @@ class _Promotion:
     def _advance(self, worker: int) -> None:
         trial = self._running[worker]
         reached = len(self._pool.history.trials[trial].segments) + 1
-        action = absolute_action(self._pool.space.encode(self._proposals[trial].values))
-        self._pool.advance(worker, action, save=reached in self._rungs)
+        self._pool.hold(worker, self._proposals[trial].values, save=reached in self._rungs)
 
     def _take_reply(self) -> None:
         worker, reply = self._pool.collect()

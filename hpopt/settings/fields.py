@@ -101,9 +101,7 @@ class Field:
         if bool in kinds:
             return "" if isinstance(value, bool) else "true or false"
         if Sequence in kinds:
-            return (
-                "" if _is_texts(value) else f"a list of {self.about['metavar'].partition(',')[0]}"
-            )
+            return "" if _is_texts(value) else f"a list of texts, {self.metavar}"
         if isinstance(value, Mapping) and Mapping in kinds:
             return ""
         if str in kinds:

@@ -52,10 +52,9 @@ class StudyResult:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the trials, and where the page is."""
-        table: str = self.to_dataframe().to_html(
-            border=0, index=False, float_format="{:.4g}".format
-        )
-        return f"<p>{html.escape(repr(self))}</p>{table}<p>{html.escape(str(self.folder))}</p>"
+        told, where = html.escape(repr(self)), html.escape(str(self.folder))
+        table = self.to_dataframe().to_html(border=0, index=False, float_format="{:.4g}".format)
+        return f"<p>{told}</p>{table}<p>{where}</p>"
 
     def to_dataframe(self) -> "DataFrame":
         """Return the trials as a table of pandas', a row each in the order of their start.
@@ -119,14 +118,9 @@ class StudyResult:
         """
         if self.best is None:
             return None
-        judged = self.confirmation
-        if (
-            judged is not None
-            and judged.winner.mean is not None
-            and judged.default.mean is not None
-        ):
-            if judged.winner.mean >= judged.default.mean:
-                return Schedule.held(default_configuration(self.space, self.facts), self.facts)
+        gain = None if self.confirmation is None else self.confirmation.gain
+        if gain is not None and gain <= 0:
+            return Schedule.held(default_configuration(self.space, self.facts), self.facts)
         return Schedule.of(self.best)
 
     @property

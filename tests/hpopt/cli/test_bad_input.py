@@ -13,7 +13,7 @@ import hpopt
 from hpopt.cli.entry import main
 from hpopt.record.journal import Journal, encode_line, read_events
 from hpopt.settings.study import Settings
-from hpopt.study.opening import begin
+from hpopt.study.opening import begin, take_up
 from tests.hpopt.cli.mistakes import FILES, MISTAKES, OWN, SHORT
 
 
@@ -139,4 +139,4 @@ def test_python_gets_the_same_lines_as_errors(settings: dict[str, Any], words: s
 def test_a_study_resumes_with_more_budget_alone(folder: Path) -> None:
     small_study()
     with pytest.raises(hpopt.StudyError, match="may change trials, cost, time_limit alone"):
-        hpopt.resume("otter", seed=3)
+        take_up("otter", "runs", {"seed": 3})

@@ -210,7 +210,7 @@ def test_mlflow_has_the_studies_under_one_tag_and_the_verdict(
     from mlflow import MlflowClient
 
     settings, _ = compared
-    client = MlflowClient(tracking_uri=settings.study.uri)
+    client = MlflowClient(tracking_uri=settings.study.tracking.uri)
     experiment = client.get_experiment_by_name("otters")
     assert experiment is not None
     runs = client.search_runs(

@@ -76,8 +76,8 @@ def test_a_killed_study_goes_on_without_its_sources(runs: Path) -> None:
     ("changes", "message"),
     [
         ({"portfolio": None}, "portfolio: must name studies of other tasks, but got none"),
-        ({"portfolio": []}, "portfolio: must name studies of other tasks, but got none"),
-        ({"portfolio": "of-a"}, "portfolio: must be a list of names, but got 'of-a'"),
+        ({"portfolio": []}, r"portfolio: must be a list of texts, NAME,NAME, but got \[\]"),
+        ({"portfolio": "of-a"}, "portfolio: must be a list of texts, NAME,NAME, but got 'of-a'"),
         ({"portfolio": ["of-c"]}, r"portfolio: must be a study in .*of-a.*, but got 'of-c'"),
         ({"agent": "tpe"}, "portfolio: must go with agent portfolio, but got agent 'tpe'"),
         ({"pruner": "median"}, "pruner: must go with one of .*, but got agent 'portfolio'"),

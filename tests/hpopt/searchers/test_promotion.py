@@ -154,7 +154,7 @@ def test_a_paused_trial_needs_what_is_left_of_it(
 def test_only_samplers_take_it() -> None:
     for agent, spec in AGENTS.items():
         if spec.prunable:
-            assert find_agent(agent, "promotion") is spec
+            assert find_agent(agent, "promotion") == replace(spec, validates=True)
         else:
             with pytest.raises(StudyError, match=r"^pruner: must go with one of "):
                 find_agent(agent, "promotion")

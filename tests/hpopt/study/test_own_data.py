@@ -10,8 +10,6 @@ import pytest
 
 import hpopt_search_spaces as spaces
 from hpopt.cli.entry import main
-from hpopt.settings.study import DATA
-from hpopt_envs.tasks import Source
 
 GOOD, BAD = ("fast and friendly service, cheap too", "cold food, and a waiter who yawned")
 REVIEWS = "".join(f'"{text} ({n})",{n % 2}\n' for n in range(60) for text in ((GOOD, BAD)[n % 2],))
@@ -124,7 +122,3 @@ def test_a_search_on_data_of_one_s_own_betters_the_base_model(
     assert gain < -0.02
     assert metrics <= result["test"]["winner"]["metrics"][0].keys()
     assert (folder / "runs" / "own" / "best" / "tokenizer.json").is_file()
-
-
-def test_settings_hand_on_all_that_tasks_may_be_told() -> None:
-    assert set(Source.__dataclass_fields__) == set(DATA)
