@@ -143,6 +143,8 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
         f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.uri)}",
         f"Look at it: {ui_command(settings.runs, settings.tracking_uri)}",
     ]
+    if result.report_error:
+        lines.append(f"There is no report.html: {result.report_error}")
     if result.tracking_error:
         lines.append(
             f"MLflow is incomplete: {result.tracking_error}; "

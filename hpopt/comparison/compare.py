@@ -11,7 +11,7 @@ import numpy as np
 
 from ..commands import resume_command, ui_command, without_password
 from ..errors import StudyError
-from ..record.folders import check_writable
+from ..record.folders import MANIFEST, check_writable
 from ..searchers.registry import AGENTS
 from ..settings.study import Level
 from ..tracking import Ending
@@ -26,7 +26,7 @@ from .confirming import read_judged
 from .contestants import PORTFOLIO, Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
 from .running import RESULT, Job, job_processes, run_jobs
-from .settings import MANIFEST, ComparisonSettings, study_name
+from .settings import ComparisonSettings, study_name
 
 BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StudyError
+from ..record.folders import MANIFEST
 from ..settings.options import setting
 from ..settings.parsing import parse_integer, parse_names
 from ..settings.study import DEFAULT_TRIALS, Settings
 from .contestants import FORM, Contestant, parse_contestants
 
-MANIFEST = "comparison.json"
 TABLE = "table:"  # before a file of finished runs
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides

@@ -10,6 +10,7 @@ from .history import History
 from .journal import read_events
 
 JOURNAL = "journal.jsonl"
+MANIFEST = "comparison.json"  # in the folder of a comparison, whose studies lie below it
 
 
 def check_writable(folder: Path, what: str) -> None:

@@ -26,6 +26,7 @@ class StudyResult:
         confirmation: winner and default on fresh seeds; None where it was skipped.
         wall_seconds: taken by this process.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
+        report_error: why there is no page about it; None where there is one.
     """
 
     name: str
@@ -35,6 +36,7 @@ class StudyResult:
     confirmation: Confirmation | None
     wall_seconds: float
     tracking_error: str | None = None
+    report_error: str | None = None
 
     @property
     def facts(self) -> RunFacts:

@@ -1,13 +1,15 @@
 """A study from its settings to its result, and from its journal to its end."""
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..pool.base import Pool
-from ..record.folders import check_writable
+from ..record.folders import check_writable, read_study
 from ..record.journal import Journal
+from ..report.page.study import write_report
 from ..searchers.registry import choose_agent, find_agent
 from ..settings.study import Settings
 from ..tracking import Ending
@@ -50,7 +52,7 @@ def resume(name: str, runs: str, changes: Mapping[str, Any], display: Display) -
 
 
 def _recorded(journal: Journal, pool: Pool, settings: Settings, display: Display) -> StudyResult:
-    """Conduct a study while a process of its own writes its journal to MLflow."""
+    """Conduct a study, draw its page, and have a process of its own write its journal to MLflow."""
     folder, experiment = journal.path.parent, journal.events[0]["experiment"]
     tracking = TrackingProcess(folder, settings.uri, experiment, settings.tracking_level)
     tracking.start()
@@ -62,5 +64,17 @@ def _recorded(journal: Journal, pool: Pool, settings: Settings, display: Display
         ending = "killed"
         raise
     finally:
-        tracking_error = tracking.finish(ending)
-    return dataclasses.replace(result, tracking_error=tracking_error)
+        try:
+            report_error = _draw_page(folder)
+        finally:
+            tracking_error = tracking.finish(ending)
+    return dataclasses.replace(result, tracking_error=tracking_error, report_error=report_error)
+
+
+def _draw_page(folder: Path) -> str | None:
+    """Write the report of a study that ended or was cut off; return in a line why there is none."""
+    try:
+        write_report(folder, read_study(folder.name, str(folder.parent), "report"))
+    except Exception as error:  # whatever it is, what the study came to must be told
+        return textwrap.shorten(str(error) or type(error).__name__, 300)
+    return None

@@ -15,13 +15,15 @@ from typing import Any, cast
 
 from ..record.folders import JOURNAL
 from ..record.journal import JournalReader
+from ..report.page.files import REPORT
 from ..settings.study import Level
+from .artifacts import log_page
 from .projection import Projection
 from .store import ENVIRONMENT, connect
 from .writer import report, take_channel
 
 RECORDED = "recorded"  # beside a study's journal, once its record is complete
-VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv", "report.html")
+VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv")
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def record_study(study: Path, uri: str, experiment: str, level: Level) -> None:
     projection = Projection(uri, experiment, level, header)
     for event in events:
         projection.apply(event)
-    projection.finish("finished", study, reports=False)
+    projection.finish("finished", study)
     (study / RECORDED).touch()
 
 
@@ -88,4 +90,5 @@ def _record_verdict(folder: Path, uri: str, experiment: str) -> None:
     for name in VERDICT_FILES:
         if (folder / name).is_file():
             client.log_artifact(run.info.run_id, str(folder / name))
+    log_page(client, run.info.run_id, folder / REPORT)
     client.set_terminated(run.info.run_id, "FINISHED")

@@ -100,20 +100,19 @@ class Projection:
                 run.complete = True
         return written
 
-    def finish(self, ending: Ending, folder: Path, reports: bool = True) -> None:
+    def finish(self, ending: Ending, folder: Path) -> None:
         """Writes what is left, closes every run, and logs the artifacts.
 
         Args:
             ending: how the study ended.
             folder: of the study; the files of its `artifacts` folder are logged too.
-            reports: whether the report is one of them.
         """
         self.flush()
         for run in self._runs.values():
             if not run.complete:
                 self._client.set_terminated(run.id, "KILLED", self._now)
         self._client.set_terminated(self._study.id, ending.upper(), self._now)
-        log_artifacts(self._client, self._study.id, self._history, folder, reports)
+        log_artifacts(self._client, self._study.id, self._history, folder)
 
     def _open_study(self, identity: str) -> None:
         """Finds the study's run, or makes it; `identity` tells studies of one name apart."""

@@ -17,6 +17,11 @@ ENVIRONMENT = {  # of every process that runs mlflow
 }
 
 
+def is_server(uri: str) -> bool:
+    """Whether a URI is of a server, whose users needn't reach this machine's disk."""
+    return uri.startswith(("http://", "https://"))
+
+
 def database_path(uri: str) -> Path | None:
     """The file of a `sqlite:///` URI; None for any other."""
     if not uri.startswith(SQLITE):
