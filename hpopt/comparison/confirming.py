@@ -55,6 +55,7 @@ def confirm_best(
             first_trial=FIRST_TEST,
         )
         judge(pool, schedules, seeds)
+        pool.workers.clear_snapshots()
     finally:
         workers.close()
         journal.close()

@@ -1,7 +1,6 @@
 """Searching, confirming, and writing down what came of it; replay included."""
 
 import dataclasses
-import shutil
 import time
 
 from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
@@ -17,7 +16,7 @@ from ..tracking.client import TrackingProcess
 from .confirmation import confirm
 from .display import Display
 from .opening import make_budget
-from .result import StudyResult, write_result
+from .result import WEIGHTS, StudyResult, has_weights, write_result
 
 
 def conduct(
@@ -37,7 +36,7 @@ def conduct(
         settings: extensions included.
         display: shows what happens.
         tracking: whose state is shown; it is started and ended elsewhere.
-        keeps_weights: whether the winner's weights are written, and its snapshot stays.
+        keeps_weights: whether the winner's weights are written.
     """
     header, folder = journal.events[0], journal.path.parent
     settings = dataclasses.replace(settings, agent=header["agent"])
@@ -80,10 +79,10 @@ def conduct(
         first_test = FIRST_TEST + len(history.tests)
         searching = metered(searched, 0)
         searcher.search(searching)
-        confirmation = None
+        confirmation, saved = None, True
         if history.best is not None:
-            if keeps_weights:
-                searching.workers.save_weights(history.best, folder / "best")
+            if keeps_weights and not has_weights(folder, history.best):
+                saved = searching.workers.save_weights(history.best, folder / WEIGHTS)
             if settings.confirm_seeds:
                 display.confirming(settings.confirm_seeds)
                 confirming = metered(confirmed, first_test)
@@ -97,8 +96,8 @@ def conduct(
             wall_seconds=time.monotonic() - started,
         )
         write_result(result, settings)
-        if not keeps_weights:
-            shutil.rmtree(folder / "snapshots", ignore_errors=True)
+        if saved:  # nothing needs snapshots now: an extension begins with new trials
+            searching.workers.clear_snapshots()
         return result
     finally:
         pool.close()

@@ -8,10 +8,14 @@ from typing import Any
 from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
 
+from ..record.files import write_whole
 from ..record.history import History
 from ..record.judged import Confirmation, Judged, schedule_of
 from ..settings.study import Settings
 from ..wording import describe, limit, objective
+
+RESULT = "result.json"
+WEIGHTS = "best"  # a folder for the winner's
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,26 @@ def schedule_to_json(result: StudyResult) -> dict[str, Any]:
 
 def write_result(result: StudyResult, settings: Settings) -> None:
     """Write result.json, schedule.json and, beside saved weights, their model card."""
-    (result.folder / "result.json").write_text(json.dumps(_summary(result), indent=2) + "\n")
+    write_whole(result.folder / RESULT, json.dumps(_summary(result), indent=2) + "\n")
     if result.best is None:
         return
     schedule = json.dumps(schedule_to_json(result), indent=2) + "\n"
     (result.folder / "schedule.json").write_text(schedule)
-    if (result.folder / "best").is_dir():
-        (result.folder / "best" / "README.md").write_text(_model_card(result, settings))
+    if (result.folder / WEIGHTS).is_dir():
+        (result.folder / WEIGHTS / "README.md").write_text(_model_card(result, settings))
+
+
+def has_weights(folder: Path, best: Trial) -> bool:
+    """Whether a study that ended before has the weights of its winner, and that is still the same.
+
+    Args:
+        folder: of the study.
+        best: its winner now.
+    """
+    result = folder / RESULT
+    if not result.is_file() or not (folder / WEIGHTS).is_dir():
+        return False
+    return bool(json.loads(result.read_text())["best_trial"] == best.id)
 
 
 def _summary(result: StudyResult) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import os
 import re
 from pathlib import Path
-from uuid import uuid4
 
+from ...record.files import write_whole
 from ...record.folders import MANIFEST
 
 REPORT = "report.html"  # in the folder of a study or a comparison
@@ -23,9 +23,7 @@ def shared_script(page: Path) -> str:
     up = 2 if (folder.parent / MANIFEST).is_file() else 1  # a comparison's study is a floor deeper
     script = folder.parents[up - 1] / f"plotly-{get_plotlyjs_version()}.min.js"
     if not script.is_file():
-        part = script.with_name(f"{script.name}.{uuid4().hex}")
-        part.write_text(get_plotlyjs(), encoding="utf-8")
-        part.replace(script)
+        write_whole(script, get_plotlyjs())
     where = "../" * up + script.name
     return (
         '<p class="warning" hidden>The figures are missing: the file that draws them must be at '
