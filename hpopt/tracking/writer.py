@@ -6,7 +6,6 @@ carries {"ready": true}, {"written": metrics} and {"error": "…"}, one JSON obj
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+from ..record.files import free_lock, take_lock
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from . import Ending
@@ -77,13 +77,6 @@ def take_channel() -> int:
     return channel
 
 
-def _lock(study: Path) -> int:
-    """Waits until no other process writes this study's record; ours until we end."""
-    file = os.open(study / "tracking.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(file, fcntl.LOCK_EX)
-    return file
-
-
 def main() -> None:
     """Follows a journal to its study's end.
 
@@ -94,23 +87,33 @@ def main() -> None:
     os.nice(10)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    channel, ending, session, wait = take_channel(), _Ending(), None, 0.0
-    _lock(study)
+    channel, path = take_channel(), study / "tracking.lock"
+    lock = take_lock(path)  # no other process writes this study's record then
+    try:
+        complete = _follow(study, uri, experiment, cast(Level, level), channel)
+    finally:
+        free_lock(path, lock)
+    sys.exit(not complete)
+
+
+def _follow(study: Path, uri: str, experiment: str, level: Level, channel: int) -> bool:
+    """Writes a journal to MLflow until its study ends; returns whether the record is complete."""
+    ending, session, wait = _Ending(), None, 0.0
     while True:
         end = ending.wait(wait)
         try:
             if session is None:
-                session = _Session(study, uri, experiment, cast(Level, level))
+                session = _Session(study, uri, experiment, level)
                 report(channel, {"ready": True})
             if written := session.write():
                 report(channel, {"written": written})
             if end is not None:
                 session.finish(end)
-                return
+                return True
             wait = POLL_SECONDS
         except Exception as error:  # whatever it is, the study must go on
             text = str(error) or type(error).__name__
             report(channel, {"error": textwrap.shorten(text, 300)})
             session, wait = None, RETRY_SECONDS
             if end is not None:
-                sys.exit(1)
+                return False
