@@ -1,7 +1,6 @@
 """A study from its settings to its result, and from its journal to its end."""
 
 import dataclasses
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ..settings.study import Settings
 from ..tracking import Ending
 from ..tracking.client import TrackingProcess
 from ..tracking.reach import check_reachable
+from ..wording import what_failed
 from .conducting import conduct
 from .display import Display
 from .opening import begin, take_up
@@ -76,5 +76,5 @@ def _draw_page(folder: Path) -> str | None:
     try:
         write_report(folder, read_study(folder.name, str(folder.parent), "report"))
     except Exception as error:  # whatever it is, what the study came to must be told
-        return textwrap.shorten(str(error) or type(error).__name__, 300)
+        return what_failed(error)
     return None

@@ -1,14 +1,12 @@
 """The process that writes a comparison to MLflow: its studies as they end, then the verdict's run.
 
 Its standard input has a line {"study": folder} for each study that ended, and {"end": …} when the
-comparison does; its standard output is that of `writer`.
+comparison does.
 """
 
 import hashlib
 import json
-import os
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -18,9 +16,9 @@ from ..record.journal import JournalReader
 from ..report.page.files import REPORT
 from ..settings.study import Level
 from .artifacts import log_page
+from .channel import open_channel, report, report_failure
 from .projection import Projection
-from .store import ENVIRONMENT, connect
-from .writer import report, take_channel
+from .store import connect
 
 RECORDED = "recorded"  # beside a study's journal, once its record is complete
 VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv")
@@ -32,10 +30,7 @@ def main() -> None:
     Arguments: the comparison's folder, MLflow's tracking URI, the experiment, and the level.
     """
     folder, uri, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
-    os.nice(10)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    channel, failed = take_channel(), False
+    channel, failed = open_channel(), False
     for line in sys.stdin:
         message = json.loads(line)
         try:
@@ -45,8 +40,7 @@ def main() -> None:
                 _record_verdict(folder, uri, experiment)
             report(channel, {"written": 1})
         except Exception as error:  # whatever it is, the comparison must go on
-            text = str(error) or type(error).__name__
-            report(channel, {"error": textwrap.shorten(text, 300)})
+            report_failure(channel, error)
             failed = True
     sys.exit(failed)
 

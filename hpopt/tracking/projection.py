@@ -187,7 +187,7 @@ class Projection:
         run.end = self._now
         run.tags = rows.trial_tags(facts, trial)
         if trial.value is not None:
-            value = rows.finite({"value": rows.shown(facts, trial.value)})
+            value = rows.finite({"value": facts.shown(trial.value)})
             self._add_metrics(run, value, trial.segments[-1].study_cost)
         best = self._history.best
         if best is not None and trial.id not in self._history.tests:

@@ -1,26 +1,23 @@
 """The process that follows a study's journal and writes it to MLflow (see `client`).
 
 Its standard input ends when the study does: a line {"end": "finished"}, "killed" or "failed"
-says how, and an end without one means that the study's process was killed. Its standard output
-carries {"ready": true}, {"written": metrics} and {"error": "…"}, one JSON object a line.
+says how, and an end without one means that the study's process was killed.
 """
 
-import contextlib
 import json
 import os
 import select
 import sys
-import textwrap
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from ..record.files import free_lock, take_lock
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from . import Ending
+from .channel import open_channel, report, report_failure
 from .projection import Projection
-from .store import ENVIRONMENT
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 10.0  # after a failure
@@ -65,18 +62,6 @@ class _Ending:
         return None
 
 
-def report(channel: int, status: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # the study may be gone: the rest is written all the same
-        os.write(channel, json.dumps(status).encode() + b"\n")
-
-
-def take_channel() -> int:
-    """Our standard output, kept from others: MLflow prints addresses of runs there."""
-    channel = os.dup(1)
-    os.dup2(2, 1)
-    return channel
-
-
 def main() -> None:
     """Follows a journal to its study's end.
 
@@ -84,10 +69,7 @@ def main() -> None:
     or "parents" for the study's run alone.
     """
     study, uri, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
-    os.nice(10)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    channel, path = take_channel(), study / "tracking.lock"
+    channel, path = open_channel(), study / "tracking.lock"
     lock = take_lock(path)  # no other process writes this study's record then
     try:
         complete = _follow(study, uri, experiment, cast(Level, level), channel)
@@ -112,8 +94,7 @@ def _follow(study: Path, uri: str, experiment: str, level: Level, channel: int) 
                 return True
             wait = POLL_SECONDS
         except Exception as error:  # whatever it is, the study must go on
-            text = str(error) or type(error).__name__
-            report(channel, {"error": textwrap.shorten(text, 300)})
+            report_failure(channel, error)
             session, wait = None, RETRY_SECONDS
             if end is not None:
                 return False
