@@ -16,8 +16,7 @@ from typing import Any
 
 from ..errors import StudyError
 from ..record.files import drop_empty
-
-RESULT = "result.json"  # of a study that ended
+from ..record.folders import StudyFolder
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Job:
 
     task: str
     what: str
-    folder: Path
+    folder: StudyFolder
     request: dict[str, Any]
 
 

@@ -8,6 +8,7 @@ from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from ..pool.base import Pool
 from ..pool.budget import active_seconds
 from ..pool.metered import MeteredPool
+from ..record.folders import StudyFolder
 from ..record.history import FIRST_TEST, History
 from ..record.journal import Event, Journal
 from ..searchers.registry import find_agent, make_searcher
@@ -16,7 +17,7 @@ from ..tracking.client import TrackingProcess
 from .confirmation import confirm
 from .display import Display
 from .opening import make_budget
-from .result import WEIGHTS, StudyResult, has_weights, write_result
+from .result import StudyResult, has_weights, write_result
 
 
 def conduct(
@@ -38,7 +39,7 @@ def conduct(
         tracking: whose state is shown; it is started and ended elsewhere.
         keeps_weights: whether the winner's weights are written.
     """
-    header, folder = journal.events[0], journal.path.parent
+    header, folder = journal.events[0], StudyFolder(journal.path.parent)
     settings = dataclasses.replace(settings, agent=header["agent"])
     history, started = History(), time.monotonic()
     settled, searched, confirmed = split_events(journal.events)
@@ -59,7 +60,7 @@ def conduct(
             history,
             budget,
             seed=settings.seed,
-            folder=folder,
+            snapshots=folder.snapshots,
             shape=HELD_SHAPE if spec.holds else AGENT_SHAPE,
             replay=replay,
             first_trial=first_trial,
@@ -82,14 +83,14 @@ def conduct(
         confirmation, saved = None, True
         if history.best is not None:
             if keeps_weights and not has_weights(folder, history.best):
-                saved = searching.workers.save_weights(history.best, folder / WEIGHTS)
+                saved = searching.workers.save_weights(history.best, folder.best)
             if settings.confirm_seeds:
                 display.confirming(settings.confirm_seeds)
                 confirming = metered(confirmed, first_test)
                 confirmation = confirm(confirming, history.best, settings.confirm_seeds)
         result = StudyResult(
             name=header["name"],
-            folder=folder,
+            folder=folder.path,
             history=history,
             space=pool.space,
             confirmation=confirmation,

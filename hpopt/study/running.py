@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pool.base import Pool
-from ..record.folders import check_writable, read_study
+from ..record.folders import StudyFolder, check_writable
 from ..record.journal import Journal
 from ..report.page.study import write_report
 from ..searchers.registry import choose_agent, find_agent
@@ -65,16 +65,16 @@ def _recorded(journal: Journal, pool: Pool, settings: Settings, display: Display
         raise
     finally:
         try:
-            report_error = _draw_page(folder)
+            report_error = _draw_page(StudyFolder(folder))
         finally:
             tracking_error = tracking.finish(ending)
     return dataclasses.replace(result, tracking_error=tracking_error, report_error=report_error)
 
 
-def _draw_page(folder: Path) -> str | None:
+def _draw_page(folder: StudyFolder) -> str | None:
     """Write the report of a study that ended or was cut off; return in a line why there is none."""
     try:
-        write_report(folder, read_study(folder.name, str(folder.parent), "report"))
+        write_report(folder, folder.read())
     except Exception as error:  # whatever it is, what the study came to must be told
         return what_failed(error)
     return None

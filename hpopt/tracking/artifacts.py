@@ -5,11 +5,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.samples import FILE
-from ..report.page.files import REPORT, self_contained
+from ..record.schedule import Winner
+from ..report.page.files import self_contained
 from ..report.plot import search_figure
-from .rows import best_schedule, public
+from .rows import public
 from .store import is_server
 
 if TYPE_CHECKING:
@@ -30,15 +31,18 @@ def log_artifacts(client: "MlflowClient", run: str, history: History, study: Pat
         texts = {
             "space.json": json.dumps(history.header["space"], indent=2),
             "settings.json": json.dumps(public(history.settings), indent=2),
-            "best_schedule.json": best_schedule(history),
         }
+        if history.best is not None:
+            winner = Winner.of(history, "schedule")
+            texts["schedule.json"] = json.dumps(winner.to_json(), indent=2)
         for file, text in texts.items():
             (folder / file).write_text(text + "\n", encoding="utf-8")
         search_figure(history).savefig(folder / "search.png", dpi=150)
         client.log_artifacts(run, str(folder))
-    log_page(client, run, study / REPORT)
-    if (study / FILE).is_file():
-        client.log_artifact(run, str(study / FILE))
+    there = StudyFolder(study)
+    log_page(client, run, there.report)
+    if there.samples.is_file():
+        client.log_artifact(run, str(there.samples))
     if (study / "artifacts").is_dir():
         client.log_artifacts(run, str(study / "artifacts"))
 

@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from ..record.folders import JOURNAL
+from ..record.folders import MANIFEST, REPORT, StudyFolder
 from ..record.journal import JournalReader
-from ..report.page.files import REPORT
 from ..settings.study import Level
 from .artifacts import log_page
 from .channel import open_channel, report, report_failure
@@ -47,7 +46,7 @@ def main() -> None:
 
 def record_study(study: Path, uri: str, experiment: str, level: Level) -> None:
     """Write a finished study's journal, and mark it as recorded."""
-    header, *events = JournalReader(study / JOURNAL).poll()
+    header, *events = JournalReader(StudyFolder(study).journal).poll()
     projection = Projection(uri, experiment, level, header)
     for event in events:
         projection.apply(event)
@@ -61,7 +60,7 @@ def _record_verdict(folder: Path, uri: str, experiment: str) -> None:
 
     client, experiment_id = connect(uri, experiment)
     verdict: dict[str, Any] = json.loads((folder / "verdict.json").read_text())
-    manifest = (folder / "comparison.json").read_bytes()
+    manifest = (folder / MANIFEST).read_bytes()
     identity = hashlib.sha256(manifest + str(folder.absolute()).encode()).hexdigest()[:16]
     where = f"tags.`hpopt.comparison_id` = '{identity}'"
     found = client.search_runs([experiment_id], where, max_results=1)

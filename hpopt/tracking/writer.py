@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from ..record.files import free_lock, take_lock
+from ..record.folders import StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from . import Ending
@@ -28,7 +29,7 @@ class _Session:
 
     def __init__(self, study: Path, uri: str, experiment: str, level: Level) -> None:
         self._study = study
-        self._reader = JournalReader(study / "journal.jsonl")
+        self._reader = JournalReader(StudyFolder(study).journal)
         header, *self._events = self._reader.poll()
         self._projection = Projection(uri, experiment, level, header)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from ...record.files import write_whole
 from ...record.folders import MANIFEST
 
-REPORT = "report.html"  # in the folder of a study or a comparison
 _ELEMENT = re.compile(r'<script src="[^"]*" onerror="[^"]*"></script>')
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...record.folders import StudyFolder
 from ...record.history import History
 from ...record.samples import Samples, read_samples
-from .files import REPORT, shared_script
+from .files import shared_script
 from .importance import Importances, importances
 from .page import Section, figures_of, page
 from .progress import best_so_far
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure  # type: ignore[import-untyped]
 
 
-def write_report(study: Path, history: History) -> Path:
+def write_report(study: StudyFolder, history: History) -> Path:
     """Write the report of a study into its folder; return its path.
 
     Args:
         study: its folder, with a result.json where it ended, and perhaps with samples.
         history: of the study; it may still be running.
     """
-    result = study / "result.json"
+    result = study.result
     known = json.loads(result.read_text()) if result.is_file() else None
-    return write_study_report(history, known, study / REPORT, read_samples(study))
+    return write_study_report(history, known, study.report, read_samples(study))
 
 
 def write_study_report(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hpopt.record.folders import StudyFolder
 from hpopt.record.history import History
 from hpopt.report.page.files import self_contained
 from hpopt.report.page.study import write_report
@@ -52,7 +53,7 @@ def test_a_server_gets_a_page_that_holds_all_it_needs(
     for event in every_ending:
         history.apply({"name": "otter", **event})
     (tmp_path / "otter").mkdir()
-    page = write_report(tmp_path / "otter", history)
+    page = write_report(StudyFolder(tmp_path / "otter"), history)
     client, experiment = connect(address, "lm")
     run = client.create_run(experiment).info.run_id
     log_page(client, run, page)
