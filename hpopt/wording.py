@@ -1,5 +1,6 @@
 """How values are worded wherever a person reads them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from hpopt_envs.records import Control, RunFacts, Segment, Trial
@@ -82,3 +83,8 @@ def unlimited(facts: RunFacts) -> str:
         "There is no limit on divergence: the model that is held least to the base model tends to "
         f"win. The task's own limit is {facts.default_max_divergence:g} nats."
     )
+
+
+def what_failed(error: Exception) -> str:
+    """Return what an exception says, cut to a line."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300)

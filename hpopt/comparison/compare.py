@@ -11,7 +11,7 @@ import numpy as np
 
 from ..commands import resume_command, ui_command, without_password
 from ..errors import StudyError
-from ..record.folders import StudyFolder, check_writable
+from ..record.folders import MANIFEST, REPORT, StudyFolder, check_writable
 from ..settings.study import Level
 from ..tracking import Ending
 from ..tracking.client import ComparisonTracking
@@ -25,7 +25,7 @@ from .confirming import read_judged
 from .contestants import Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
 from .running import Job, job_processes, run_jobs
-from .settings import MANIFEST, ComparisonSettings, study_name
+from .settings import ComparisonSettings, study_name
 
 BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
 
@@ -249,7 +249,7 @@ def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
     (folder / "verdict.json").write_text(json.dumps(plain, indent=2) + "\n")
     (folder / "verdict.md").write_text(markdown(verdict) + "\n")
     (folder / "curves.csv").write_text(curves_csv(comparison))
-    write_comparison_report(comparison, plain, studies, folder / "report.html")
+    write_comparison_report(comparison, plain, studies, folder / REPORT)
     rows = [row for row in verdict.rows if row.contrast is not None]
     return (*(sentence(verdict, row) for row in rows), "", *table(verdict))
 
@@ -258,7 +258,7 @@ def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
     """Return where a comparison is recorded, and how to look at it."""
     study = settings.study
     lines = [
-        f"Report: {compared.folder}/report.html",
+        f"Report: {compared.folder / REPORT}",
         f"Record: {compared.folder}/, MLflow {without_password(study.tracking.uri)}",
         f"Look at it: {ui_command(study.tracking.runs, study.tracking.tracking_uri)}",
     ]

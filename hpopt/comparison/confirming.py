@@ -38,7 +38,9 @@ def confirm_best(
         history = History()
         history.apply(header)
         unlimited = Budget(Limits(), study.facts, validate_segments=False, confirmations=0)
-        judge(study.metered(history, unlimited, replay, first_trial=FIRST_TEST), schedules, seeds)
+        pool = study.metered(history, unlimited, replay, first_trial=FIRST_TEST)
+        judge(pool, schedules, seeds)
+        pool.workers.clear_snapshots()
 
 
 def best_trials(best: Mapping[str, str], runs: str) -> dict[str, Trial]:

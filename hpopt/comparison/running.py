@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StudyError
+from ..record.files import drop_empty
 from ..record.folders import StudyFolder
 
 
@@ -88,6 +89,7 @@ def job_processes(number: int, log: Path) -> Iterator[list[JobProcess]]:
     finally:
         for process in processes:
             process.close()
+        drop_empty(log)
 
 
 def run_jobs(

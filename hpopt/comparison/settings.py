@@ -12,12 +12,12 @@ from typing import Any
 from hpopt_envs.settings import setting
 
 from ..errors import StudyError
+from ..record.folders import MANIFEST
 from ..settings.fields import Field, fields_of
 from ..settings.groups import DEFAULT_TRIALS, WHO
 from ..settings.study import Settings
 from .contestants import FORM, Contestant, parse_contestants
 
-MANIFEST = "comparison.json"
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
     *("agent", "portfolio", "seed", "in_order"),

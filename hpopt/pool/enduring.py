@@ -98,15 +98,23 @@ class EnduringPool:
             self._snapshots.keep_only(trial.id)
 
     def save_weights(self, trial: Trial, folder: Path) -> bool:
-        """Write an ended trial's model; False where its last snapshot is gone or broken.
+        """Write an ended trial's model; False where its last snapshot is gone, or that fails.
 
-        What another trial left in the folder is taken away.
+        What another trial left in the folder is taken away, and what is there is complete.
         """
-        shutil.rmtree(folder, ignore_errors=True)
+        part = folder.with_name(f"{folder.name}.part")
+        for there in (folder, part):
+            shutil.rmtree(there, ignore_errors=True)
         segments, snapshot = self._snapshots.newest(trial)
-        if segments < len(trial.segments):
+        if segments < len(trial.segments) or not self._runs(0, Save(str(snapshot), str(part))):
+            shutil.rmtree(part, ignore_errors=True)
             return False
-        return self._runs(0, Save(str(snapshot), str(folder)))
+        part.rename(folder)
+        return True
+
+    def clear_snapshots(self) -> None:
+        """Delete all snapshots: no trial is open, and the best one's weights aren't asked for."""
+        self._snapshots.clear()
 
     def _next_reply(self, worker: int | None = None) -> tuple[int, Reply]:
         """Wait for a reply: of that worker, else of the one that was asked first."""

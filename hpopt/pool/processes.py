@@ -14,6 +14,7 @@ from hpopt_envs.records import RunFacts
 from hpopt_search_spaces import SearchSpace
 
 from ..errors import StudyError
+from ..record.files import drop_empty
 
 _COMMAND = [sys.executable, "-c", "from hpopt.pool.worker import main; main()"]
 
@@ -121,6 +122,7 @@ class ProcessPool:
         for process in self._workers:
             self._end(process)
         self._log.close()
+        drop_empty(Path(self._log.name))
 
     @staticmethod
     def _end(process: "subprocess.Popen[str]") -> None:

@@ -47,10 +47,9 @@ class Replay:
         Raises:
             StudyError: the journal tells another story.
         """
-        self._pass_over("lost", "refused")
-        if not self._events:
+        recorded = self._next()
+        if recorded is None:
             return None
-        recorded = self._events.popleft()
         # Lists for tuples, as in the journal.
         decided = [_essence(json.loads(json.dumps(form))) for form in (event, *others)]
         if _essence(recorded) not in decided:
@@ -67,10 +66,9 @@ class Replay:
         Raises:
             StudyError: the journal tells another story.
         """
-        self._pass_over("lost", "refused")
-        if not self._events:
+        recorded = self._next()
+        if recorded is None:
             return None
-        recorded = self._events.popleft()
         if recorded["event"] != "reply" or recorded["worker"] not in waiting:
             raise StudyError(
                 "a resumed study must wait where its journal has a reply, but waited where the "
@@ -78,6 +76,10 @@ class Replay:
             )
         self._apply(recorded)
         return recorded
+
+    def _next(self) -> Event | None:
+        self._pass_over("lost", "refused")
+        return self._events.popleft() if self._events else None
 
     def _pass_over(self, *kinds: str) -> None:
         while self._events and self._events[0]["event"] in kinds:

@@ -1,5 +1,6 @@
-"""Which snapshots a study keeps: the newest of each open trial, and the best trial's last."""
+"""Which snapshots a study keeps: the newest of each open trial, the best trial's last."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class SnapshotFolder:
         for file in self._folder.glob(f"trial-{trial:07d}-*"):
             if file != path:
                 file.unlink()
+
+    def clear(self) -> None:
+        """Delete them all, and their folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, trial: int, segments: int) -> Path:
         return self._folder / f"trial-{trial:07d}-{segments:04d}.safetensors"

@@ -10,6 +10,9 @@ from ..errors import StudyError
 from .history import History
 from .journal import read_events
 
+MANIFEST = "comparison.json"  # in the folder of a comparison, whose studies lie below it
+REPORT = "report.html"  # in the folder of a study, or of a comparison
+
 
 def check_writable(folder: Path, what: str) -> None:
     """Check that a folder can be written to, or made; nothing is made yet.
@@ -86,7 +89,7 @@ class StudyFolder:
     @property
     def report(self) -> Path:
         """The page with everything about the study."""
-        return self.path / "report.html"
+        return self.path / REPORT
 
     @property
     def best(self) -> Path:

@@ -5,18 +5,21 @@ write, so a process that is killed leaves at most one torn line, the last, which
 the journal is opened again. A broken line anywhere else means that the file was damaged.
 """
 
-import fcntl
 import json
 import os
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import StudyError
+from .files import free_lock, take_lock
 
 Event = dict[str, Any]
+
+LOCK = "lock"  # beside the journal while somebody writes it
 
 SYNC_SECONDS = 1.0  # a power cut costs at most this much; a killed process costs nothing
 
@@ -119,7 +122,7 @@ class Journal:
             try:
                 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
             except BaseException:
-                os.close(lock)
+                free_lock(path.parent / LOCK, lock)
                 raise
         except FileExistsError:
             raise StudyError(
@@ -161,7 +164,7 @@ class Journal:
                 os.truncate(path, reader.offset)
                 file = os.open(path, os.O_RDWR | os.O_APPEND)
             except BaseException:
-                os.close(lock)
+                free_lock(path.parent / LOCK, lock)
                 raise
         except OSError as error:
             raise StudyError(f"the journal {path} can't be written: {error.strerror}") from error
@@ -205,7 +208,7 @@ class Journal:
         """Flushes, and lets go of the study."""
         self.flush()
         os.close(self._file)
-        os.close(self._lock)
+        free_lock(self.path.parent / LOCK, self._lock)
 
     def __enter__(self) -> "Journal":
         return self
@@ -216,14 +219,14 @@ class Journal:
 
 def _lock(path: Path) -> int:
     """Takes the lock of the study whose journal is at `path`; the system frees it at our death."""
-    file = os.open(path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = take_lock(path.parent / LOCK, wait=False)
     except BlockingIOError:
-        owner = os.read(file, 20).decode() or "unknown"
-        os.close(file)
+        owner = ""
+        with suppress(OSError):  # it ended just now
+            owner = (path.parent / LOCK).read_text()
         raise StudyError(
-            f"the study {path.parent.name!r} is in use by another process (id {owner})"
+            f"the study {path.parent.name!r} is in use by another process (id {owner or 'unknown'})"
         ) from None
     os.ftruncate(file, 0)
     os.write(file, str(os.getpid()).encode())

@@ -1,4 +1,8 @@
-"""Plots of a study, as figures of matplotlib that nothing shows until they are saved."""
+"""Plots of a study, as figures of matplotlib that nothing shows until they are saved.
+
+Stable-Baselines3 requires matplotlib anyway, and MLflow previews one file at a time in a sandbox,
+so that a picture of its own is what it can show.
+"""
 
 import math
 from dataclasses import dataclass

@@ -1,6 +1,5 @@
 """Searching, confirming, and writing down what came of it; replay included."""
 
-import shutil
 import time
 
 from ..pool.metered import MeteredPool
@@ -12,7 +11,7 @@ from ..tracking.client import TrackingProcess
 from .confirmation import confirm
 from .display import Display
 from .open_study import OpenStudy
-from .result import StudyResult, write_result
+from .result import StudyResult, has_weights, write_result
 
 
 def conduct(
@@ -28,7 +27,7 @@ def conduct(
         study: what is in its journal is lived through again.
         display: shows what happens.
         tracking: whose state is shown; it is started and ended elsewhere.
-        keeps_weights: whether the winner's weights are written, and its snapshot stays.
+        keeps_weights: whether the winner's weights are written.
     """
     history, started = History(), time.monotonic()
     settled, searched, confirmed = split_events(study.journal.events)
@@ -41,10 +40,10 @@ def conduct(
             display.begin(study, history, budget, tracking)
             searching = study.metered(history, budget, searched, watch=display.event)
             _search(study, searching)
-            confirmation = None
+            confirmation, saved = None, True
             if history.best is not None:
-                if keeps_weights:
-                    searching.workers.save_weights(history.best, study.folder.best)
+                if keeps_weights and not has_weights(study.folder, history.best):
+                    saved = searching.workers.save_weights(history.best, study.folder.best)
                 confirming = study.metered(
                     history, budget, confirmed, first_trial=first_test, watch=display.event
                 )
@@ -58,8 +57,8 @@ def conduct(
                 wall_seconds=time.monotonic() - started,
             )
             write_result(result, study.settings)
-            if not keeps_weights:
-                shutil.rmtree(study.folder.snapshots, ignore_errors=True)
+            if saved:  # nothing needs snapshots now: an extension begins with new trials
+                searching.workers.clear_snapshots()
             return result
         finally:
             display.end()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
 
+from ..record.files import write_whole
 from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.judged import Confirmation, Judged
@@ -33,6 +34,7 @@ class StudyResult:
         confirmation: winner and default on fresh seeds; None where it was skipped.
         wall_seconds: taken by this process.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
+        report_error: why there is no page about it; None where there is one.
     """
 
     name: str
@@ -42,6 +44,7 @@ class StudyResult:
     confirmation: Confirmation | None
     wall_seconds: float
     tracking_error: str | None = None
+    report_error: str | None = None
 
     def __repr__(self) -> str:
         value = "None" if self.best_value is None else f"{self.best_value:.6g}"
@@ -132,7 +135,7 @@ class StudyResult:
 def write_result(result: StudyResult, settings: Settings) -> None:
     """Write result.json, schedule.json and, beside saved weights, their model card."""
     folder = StudyFolder(result.folder)
-    folder.result.write_text(json.dumps(_summary(result), indent=2) + "\n")
+    write_whole(folder.result, json.dumps(_summary(result), indent=2) + "\n")
     if result.best is None:
         return
     winner = Winner.of(result.history, "schedule")
@@ -140,6 +143,18 @@ def write_result(result: StudyResult, settings: Settings) -> None:
     folder.schedule.write_text(schedule)
     if folder.best.is_dir():
         (folder.best / "README.md").write_text(_model_card(result, settings))
+
+
+def has_weights(folder: StudyFolder, best: Trial) -> bool:
+    """Whether a study that ended before has the weights of its winner, and that is still the same.
+
+    Args:
+        folder: of the study.
+        best: its winner now.
+    """
+    if not folder.has_ended or not folder.best.is_dir():
+        return False
+    return bool(json.loads(folder.result.read_text())["best_trial"] == best.id)
 
 
 def _summary(result: StudyResult) -> dict[str, Any]:

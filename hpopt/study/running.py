@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..record.folders import check_writable
+from ..record.folders import StudyFolder, check_writable
+from ..report.page.study import write_report
 from ..searchers.registry import choose_agent, find_agent
 from ..settings.study import Settings
 from ..tracking import Ending
 from ..tracking.client import TrackingProcess
 from ..tracking.reach import check_reachable
+from ..wording import what_failed
 from .conducting import conduct
 from .display import Display
 from .open_study import OpenStudy
@@ -48,10 +50,11 @@ def resume(name: str, runs: str, changes: Mapping[str, Any], display: Display) -
 
 
 def _recorded(study: OpenStudy, display: Display) -> StudyResult:
-    """Conduct a study while a process of its own writes its journal to MLflow."""
-    folder, settings = study.folder.path, study.settings
+    """Conduct a study, draw its page, and have a process of its own write its journal to MLflow."""
+    folder, settings = study.folder, study.settings
     experiment = study.header["experiment"]
-    tracking = TrackingProcess(folder, settings.tracking.uri, experiment, settings.tracking_level)
+    uri, level = settings.tracking.uri, settings.tracking_level
+    tracking = TrackingProcess(folder.path, uri, experiment, level)
     tracking.start()
     ending: Ending = "failed"
     try:
@@ -61,5 +64,17 @@ def _recorded(study: OpenStudy, display: Display) -> StudyResult:
         ending = "killed"
         raise
     finally:
-        tracking_error = tracking.finish(ending)
-    return dataclasses.replace(result, tracking_error=tracking_error)
+        try:
+            report_error = _draw_page(folder)
+        finally:
+            tracking_error = tracking.finish(ending)
+    return dataclasses.replace(result, tracking_error=tracking_error, report_error=report_error)
+
+
+def _draw_page(folder: StudyFolder) -> str | None:
+    """Write the report of a study that ended or was cut off; return in a line why there is none."""
+    try:
+        write_report(folder, folder.read())
+    except Exception as error:  # whatever it is, what the study came to must be told
+        return what_failed(error)
+    return None

@@ -1,4 +1,4 @@
-"""Files on a study's run: space, settings, the best schedule, a plot of the search, samples."""
+"""Files on a run: space, settings, the best schedule, a plot of the search, samples, the page."""
 
 import json
 import tempfile
@@ -8,25 +8,23 @@ from typing import TYPE_CHECKING
 from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.schedule import Winner
-from ..report.page.study import write_report
+from ..report.page.files import self_contained
 from ..report.plot import search_figure
 from .rows import public
+from .store import is_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def log_artifacts(
-    client: "MlflowClient", run: str, history: History, study: Path, reports: bool
-) -> None:
+def log_artifacts(client: "MlflowClient", run: str, history: History, study: Path) -> None:
     """Logs what follows from the history, samples, and the files of the folder `artifacts`.
 
     Args:
         client: of the record.
         run: the study's.
         history: of the study.
-        study: its folder, which gets the report too.
-        reports: whether there is one.
+        study: its folder.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -41,10 +39,25 @@ def log_artifacts(
             (folder / file).write_text(text + "\n", encoding="utf-8")
         search_figure(history).savefig(folder / "search.png", dpi=150)
         client.log_artifacts(run, str(folder))
-    if reports:
-        client.log_artifact(run, str(write_report(StudyFolder(study), history)))
-    samples = StudyFolder(study).samples
-    if samples.is_file():
-        client.log_artifact(run, str(samples))
+    there = StudyFolder(study)
+    log_page(client, run, there.report)
+    if there.samples.is_file():
+        client.log_artifact(run, str(there.samples))
     if (study / "artifacts").is_dir():
         client.log_artifacts(run, str(study / "artifacts"))
+
+
+def log_page(client: "MlflowClient", run: str, page: Path) -> None:
+    """Logs where a report is, and to a server the page itself; nothing where there is none.
+
+    Args:
+        client: of the record.
+        run: whose report it is.
+        page: its file.
+    """
+    if not page.is_file():
+        return
+    if is_server(client.tracking_uri):
+        client.log_text(run, self_contained(page), page.name)
+    else:
+        client.set_tag(run, "hpopt.report", str(page.absolute()))

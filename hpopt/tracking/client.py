@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from threading import Thread
 
+from ..record.files import drop_empty
 from ..settings.study import Level
 from . import Ending
 
@@ -70,6 +71,7 @@ class TrackingProcess:
             self._listener.join()
             return f"MLflow took longer than {timeout:g} s to write the rest"
         self._listener.join()
+        drop_empty(self._log)
         return self.error
 
     def _tell(self, message: dict[str, str]) -> None:

@@ -1,27 +1,26 @@
 """The process that writes a comparison to MLflow: its studies as they end, then the verdict's run.
 
 Its standard input has a line {"study": folder} for each study that ended, and {"end": …} when the
-comparison does; its standard output is that of `writer`.
+comparison does.
 """
 
 import hashlib
 import json
-import os
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any, cast
 
-from ..record.folders import StudyFolder
+from ..record.folders import MANIFEST, REPORT, StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
+from .artifacts import log_page
+from .channel import open_channel, report, report_failure
 from .projection import Projection
-from .store import ENVIRONMENT, connect
-from .writer import report, take_channel
+from .store import connect
 
 RECORDED = "recorded"  # beside a study's journal, once its record is complete
-VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv", "report.html")
+VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv")
 
 
 def main() -> None:
@@ -30,10 +29,7 @@ def main() -> None:
     Arguments: the comparison's folder, MLflow's tracking URI, the experiment, and the level.
     """
     folder, uri, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
-    os.nice(10)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    channel, failed = take_channel(), False
+    channel, failed = open_channel(), False
     for line in sys.stdin:
         message = json.loads(line)
         try:
@@ -43,8 +39,7 @@ def main() -> None:
                 _record_verdict(folder, uri, experiment)
             report(channel, {"written": 1})
         except Exception as error:  # whatever it is, the comparison must go on
-            text = str(error) or type(error).__name__
-            report(channel, {"error": textwrap.shorten(text, 300)})
+            report_failure(channel, error)
             failed = True
     sys.exit(failed)
 
@@ -55,7 +50,7 @@ def record_study(study: Path, uri: str, experiment: str, level: Level) -> None:
     projection = Projection(uri, experiment, level, header)
     for event in events:
         projection.apply(event)
-    projection.finish("finished", study, reports=False)
+    projection.finish("finished", study)
     (study / RECORDED).touch()
 
 
@@ -65,7 +60,7 @@ def _record_verdict(folder: Path, uri: str, experiment: str) -> None:
 
     client, experiment_id = connect(uri, experiment)
     verdict: dict[str, Any] = json.loads((folder / "verdict.json").read_text())
-    manifest = (folder / "comparison.json").read_bytes()
+    manifest = (folder / MANIFEST).read_bytes()
     identity = hashlib.sha256(manifest + str(folder.absolute()).encode()).hexdigest()[:16]
     where = f"tags.`hpopt.comparison_id` = '{identity}'"
     found = client.search_runs([experiment_id], where, max_results=1)
@@ -88,4 +83,5 @@ def _record_verdict(folder: Path, uri: str, experiment: str) -> None:
     for name in VERDICT_FILES:
         if (folder / name).is_file():
             client.log_artifact(run.info.run_id, str(folder / name))
+    log_page(client, run.info.run_id, folder / REPORT)
     client.set_terminated(run.info.run_id, "FINISHED")

@@ -100,20 +100,19 @@ class Projection:
                 run.complete = True
         return written
 
-    def finish(self, ending: Ending, folder: Path, reports: bool = True) -> None:
+    def finish(self, ending: Ending, folder: Path) -> None:
         """Writes what is left, closes every run, and logs the artifacts.
 
         Args:
             ending: how the study ended.
             folder: of the study; the files of its `artifacts` folder are logged too.
-            reports: whether the report is one of them.
         """
         self.flush()
         for run in self._runs.values():
             if not run.complete:
                 self._client.set_terminated(run.id, "KILLED", self._now)
         self._client.set_terminated(self._study.id, ending.upper(), self._now)
-        log_artifacts(self._client, self._study.id, self._history, folder, reports)
+        log_artifacts(self._client, self._study.id, self._history, folder)
 
     def _open_study(self, identity: str) -> None:
         """Finds the study's run, or makes it; `identity` tells studies of one name apart."""
@@ -188,7 +187,7 @@ class Projection:
         run.end = self._now
         run.tags = rows.trial_tags(facts, trial)
         if trial.value is not None:
-            value = rows.finite({"value": rows.shown(facts, trial.value)})
+            value = rows.finite({"value": facts.shown(trial.value)})
             self._add_metrics(run, value, trial.segments[-1].study_cost)
         best = self._history.best
         if best is not None and trial.id not in self._history.tests:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from ..errors import StudyError
 from ..record.folders import check_writable
-from .store import SQLITE, database_path
+from .store import SQLITE, database_path, is_server
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # databases that MLflow knows
 
@@ -23,7 +23,7 @@ def check_reachable(uri: str, seconds: float = 20.0) -> None:
         StudyError: it can't, or it is of a kind that MLflow no longer writes to.
     """
     scheme = uri.partition(":")[0].partition("+")[0]
-    if scheme in ("http", "https"):
+    if is_server(uri):
         _check_server(uri, seconds)
     elif uri.startswith(SQLITE):
         _check_file(uri)

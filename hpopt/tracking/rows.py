@@ -21,11 +21,6 @@ ABOUT = ("task", "model", "agent", "pruner", "seed", "workers")  # parts of a he
 OF_A_COMPARISON = ("comparison", "searcher")  # parts of the header of one of its studies
 
 
-def shown(facts: RunFacts, value: float) -> float:
-    """An objective as its user knows it: what is maximised is negated inside."""
-    return -value if facts.maximize else value
-
-
 def key(name: str) -> str:
     """A name that MLflow takes for a metric or a parameter."""
     return re.sub(r"[^A-Za-z0-9_.\- ]", "_", name)
@@ -47,7 +42,7 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
         for name, value in segment.hyperparameters.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    objective = None if segment.objective is None else shown(facts, segment.objective)
+    objective = None if segment.objective is None else facts.shown(segment.objective)
     return finite(
         numbers
         | dict(segment.metrics)
@@ -82,7 +77,7 @@ def best_metrics(history: History) -> dict[str, float]:
     metrics = best.segments[-1].metrics
     parts = (facts.objective_name, "forgetting", "divergence")
     side_by_side = {f"best_{name}": metrics[name] for name in parts if name in metrics}
-    return finite(side_by_side | {"best_value": shown(facts, best.value)})
+    return finite(side_by_side | {"best_value": facts.shown(best.value)})
 
 
 def trial_tags(facts: RunFacts, trial: Trial) -> dict[str, str]:
@@ -145,7 +140,7 @@ def study_tags(history: History) -> dict[str, str]:
         "hpopt.model_hash": facts.model_hash,
         **versions,
         **unit_tags(facts),
-        "hpopt.base_objective": f"{shown(facts, facts.base_objective):.6g}",
+        "hpopt.base_objective": f"{facts.shown(facts.base_objective):.6g}",
         "mlflow.note.content": note(history),
         "mlflow.source.name": "hpopt",
     }
@@ -161,7 +156,7 @@ def note(history: History) -> str:
         f"`{facts.model}` ({facts.total_parameters:,} parameters, "
         f"{facts.trainable_parameters:,} trained) that give the {direction} "
         f"{objective(facts)}{limit(facts)}.\n\n"
-        f"The base model has {shown(facts, facts.base_objective):.4g}{unit}. "
+        f"The base model has {facts.shown(facts.base_objective):.4g}{unit}. "
         "Steps of all metrics are the study's cost in token-equivalents: forward and backward on "
         "a token is 1. A child run is a trial, a step one of its segments."
     )

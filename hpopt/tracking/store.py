@@ -1,10 +1,11 @@
 """Where the record is kept: the URI, a database that many studies may meet at, the experiment."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..record.files import free_lock, take_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -12,9 +13,15 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 ENVIRONMENT = {  # of every process that runs mlflow
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # a log then holds what somebody should read
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # we try again ourselves, and show what is wrong
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
+
+
+def is_server(uri: str) -> bool:
+    """Whether a URI is of a server, whose users needn't reach this machine's disk."""
+    return uri.startswith(("http://", "https://"))
 
 
 def database_path(uri: str) -> Path | None:
@@ -41,9 +48,12 @@ def _alone(uri: str) -> Iterator[None]:
         yield
         return
     database.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{database}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = database.with_name(f"{database.name}.lock")
+    lock = take_lock(path)
+    try:
         yield
+    finally:
+        free_lock(path, lock)
 
 
 def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from ..errors import StudyError
-from .store import ENVIRONMENT, artifact_folder, database_path
+from .store import ENVIRONMENT, artifact_folder, database_path, is_server
 
 HOST = "127.0.0.1"
 
@@ -22,7 +22,7 @@ def open_ui(uri: str, port: int = 5000) -> None:
     Raises:
         StudyError: there is no record yet, the port is taken, or MLflow can't serve it.
     """
-    if uri.startswith(("http://", "https://")):
+    if is_server(uri):
         print(f"the record is on {uri}")
         return
     database = database_path(uri)

@@ -1,27 +1,24 @@
 """The process that follows a study's journal and writes it to MLflow (see `client`).
 
 Its standard input ends when the study does: a line {"end": "finished"}, "killed" or "failed"
-says how, and an end without one means that the study's process was killed. Its standard output
-carries {"ready": true}, {"written": metrics} and {"error": "…"}, one JSON object a line.
+says how, and an end without one means that the study's process was killed.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import select
 import sys
-import textwrap
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+from ..record.files import free_lock, take_lock
 from ..record.folders import StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from . import Ending
+from .channel import open_channel, report, report_failure
 from .projection import Projection
-from .store import ENVIRONMENT
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 10.0  # after a failure
@@ -66,25 +63,6 @@ class _Ending:
         return None
 
 
-def report(channel: int, status: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # the study may be gone: the rest is written all the same
-        os.write(channel, json.dumps(status).encode() + b"\n")
-
-
-def take_channel() -> int:
-    """Our standard output, kept from others: MLflow prints addresses of runs there."""
-    channel = os.dup(1)
-    os.dup2(2, 1)
-    return channel
-
-
-def _lock(study: Path) -> int:
-    """Waits until no other process writes this study's record; ours until we end."""
-    file = os.open(study / "tracking.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(file, fcntl.LOCK_EX)
-    return file
-
-
 def main() -> None:
     """Follows a journal to its study's end.
 
@@ -92,26 +70,32 @@ def main() -> None:
     or "parents" for the study's run alone.
     """
     study, uri, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
-    os.nice(10)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    channel, ending, session, wait = take_channel(), _Ending(), None, 0.0
-    _lock(study)
+    channel, path = open_channel(), study / "tracking.lock"
+    lock = take_lock(path)  # no other process writes this study's record then
+    try:
+        complete = _follow(study, uri, experiment, cast(Level, level), channel)
+    finally:
+        free_lock(path, lock)
+    sys.exit(not complete)
+
+
+def _follow(study: Path, uri: str, experiment: str, level: Level, channel: int) -> bool:
+    """Writes a journal to MLflow until its study ends; returns whether the record is complete."""
+    ending, session, wait = _Ending(), None, 0.0
     while True:
         end = ending.wait(wait)
         try:
             if session is None:
-                session = _Session(study, uri, experiment, cast(Level, level))
+                session = _Session(study, uri, experiment, level)
                 report(channel, {"ready": True})
             if written := session.write():
                 report(channel, {"written": written})
             if end is not None:
                 session.finish(end)
-                return
+                return True
             wait = POLL_SECONDS
         except Exception as error:  # whatever it is, the study must go on
-            text = str(error) or type(error).__name__
-            report(channel, {"error": textwrap.shorten(text, 300)})
+            report_failure(channel, error)
             session, wait = None, RETRY_SECONDS
             if end is not None:
-                sys.exit(1)
+                return False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..record.history import History
 from ..report.page import look
+from ..report.page.files import shared_script
 from ..report.page.page import Section, figures_of, page, paragraphs, table
 from ..report.page.tried import ended
 from ..wording import counted
@@ -21,17 +22,17 @@ Studies = Mapping[tuple[str, str, int], History]
 def write_comparison_report(
     comparison: Comparison, verdict: Mapping[str, Any], studies: Studies, path: Path
 ) -> Path:
-    """Write a comparison's report, one page of HTML that needs nothing else; return its path.
+    """Write a comparison's report, a page of HTML that works offline; return its path.
 
     Args:
         comparison: what its studies came to.
         verdict: plain data, as in verdict.json (see `hpopt.verdict.tables.to_json`).
         studies: those that ended, by (task, searcher, seed).
-        path: of the file to write.
+        path: of the file to write, in the comparison's folder.
     """
     title = f"{comparison.name}: {', '.join(comparison.searchers)}"
     sections = [*_drawn(comparison), *_tables(comparison, verdict, studies)]
-    text = page(title, _summary(comparison, verdict), sections)
+    text = page(title, _summary(comparison, verdict), sections, shared_script(path))
     path.write_text(text, encoding="utf-8")
     return path
 

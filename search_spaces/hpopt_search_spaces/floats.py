@@ -1,12 +1,11 @@
 """Real-valued parameters."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass
 
 from . import checks
 from .checks import Value, clip, require
+from .ranges import RangeParameter
 
 NOTCH = 0.1
 """Share of the unit interval, at its low end, that means exactly 0 where `zero` is set."""
@@ -18,82 +17,29 @@ def round_significant(value: float) -> float:
 
 
 @dataclass(frozen=True)
-class FloatParameter:
+class FloatParameter(RangeParameter):
     """A real number, kept at six significant digits.
 
     Attributes:
-        name: an identifier.
-        low: least value; 0 while the range is given in octaves.
-        high: greatest value; likewise.
-        default: the value where nothing else is asked for; "auto" until the space is resolved.
-        log: drawn on a log scale.
         zero: exactly 0 is a value too, a notch of the log scale just below `low`: the lowest tenth
             of the unit interval.
-        octaves: (below, above): once the space is resolved, the range reaches from
-            default·2^below to default·2^above.
-        dynamic: may change during a trial.
-        active_when: parents' names, and the values of each that switch this parameter on.
 
-    Raises:
-        SpaceError: one line, where these contradict each other.
+    Others are those of `RangeParameter`.
     """
 
-    name: str
-    low: float
-    high: float
-    default: float | Literal["auto"]
-    log: bool = False
     zero: bool = False
-    octaves: tuple[float, float] | None = None
-    dynamic: bool = False
-    active_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict, hash=False)
 
-    def __post_init__(self) -> None:
+    def _check_flags(self) -> None:
         checks.check_flags(self.name, log=self.log, zero=self.zero, dynamic=self.dynamic)
         require(self.log or not self.zero, self.name, "zero must go with log", zero=True, log=False)
-        for key in ("low", "high"):
-            value = getattr(self, key)
-            require(checks.is_number(value), self.name, f"{key} must be a number", **{key: value})
-            self._set(key, round_significant(value))
-        self._set("active_when", checks.checked_active_when(self.name, self.active_when))
-        if self.octaves is None:
-            checks.check_range(self.name, self.low, self.high, self.log)
-        else:
-            ends = checks.checked_octaves(self.name, self.octaves, self.low, self.high, self.log)
-            self._set("octaves", ends)
-        self._check_default(self.default)
 
-    def _set(self, key: str, value: object) -> None:
-        object.__setattr__(self, key, value)  # the class is frozen
-
-    def _check_default(self, default: float | str) -> None:
-        if isinstance(default, str):
-            require(default == "auto", self.name, "default must be a number", default=default)
-            checks.check_auto(self.name)
-            return
-        require(checks.is_number(default), self.name, "default must be a number", default=default)
-        if self.octaves is not None:
-            what = "default must be above 0 beside octaves"
-            require(default > 0, self.name, what, default=default)
-            self._set("default", round_significant(default))
-        else:
-            where = "be 0 or lie" if self.zero else "lie"
-            what = f"default must {where} between low and high"
-            legal = self.contains(default)
-            require(legal, self.name, what, default=default, low=self.low, high=self.high)
-            self._set("default", self.snap(default))
+    def _checked(self, key: str, value: float) -> float:
+        require(checks.is_number(value), self.name, f"{key} must be a number", **{key: value})
+        return round_significant(value)
 
     @property
-    def is_resolved(self) -> bool:
-        """Whether default and range are numbers."""
-        return self.octaves is None and self.default != "auto"
-
-    def resolve(self, default: float) -> "FloatParameter":
-        """The same, with numbers for "auto" and octaves; a fixed range clips the default."""
-        if self.octaves is None:
-            return replace(self, default=self.snap(default))
-        low, high = (default * 2**octave for octave in self.octaves)
-        return replace(self, low=low, high=high, default=default, octaves=None)
+    def _where(self) -> str:
+        return "be 0 or lie" if self.zero else "lie"
 
     def contains(self, value: Value) -> bool:
         """Whether a native value, at six significant digits, is in the range."""

@@ -1,12 +1,12 @@
 """Whole-number parameters."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from . import checks
 from .checks import Value, clip, require
+from .ranges import RangeParameter
 
 
 def nearest_power_of_two(number: float) -> int:
@@ -19,83 +19,52 @@ def _is_power_of_two(number: int) -> bool:
 
 
 @dataclass(frozen=True)
-class IntegerParameter:
-    """A whole number.
+class IntegerParameter(RangeParameter):
+    """A whole number; a range in octaves is rounded to what is legal, at least 1.
 
     Attributes:
-        name: an identifier.
-        low: least value; 0 while the range is given in octaves.
-        high: greatest value; likewise.
-        default: the value where nothing else is asked for; "auto" until the space is resolved.
-        log: drawn on a log scale.
         powers_of_two: only powers of two are values, in equal bins of the unit interval.
-        octaves: (below, above): once the space is resolved, the range reaches from
-            default·2^below to default·2^above, rounded to what is legal, at least 1.
-        dynamic: may change during a trial.
-        active_when: parents' names, and the values of each that switch this parameter on.
 
-    Raises:
-        SpaceError: one line, where these contradict each other.
+    Others are those of `RangeParameter`.
     """
 
-    name: str
     low: int
     high: int
     default: int | Literal["auto"]
-    log: bool = False
     powers_of_two: bool = False
-    octaves: tuple[float, float] | None = None
-    dynamic: bool = False
-    active_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict, hash=False)
 
-    def __post_init__(self) -> None:
-        name, low, high, powers = self.name, self.low, self.high, self.powers_of_two
-        checks.check_flags(name, log=self.log, powers_of_two=powers, dynamic=self.dynamic)
-        require(not (self.log and powers), name, "log must not go with powers_of_two", log=True)
-        require(checks.is_integer(low), name, "low must be a whole number", low=low)
-        require(checks.is_integer(high), name, "high must be a whole number", high=high)
-        self._set("active_when", checks.checked_active_when(name, self.active_when))
-        is_log = self.log or powers
-        if self.octaves is None:
-            checks.check_range(name, low, high, is_log)
-            legal = not powers or (_is_power_of_two(low) and _is_power_of_two(high))
-            require(legal, name, "low and high must be powers of two", low=low, high=high)
-        else:
-            self._set("octaves", checks.checked_octaves(name, self.octaves, low, high, is_log))
-        self._check_default(self.default)
-
-    def _set(self, key: str, value: object) -> None:
-        object.__setattr__(self, key, value)  # the class is frozen
-
-    def _check_default(self, default: int | str) -> None:
-        what = "default must be a whole number"
-        if isinstance(default, str):
-            require(default == "auto", self.name, what, default=default)
-            checks.check_auto(self.name)
-            return
-        require(checks.is_integer(default), self.name, what, default=default)
-        power = not self.powers_of_two or _is_power_of_two(default)
-        require(power, self.name, "default must be a power of two", default=default)
-        if self.octaves is not None:
-            what = "default must be above 0 beside octaves"
-            require(default > 0, self.name, what, default=default)
-        else:
-            what = "default must lie between low and high"
-            legal = self.contains(default)
-            require(legal, self.name, what, default=default, low=self.low, high=self.high)
+    _kind = "a whole number"
 
     @property
-    def is_resolved(self) -> bool:
-        """Whether default and range are numbers."""
-        return self.octaves is None and self.default != "auto"
+    def _is_log(self) -> bool:
+        return self.log or self.powers_of_two
 
-    def resolve(self, default: int) -> "IntegerParameter":
-        """The same, with numbers for "auto" and octaves; a fixed range clips the default."""
-        if self.octaves is None:
-            return replace(self, default=self.snap(default))
-        ends = (max(1.0, default * 2**octave) for octave in self.octaves)
-        low, high = (nearest_power_of_two(e) if self.powers_of_two else round(e) for e in ends)
-        return replace(self, low=low, high=high, default=default, octaves=None)
+    def _check_flags(self) -> None:
+        powers = self.powers_of_two
+        checks.check_flags(self.name, log=self.log, powers_of_two=powers, dynamic=self.dynamic)
+        clash = self.log and powers
+        require(not clash, self.name, "log must not go with powers_of_two", log=True)
+
+    def _checked(self, key: str, value: float) -> float:
+        what = f"{key} must be a whole number"
+        require(checks.is_integer(value), self.name, what, **{key: value})
+        return value
+
+    def _check_range(self) -> None:
+        super()._check_range()
+        low, high = self.low, self.high
+        legal = not self.powers_of_two or (_is_power_of_two(low) and _is_power_of_two(high))
+        require(legal, self.name, "low and high must be powers of two", low=low, high=high)
+
+    def _check_default(self, default: float | str) -> None:
+        if isinstance(default, int) and checks.is_integer(default) and self.powers_of_two:
+            power = _is_power_of_two(default)
+            require(power, self.name, "default must be a power of two", default=default)
+        super()._check_default(default)
+
+    def _end(self, number: float) -> int:
+        least = max(1.0, number)
+        return nearest_power_of_two(least) if self.powers_of_two else round(least)
 
     def contains(self, value: Value) -> bool:
         """Whether a native value is legal."""

@@ -1,4 +1,4 @@
-"""A page of HTML that holds all it needs: text, figures, and the library that draws them."""
+"""A page of HTML: text, and figures that a script draws."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,16 +39,15 @@ def figures_of(sections: Sequence[Section]) -> "dict[str, Figure]":
     }
 
 
-def page(title: str, summary: str, sections: Sequence[Section]) -> str:
+def page(title: str, summary: str, sections: Sequence[Section], script: str) -> str:
     """Return a page.
 
     Args:
         title: plain text.
         summary: HTML that comes first.
         sections: in order.
+        script: HTML that brings the script of the figures.
     """
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
-
     links = "".join(
         f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in sections
     )
@@ -56,8 +55,8 @@ def page(title: str, summary: str, sections: Sequence[Section]) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<link rel="icon" href="data:,">',  # or the browser asks for one
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>",
-        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>",
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
+        script,
         f"<h1>{escape(title)}</h1>\n{summary}",
         f"<nav><ul>{links}</ul></nav>",
         *map(_section, sections),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...record.folders import StudyFolder
 from ...record.history import History
 from ...record.samples import Samples, read_samples
+from .files import shared_script
 from .importance import Importances, importances
 from .page import Section, figures_of, page
 from .progress import best_so_far
@@ -40,18 +41,19 @@ def write_study_report(
     path: Path,
     samples: Samples | None = None,
 ) -> Path:
-    """Write a study's report, one page of HTML that needs nothing else; return its path.
+    """Write a study's report, a page of HTML that works offline; return its path.
 
     Args:
         history: of the study; it may still be running.
         result: what its result.json says; None where there is none.
-        path: of the file to write.
+        path: of the file to write, in the study's folder.
         samples: what its winner writes; None where that writes nothing.
     """
     known = importances(history)
     title = f"{history.header['name']}: {history.header['agent']} on {history.facts.task}"
     written = [] if samples is None else [samples_section(samples)]
-    text = page(title, summary(history, result, known), [*written, *_sections(history, known)])
+    sections = [*written, *_sections(history, known)]
+    text = page(title, summary(history, result, known), sections, shared_script(path))
     path.write_text(text, encoding="utf-8", errors="replace")  # a text may be half a character
     return path
 

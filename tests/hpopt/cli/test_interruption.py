@@ -87,6 +87,10 @@ def test_an_interrupted_study_keeps_its_trials_and_is_resumed(runs: Path) -> Non
     assert (status, said) == (0, "")
     assert "Winner: trial" in told
     assert set(study.recorded()) == {"FINISHED"}
+    there = {"best", "journal.jsonl", "report.html", "result.json", "schedule.json"}
+    assert {path.name for path in (runs / "otter").iterdir()} == there
+    script = {path.name for path in runs.glob("plotly-*.min.js")}
+    assert {path.name for path in runs.iterdir()} == {"mlartifacts", "mlflow.db", "otter", *script}
 
 
 def test_python_comes_to_the_same_result_as_the_interrupted_command_line(

@@ -231,3 +231,7 @@ def test_mlflow_has_the_studies_under_one_tag_and_the_verdict(
     assert verdict.data.metrics["normalised_regret.tpe"] >= 0
     names = {artifact.path for artifact in client.list_artifacts(verdict.info.run_id)}
     assert {"verdict.json", "verdict.md"} <= names
+    page = settings.folder("otters") / "report.html"
+    assert verdict.data.tags["hpopt.report"] == str(page)
+    assert page.is_file()
+    assert "report.html" not in names

@@ -1,4 +1,4 @@
-"""The report's page in a real browser: figures appear, and the console stays empty."""
+"""The report's page in a real browser, from the disk: figures appear, the console stays empty."""
 
 import shutil
 import subprocess
@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from hpopt.record.history import History
+from hpopt.report.page.files import self_contained
 from hpopt.report.page.study import write_study_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SILENT = '<p class="warning" hidden="">The figures are missing'
 QUIET = [
     "--headless",
     "--no-sandbox",
@@ -40,12 +42,25 @@ def test_the_figures_appear_without_a_word_on_the_console(
     history = History()
     for event in every_ending:
         history.apply({"name": "</script><script>undefined_name()</script>", **event})
-    page = write_study_report(history, None, tmp_path / "report.html")
+    (tmp_path / "otter").mkdir()
+    page = write_study_report(history, None, tmp_path / "otter" / "report.html")
     document, console = opened(page, tmp_path / "profile")
     assert console == []
     drawn = document.count('class="main-svg"')
     assert drawn >= page.read_text().count('class="plotly-graph-div"') > 0
+    assert SILENT in document
 
-    broken = tmp_path / "broken.html"  # would this test hear of an error?
+    broken = page.with_name("broken.html")  # would this test hear of an error?
     broken.write_text(page.read_text().replace("</body>", "<script>nothing()</script></body>"))
     assert len(opened(broken, tmp_path / "profile")[1]) == 1
+
+    alone = tmp_path / "alone.html"
+    alone.write_text(self_contained(page), encoding="utf-8")
+    (script,) = tmp_path.glob("plotly-*")
+    script.unlink()
+    document, console = opened(alone, tmp_path / "profile")
+    assert (document.count('class="main-svg"'), console) == (drawn, [])
+    assert SILENT in document
+    document, _ = opened(page, tmp_path / "profile")
+    assert SILENT not in document
+    assert '<p class="warning">The figures are missing' in document

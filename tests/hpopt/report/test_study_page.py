@@ -1,4 +1,4 @@
-"""The report of a study: one page without outside references that says what the journal says."""
+"""The report of a study: a page that says what the journal says, and needs no network."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from hpopt.pool.metered import MeteredPool
 from hpopt.record.history import History
+from hpopt.report.page.files import self_contained
 from hpopt.report.page.study import study_figures, write_study_report
 from hpopt.report.page.trade import pareto_front
 from hpopt.searchers.registry import make_searcher
@@ -42,6 +44,7 @@ class Tags(HTMLParser):
         self.names: list[str] = []
         self.ids: set[str] = set()
         self.references: list[str] = []
+        self.scripts: list[str] = []
         self.text = ""
         self.feed(page)
 
@@ -50,6 +53,7 @@ class Tags(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         self.ids |= {given["id"]} if "id" in given else set()
         self.references += [v for n, v in given.items() if n in ("src", "href", "action", "data")]
+        self.scripts += [given["src"]] if tag == "script" and "src" in given else []
 
     def handle_data(self, data: str) -> None:
         if self.cdata_elem is None:
@@ -57,7 +61,13 @@ class Tags(HTMLParser):
 
 
 def read(history: History, result: dict[str, Any] | None, folder: Path) -> Tags:
-    return Tags(write_study_report(history, result, folder / "report.html").read_text())
+    return Tags(write_study_report(history, result, placed(folder, "otter")).read_text())
+
+
+def placed(runs: Path, study: str) -> Path:
+    """Where a study's page is."""
+    (runs / study).mkdir(parents=True, exist_ok=True)
+    return runs / study / "report.html"
 
 
 @pytest.fixture
@@ -83,15 +93,45 @@ def test_an_agents_search_under_a_limit_has_every_figure(searched: Callable[...,
     assert set(study_figures(searched("ppo", 16, max_divergence=0.1))) == FIGURES
 
 
-def test_nothing_on_the_page_comes_from_outside(
+def test_nothing_on_the_page_comes_from_outside_the_runs_folder(
     every_ending: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    path = write_study_report(history_of(every_ending), None, tmp_path / "report.html")
+    path = write_study_report(history_of(every_ending), None, placed(tmp_path, "otter"))
     tags = Tags(path.read_text())
+    (script,) = tags.scripts
+    assert (path.parent / script).resolve().parent == tmp_path
     for reference in tags.references:
-        assert reference == "data:," or reference.removeprefix("#") in tags.ids
+        assert reference in ("data:,", script) or reference.removeprefix("#") in tags.ids
     assert not {"img", "iframe", "object", "embed", "form", "base"} & set(tags.names)
     assert '"showSendToCloud": false' in path.read_text()
+
+
+def test_the_pages_of_a_runs_folder_share_one_script(
+    every_ending: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, runs = history_of(every_ending), tmp_path / "runs"
+    compared = placed(runs, "otters/lm.tpe.0")
+    (runs / "otters" / "comparison.json").write_text("{}")
+    pages = [placed(runs, "otter"), compared]
+    monkeypatch.chdir(runs / "otters")
+    for page in (*pages, Path("lm.tpe.0/report.html")):
+        text = write_study_report(history, None, page).read_text()
+        (script,) = Tags(text).scripts
+        (there,) = tmp_path.rglob("plotly-*")
+        assert there.parent == runs
+        assert (page.parent / script).resolve() == there
+        assert get_plotlyjs() == there.read_text(encoding="utf-8")
+        assert len(text) < 100_000
+
+
+def test_a_page_for_people_elsewhere_holds_its_script(
+    every_ending: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    page = write_study_report(history_of(every_ending, "a\\1"), None, placed(tmp_path, "otter"))
+    text = self_contained(page)
+    assert Tags(text).scripts == []
+    assert f"<script>{get_plotlyjs()}</script>" in text
+    assert Tags(text).text == Tags(page.read_text()).text
 
 
 def test_foreign_text_is_escaped(new_script: Callable[..., Any], tmp_path: Path) -> None:

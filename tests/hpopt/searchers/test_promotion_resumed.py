@@ -112,7 +112,7 @@ def test_paused_trials_have_their_snapshots_however_large(
 
     study(tmp_path, Watch(check), trials=8)
     assert most == len(RUNGS) * KEPT
-    assert len(list((tmp_path / "otter" / "snapshots").iterdir())) == 1
+    assert not (tmp_path / "otter" / "snapshots").exists()
 
 
 class Dying(LocalPool):

@@ -220,7 +220,7 @@ def test_a_journal_that_tells_another_story_is_refused(tmp_path: Path) -> None:
     decisions = [i for i, e in enumerate(read_events(journal)) if e["event"] == "decision"]
 
     def change(event: Event) -> None:
-        event["request"]["action"][0] += 0.01
+        event["request"]["hyperparameters"]["learning_rate"] *= 1.01
 
     before = rewrite(journal, decisions[3], change)
     line = "^a resumed study must decide as its journal says, but decided [^\n]*$"

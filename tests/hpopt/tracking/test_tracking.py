@@ -90,6 +90,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory, every_ending: Events) -> R
     journaled(whole, every_ending)
     (whole / "artifacts").mkdir()
     (whole / "artifacts" / "extra.txt").write_text("mine")
+    (whole / "report.html").write_text("a page")
     journaled(cut, every_ending[:-1])
     journaled(parents, every_ending)
     processes = [
@@ -165,6 +166,8 @@ def test_artifacts_lie_beside_the_database(studies: Record, space: SearchSpace) 
     assert best["segments"][0]["hyperparameters"] == space.decode([(4 * 0.37 + 0.2) % 1, 0.5, 0.8])
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "extra.txt").read_text() == "mine"
+    assert parent.data.tags["hpopt.report"] == str(studies.folder / "whole" / "report.html")
+    assert not (folder / "report.html").exists()
     assert json.loads((folder / "settings.json").read_text())["trials"] == 5
 
 

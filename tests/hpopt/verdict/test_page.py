@@ -89,6 +89,12 @@ def test_a_task_is_drawn_in_its_own_direction_from_the_base_model_on(
         assert trace.y[-1] == pytest.approx(sign * np.mean(ends))
 
 
+def placed(runs: Path) -> Path:
+    """Where a comparison's page is."""
+    (runs / "otters").mkdir()
+    return runs / "otters" / "report.html"
+
+
 def test_the_page_has_the_verdict_the_studies_and_what_is_missing(
     comparison: Comparison, every_ending: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -97,7 +103,7 @@ def test_the_page_has_the_verdict_the_studies_and_what_is_missing(
         history.apply({"name": "otter", **event})
     verdict = verdict_of(comparison)
     studies = {place: history for place in comparison.curves}
-    path = write_comparison_report(comparison, verdict, studies, tmp_path / "report.html")
+    path = write_comparison_report(comparison, verdict, studies, placed(tmp_path))
     page = path.read_text()
     body = page[page.index("<body>") :]
     sentences = [row["sentence"] for row in verdict["rows"] if row["searcher"] != "tpe"]
@@ -118,7 +124,7 @@ def test_one_seed_and_nothing_confirmed_give_a_page(comparison: Comparison, tmp_
         curves={place: c for place, c in comparison.curves.items() if place[2] == 0},
         confirmed={},
     )
-    path = write_comparison_report(one, verdict_of(one), {}, tmp_path / "report.html")
+    path = write_comparison_report(one, verdict_of(one), {}, placed(tmp_path))
     assert "Not drawn: nothing has been confirmed." in path.read_text()
 
 
@@ -130,4 +136,4 @@ def test_a_searcher_without_a_finished_study_is_left_out(
     )
     drawn = {trace.legendgroup for trace in comparison_figures(without)["regret"].data}
     assert drawn == {"tpe", "random"}
-    write_comparison_report(without, verdict_of(without), {}, tmp_path / "report.html")
+    write_comparison_report(without, verdict_of(without), {}, placed(tmp_path))

@@ -1,0 +1,60 @@
+"""Files beside the record: those that others may be reading, locks, and logs that stay empty."""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file at once: whoever reads it finds all of the text, or what was there before."""
+    part = path.with_name(f"{path.name}.{uuid4().hex}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def take_lock(path: Path, wait: bool = True) -> int:
+    """Take the lock that a file stands for; the system frees it at our death.
+
+    Args:
+        path: of the file, made where it is missing.
+        wait: until nobody else has it.
+
+    Returns:
+        The open file, for `free_lock`.
+
+    Raises:
+        BlockingIOError: another process has the lock, and we don't wait.
+    """
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if _is_at(path, file):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # freed, and with that deleted, between our opening and locking it
+
+
+def free_lock(path: Path, file: int) -> None:
+    """Free a lock and delete its file: those who have that open by now find out, and try anew."""
+    with suppress(OSError):  # a file that stays does no harm
+        if _is_at(path, file):  # else somebody took it away by hand, and another has a new one
+            path.unlink()
+    os.close(file)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+def drop_empty(log: Path) -> None:
+    """Delete a log that nobody writes to any more, if there is nothing in it."""
+    if log.is_file() and not log.stat().st_size:
+        log.unlink()

@@ -1,0 +1,36 @@
+"""What a process that writes to MLflow tells the one that started it: a JSON object a line.
+
+{"ready": true}, {"written": metrics} and {"error": "…"}, on its standard output.
+"""
+
+import contextlib
+import json
+import os
+from typing import Any
+
+from ..wording import what_failed
+from .store import ENVIRONMENT
+
+
+def open_channel() -> int:
+    """Settles in as such a process; returns a file for `report`.
+
+    That is our standard output, kept from others: MLflow prints addresses of runs there.
+    """
+    os.nice(10)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    return channel
+
+
+def report(channel: int, status: dict[str, Any]) -> None:
+    """Tells something; where nobody listens any more, the rest is to be written all the same."""
+    with contextlib.suppress(OSError):
+        os.write(channel, json.dumps(status).encode() + b"\n")
+
+
+def report_failure(channel: int, error: Exception) -> None:
+    """Tells what went wrong, in one line."""
+    report(channel, {"error": what_failed(error)})
