@@ -196,7 +196,7 @@ def test_balanced_weights_are_those_of_scikit_learn_in_the_loss_of_torch(smoothi
         losses = torch.nn.functional.cross_entropy(
             logits, label, reduction="none", label_smoothing=smoothing
         )
-        ours = task.loss_sum(model, split, label_smoothing=smoothing)
+        ours = task.loss_sum_with(model, split, {"label_smoothing": smoothing})
         torch.testing.assert_close(ours, (weight[label] * losses).sum())
         if not smoothing:
             # Torch divides by the sum of weights, which over the training set is its size.

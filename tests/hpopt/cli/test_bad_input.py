@@ -45,6 +45,8 @@ class NoMetrics(Own):
     def metrics(self, outputs): return {"loss": None, "accuracy": 0.5}
 class Untrainable(Own):
     def metrics(self, outputs): return {"loss": float("nan"), "accuracy": 0.5}
+class Alone(Own):
+    def logits(self, model, batch): return model(batch["x"]), batch["y"] >= 0
 class Forgetful(Own):
     def load_data(self, model_source, sequence_length):
         data = super().load_data(model_source, sequence_length)
@@ -158,7 +160,8 @@ MISTAKES = [
     ("search --task own:LongLoss", "must be a finite scalar"),
     ("search --task own:NoMetrics", "evaluating the base model failed: TypeError"),
     ("search --task own:Untrainable", "the base model's loss must be above 0"),
-    ("search --task own:Forgetful", "must define logits(), since it retains data"),
+    ("search --task own:Alone", "must be a hpopt_envs.tasks.Reference, since it defines logits()"),
+    ("search --task own:Forgetful", "must be a hpopt_envs.tasks.Reference, with logits(), since"),
     ("OWN --model own:raising", "RuntimeError: no weights (own.py, line"),
     ("OWN --model own:nothing", "must return a torch.nn.Module, but returned None"),
     ("OWN --model own:frozen", "must have weights that can be trained"),
@@ -275,7 +278,7 @@ def test_a_journal_that_cannot_be_continued_is_refused_and_kept(
 
 def test_a_task_with_logits_has_a_reference_even_without_retained_data(folder: Path) -> None:
     (folder / "own.py").write_text(
-        OWN + "\nclass Logits(Own):\n"
+        OWN + "\nfrom hpopt_envs.tasks import Reference\nclass Logits(Own, Reference):\n"
         "    def logits(self, model, batch): return model(batch['x']), batch['y'] >= 0\n"
     )
     begun = Settings.of({"task": "own:Logits", "trials": 1, "trial_tokens": 4096, "name": "own"})
