@@ -66,7 +66,7 @@ def real(env: FineTuneEnv) -> RealRun:
 
 def owned(env: FineTuneEnv) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """All that a trial has: weights, moments, cursors, tokens."""
-    return env.run.snapshot(env._position.state)
+    return env.run.snapshot(env.position.state)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -322,7 +322,7 @@ def test_a_trial_can_go_back_to_the_same_point_again_and_again(tiny: FineTuneEnv
         segment = train(tiny, {**VALUES, "learning_rate": 1e4}, STEP, probe=True, roll_back=k > 0)
         assert segment.parent == 0
         assert segment.training_tokens == SEGMENT + STEP
-    tiny._position.roll_back()
+    tiny.position.roll_back()
     assert same(owned(tiny), best)
 
 

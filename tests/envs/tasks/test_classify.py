@@ -315,7 +315,7 @@ def test_an_adapter_is_trained_and_saved_with_the_head(
     env.reset(seed=0)
     *_, info = env.train({"learning_rate": 1e-2, "batch_size": 8, "lora_rank": 2})
     assert info["trial"].segments[0].metrics["divergence"] > 1e-3
-    env.run.save_weights(env._position.state, tmp_path / "best")
+    env.run.save_weights(env.position.state, tmp_path / "best")
     saved = load_file(tmp_path / "best" / "adapter_model.safetensors")
     assert {name.rpartition(".classifier.")[2] for name in saved if "lora" not in name} == {
         "weight",

@@ -178,5 +178,5 @@ def test_what_is_held_reaches_every_segment_and_wins_over_what_the_searcher_hold
         assert {name: asked[name] for name in fixed} == fixed
         assert asked["warmup_fraction"] == HELD_SHAPE["warmup_fraction"]
         assert set(asked) == {*env.space.names, *fixed, *HELD_SHAPE}
-    state: Any = env._position.state  # type: ignore[attr-defined]
+    state: Any = env.position.state  # type: ignore[attr-defined]
     assert not any(".layers.0." in name for name in state.tensors)
