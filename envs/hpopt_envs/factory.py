@@ -1,5 +1,6 @@
 """Environments from their settings: what `gymnasium.make` and workers call."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -10,18 +11,25 @@ from .settings import EnvironmentSettings
 from .worlds import world_of
 
 
-def make_env(task: str = EnvironmentSettings.task, **settings: Any) -> FineTuneEnv:
+def make_env(
+    task: str = EnvironmentSettings.task,
+    model: str | None = None,
+    space: str | Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> FineTuneEnv:
     """Build the environment of a task, in the task's world.
 
     Args:
         task: see `hpopt_envs.worlds.world_of` and `hpopt_envs.tasks.load_task`.
+        model: a Hugging Face id, a local path or "module:factory"; the task's own by default.
+        space: a name, a TOML file, or `SearchSpace.to_dict()`; the task's own by default.
         settings: the other fields of `hpopt_envs.EnvironmentSettings`, which explains them.
 
     Raises:
         SpaceError, WorldError: one line, where something can't be had or doesn't fit.
     """
-    asked = EnvironmentSettings.of({"task": task, **settings})
+    asked = EnvironmentSettings.of({"task": task, "model": model, "space": space, **settings})
     torch.set_num_threads(1)
     module, _, name = world_of(task).build.partition(":")
-    run, space = getattr(import_module(f".{module}", __package__), name)(asked)
-    return FineTuneEnv(run, space, view=asked.view, validate_segments=asked.validate_segments)
+    run, resolved = getattr(import_module(f".{module}", __package__), name)(asked)
+    return FineTuneEnv(run, resolved, view=asked.view, validate_segments=asked.validate_segments)

@@ -3,9 +3,10 @@
 from hpopt_envs.records import RunFacts, Trial
 
 from ..commands import resume_command, ui_command, without_password
+from ..record.folders import StudyFolder
 from ..record.judged import Confirmation, Judged
 from ..record.samples import NOTHING, Samples, read_samples
-from ..record.schedule import stretches
+from ..record.schedule import Schedule
 from ..report.words import exceeded, verdict
 from ..settings.study import Settings
 from ..study.result import StudyResult
@@ -17,7 +18,7 @@ def report(result: StudyResult, settings: Settings) -> str:
     lines = ["", *_winner(result)]
     if result.confirmation is not None:
         lines += ["", *_confirmation(result.facts, result.confirmation, settings)]
-    samples = None if result.best is None else read_samples(result.folder)
+    samples = None if result.best is None else read_samples(StudyFolder(result.folder))
     if samples is not None:
         lines += ["", *sample_lines(samples)]
     if result.best is not None:
@@ -119,7 +120,7 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
 def _schedule(result: StudyResult) -> list[str]:
     """A line for each stretch of equal hyperparameters."""
     assert result.best is not None
-    parts = stretches(result.best.path)
+    parts = Schedule.of(result.best).spans
     width = max(10, *(len(span) for span, _ in parts))
     return [f"  {span:<{width}s} {describe(values)}" for span, values in parts]
 
@@ -137,8 +138,10 @@ def _cost(result: StudyResult) -> str:
 
 
 def _record(result: StudyResult, settings: Settings) -> list[str]:
-    names = ("journal.jsonl", "report.html", "schedule.json", "result.json", "best/")
-    there = ", ".join(name for name in names if (result.folder / name).exists())
+    folder = StudyFolder(result.folder)
+    files = (folder.journal, folder.report, folder.schedule, folder.result, folder.best)
+    names = (f"{file.name}/" if file.is_dir() else file.name for file in files if file.exists())
+    there = ", ".join(names)
     lines = [
         f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.uri)}",
         f"Look at it: {ui_command(settings.runs, settings.tracking_uri)}",

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from ..errors import StudyError
-from ..record.folders import find_study, read_study
+from ..record.folders import StudyFolder
+from ..record.schedule import Winner
 
 TARGETS = ("json", "transformers", "trl")
 
@@ -25,19 +26,13 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     """
     if to not in TARGETS:
         raise StudyError(f"--to: must be one of {', '.join(TARGETS)}, but got {to!r}")
-    from .code import code
-    from .schedule import Schedule
-
-    found = Schedule.of(name, read_study(name, runs, "export"))
+    study = StudyFolder.find(name, runs, "export")
+    winner = Winner.of(study.read(), "export")
     if to == "json":
-        files = {"schedule.json": json.dumps(found.document(), indent=2) + "\n"}
+        files = {"schedule.json": json.dumps(winner.to_json(), indent=2) + "\n"}
     else:
-        files = {f"{to}_schedule.py": code(found, to)}
-        if found.penalized:
-            from .retained import RETAINED, retained_text
-
-            files[RETAINED] = retained_text(found)
-    folder = find_study(name, runs, "export") / "export" if folder is None else folder
+        files = _code(winner, to)
+    folder = study.export if folder is None else folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
@@ -45,6 +40,20 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     except OSError as error:
         raise StudyError(f"export: {folder} can't be written: {error.strerror}") from None
     return [folder / file for file in files]
+
+
+def _code(winner: Winner, to: str) -> dict[str, str]:
+    """The files for a trainer; their text by name."""
+    from .code import code
+    from .exported import Exported
+
+    exported = Exported.of(winner)
+    files = {f"{to}_schedule.py": code(exported, to)}
+    if exported.penalized:
+        from .retained import RETAINED, retained_text
+
+        files[RETAINED] = retained_text(exported)
+    return files
 
 
 def summary(paths: list[Path]) -> str:

@@ -14,7 +14,7 @@ from hpopt_envs.worlds import world_of
 from hpopt_search_spaces import Value
 
 from ..errors import StudyError
-from .schedule import Schedule
+from .exported import Exported
 
 # Transformers has no Adam of its own; without weight decay AdamW is the same.
 _OPTIMIZERS: dict[str, dict[str, Value]] = {
@@ -34,68 +34,68 @@ _F_DIVERGENCES = {  # as trl has them
 }
 
 
-def arguments(schedule: Schedule) -> dict[str, Any]:
+def arguments(exported: Exported) -> dict[str, Any]:
     """Return arguments of transformers' `TrainingArguments`, or of what inherits from it.
 
     They hold for all of the run; a learning rate or a batch size that changes isn't among them.
     """
-    held = schedule.held
+    held = exported.held
     optimizer = str(held.get("optimizer", "adamw"))
     made: dict[str, Any] = {
-        "learning_rate": schedule.stretches[0]["learning_rate"],
+        "learning_rate": exported.stretches[0]["learning_rate"],
         **_OPTIMIZERS[optimizer],
-        "weight_decay": _weight_decay(schedule),
+        "weight_decay": _weight_decay(exported),
         "max_grad_norm": held.get("max_gradient_norm", 1.0),
     }
     if held.get("label_smoothing", 0.0):
         made["label_smoothing_factor"] = held["label_smoothing"]
-    if is_preference(schedule):
-        made |= _preference(schedule)
-    if needs_trainer(schedule):
+    if is_preference(exported):
+        made |= _preference(exported)
+    if needs_trainer(exported):
         return made
-    made["per_device_train_batch_size"] = schedule.batch_sizes[0]
-    return made | (_shape(schedule) if schedule.steady else {"lr_scheduler_type": "constant"})
+    made["per_device_train_batch_size"] = exported.batch_sizes[0]
+    return made | (_shape(exported) if exported.steady else {"lr_scheduler_type": "constant"})
 
 
-def needs_trainer(schedule: Schedule) -> bool:
+def needs_trainer(exported: Exported) -> bool:
     """Whether the schedule asks for more than a learning rate that changes."""
-    return schedule.penalized or len(set(schedule.batch_sizes)) > 1
+    return exported.penalized or len(set(exported.batch_sizes)) > 1
 
 
-def check_expressible(schedule: Schedule, to: str) -> None:
+def check_expressible(exported: Exported, to: str) -> None:
     """Check that code for a trainer can say everything that a schedule has.
 
     Raises:
         StudyError: it can't; the text has the reason.
     """
-    reason = _of_task(schedule, to) or _of_hyperparameters(schedule)
+    reason = _of_task(exported, to) or _of_hyperparameters(exported)
     if reason:
         raise StudyError(
             f"export: --to {to} can't express this study's winner: {reason}; --to json can"
         )
 
 
-def is_language_model(schedule: Schedule) -> bool:
+def is_language_model(exported: Exported) -> bool:
     """Whether the task is language modeling."""
-    return schedule.kind is LanguageModeling
+    return exported.kind is LanguageModeling
 
 
-def is_classifier(schedule: Schedule) -> bool:
+def is_classifier(exported: Exported) -> bool:
     """Whether the task is classification."""
-    return schedule.kind is Classification
+    return exported.kind is Classification
 
 
-def is_preference(schedule: Schedule) -> bool:
+def is_preference(exported: Exported) -> bool:
     """Whether the task is direct preference optimization."""
-    return schedule.kind is PreferenceOptimization
+    return exported.kind is PreferenceOptimization
 
 
-def _preference(schedule: Schedule) -> dict[str, Any]:
+def _preference(exported: Exported) -> dict[str, Any]:
     """What `DPOConfig` adds: β, and what holds the model to its reference."""
-    held = schedule.held
+    held = exported.held
     divergence = str(held.get("divergence", "reverse_kl"))
     made: dict[str, Any] = {
-        "beta": schedule.stretches[0]["divergence_weight"],
+        "beta": exported.stretches[0]["divergence_weight"],
         "f_divergence_type": _F_DIVERGENCES[divergence],
     }
     if divergence == "alpha":  # in trl 1.16, f′(t) = (t^(α − 1) − 1)/(α − 1) as here
@@ -103,74 +103,74 @@ def _preference(schedule: Schedule) -> dict[str, Any]:
     return made
 
 
-def _of_task(schedule: Schedule, to: str) -> str:
-    task = schedule.history.facts.task
+def _of_task(exported: Exported, to: str) -> str:
+    task = exported.task
     if not world_of(task).trains:
         return f"task {task!r} trains no model"
-    kind = schedule.kind
+    kind = exported.kind
     if kind is None:
         return f"the loss is task {task!r}'s own"
-    if is_language_model(schedule):
+    if is_language_model(exported):
         return ""
-    if is_preference(schedule):
-        return _of_preference(schedule, to)
+    if is_preference(exported):
+        return _of_preference(exported, to)
     if issubclass(kind, Alignment):
         return "no trainer minimises a divergence from a target distribution"
     if issubclass(kind, TextToText):
         return "there is no code for sequences into sequences yet"
     if to == "trl":
         return "SFTTrainer trains language models, not classifiers (--to transformers does)"
-    if schedule.penalized:
+    if exported.penalized:
         return (
             "a classifier's divergence is from a head that was fitted to the base model, "
             "which a trainer doesn't have"
         )
-    data = schedule.history.header["environment"]["data"]
+    data = exported.winner.history.header["environment"]["data"]
     weighted = data.get("class_weights") == "balanced"
     return "Trainer's loss has no class weights" if weighted else ""
 
 
-def _of_preference(schedule: Schedule, to: str) -> str:
+def _of_preference(exported: Exported, to: str) -> str:
     if to != "trl":
         return "Trainer has no loss over pairs of responses (--to trl does)"
-    if schedule.held.get("label_smoothing", 0.0):
+    if exported.held.get("label_smoothing", 0.0):
         return "DPOTrainer's loss has no label smoothing"
-    if schedule.held.get("dropout", 0.0):
+    if exported.held.get("dropout", 0.0):
         return "DPOTrainer turns dropout off"
     weights = {
         s[name]
-        for s in schedule.stretches
+        for s in exported.stretches
         for name in ("divergence_weight", "final_divergence_weight")
         if name in s
     }
     if len(weights) > 1:
         return "DPOTrainer's β (divergence_weight) is the same in the whole run"
-    if len(set(schedule.batch_sizes)) > 1:
+    if len(set(exported.batch_sizes)) > 1:
         return "DPOTrainer's batch is the same in the whole run"
     return ""
 
 
-def _of_hyperparameters(schedule: Schedule) -> str:
-    if schedule.varied:
-        return f"a trainer holds what changes in it: {', '.join(schedule.varied)}"
-    if WHOLE_BATCH in schedule.batch_sizes:
+def _of_hyperparameters(exported: Exported) -> str:
+    if exported.varied:
+        return f"a trainer holds what changes in it: {', '.join(exported.varied)}"
+    if WHOLE_BATCH in exported.batch_sizes:
         return "a batch of the whole training set (batch_size=all) has no size to give"
-    optimizer = str(schedule.held.get("optimizer", "adamw"))
+    optimizer = str(exported.held.get("optimizer", "adamw"))
     if is_reference(optimizer):
         return f"no argument names an optimizer of your own ({optimizer})"
-    if optimizer == "adam" and _weight_decay(schedule) > 0:
+    if optimizer == "adam" and _weight_decay(exported) > 0:
         return "transformers has no Adam with weight decay, only AdamW"
     return ""
 
 
-def _weight_decay(schedule: Schedule) -> float:
-    default = ADAMW_WEIGHT_DECAY if schedule.held.get("optimizer", "adamw") == "adamw" else 0.0
-    return float(schedule.held.get("weight_decay", default))
+def _weight_decay(exported: Exported) -> float:
+    default = ADAMW_WEIGHT_DECAY if exported.held.get("optimizer", "adamw") == "adamw" else 0.0
+    return float(exported.held.get("weight_decay", default))
 
 
-def _shape(schedule: Schedule) -> dict[str, Any]:
+def _shape(exported: Exported) -> dict[str, Any]:
     """The learning rate's shape over the run."""
-    (only,) = schedule.stretches
+    (only,) = exported.stretches
     shape, peak = str(only.get("schedule_shape", "constant")), float(only["learning_rate"])
     warmup, final = float(only.get("warmup_fraction", 0.0)), float(only.get("final_fraction", 0.0))
     warm = {"warmup_steps": warmup} if warmup else {}

@@ -11,6 +11,7 @@ from hpopt_envs.training.gradients import DIVERGENCE, DIVERGENCE_ALPHA
 from hpopt_envs.training.weights import Structure
 from hpopt_search_spaces import Value
 
+from ..record.schedule import LONGER
 from .arguments import (
     arguments,
     check_expressible,
@@ -19,7 +20,7 @@ from .arguments import (
     is_preference,
     needs_trainer,
 )
-from .schedule import LONGER, Schedule
+from .exported import Exported
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # Terms over the vocabulary, of log-probabilities q of the base model and p of the trained one; see
@@ -43,35 +44,37 @@ _UNSAID: dict[str, Value] = {
 }
 
 
-def code(schedule: Schedule, to: str) -> str:
+def code(exported: Exported, to: str) -> str:
     """Return the module for a trainer; it depends on that trainer's library alone.
 
     Args:
-        schedule: the winner's.
+        exported: the winner.
         to: "transformers" or "trl".
 
     Raises:
         StudyError: a trainer can't express it; the text has the reason.
     """
-    check_expressible(schedule, to)
+    check_expressible(exported, to)
     trainer = "SFTTrainer" if to == "trl" else "Trainer"
-    blocks = [f"ARGUMENTS = {_literal(arguments(schedule), width=0)}"]
-    if not schedule.steady or needs_trainer(schedule):
-        blocks.append(_filled("schedule", schedule=_stretches(schedule), reach=schedule.reach))
-    blocks += _preparation(schedule)
-    if needs_trainer(schedule):
+    blocks = [f"ARGUMENTS = {_literal(arguments(exported), width=0)}"]
+    if not exported.steady or needs_trainer(exported):
+        blocks.append(
+            _filled("schedule", schedule=_stretches(exported), reach=exported.winner.reach)
+        )
+    blocks += _preparation(exported)
+    if needs_trainer(exported):
         blocks.append(_filled("trainer", Trainer=trainer))
-    elif not schedule.steady:
+    elif not exported.steady:
         blocks.append(_filled("callback"))
-    if schedule.penalized:
-        blocks.append(_penalty(schedule))
+    if exported.penalized:
+        blocks.append(_penalty(exported))
     body = "\n\n\n".join(blocks)
-    return f"{_head(schedule, to)}\n\n{_imports(body, to)}{body}\n"
+    return f"{_head(exported, to)}\n\n{_imports(body, to)}{body}\n"
 
 
-def _stretches(schedule: Schedule) -> str:
+def _stretches(exported: Exported) -> str:
     """A list of dictionaries; what the code takes for granted is left out."""
-    shown = ({n: v for n, v in s.items() if _UNSAID.get(n) != v} for s in schedule.stretches)
+    shown = ({n: v for n, v in s.items() if _UNSAID.get(n) != v} for s in exported.stretches)
     return "[\n" + "".join(f"{indent(_literal(s), '    ')},\n" for s in shown) + "]"
 
 
@@ -106,12 +109,12 @@ def _imports(body: str, to: str) -> str:
     return "".join(f"{block}\n\n" for block in blocks)
 
 
-def _preparation(schedule: Schedule) -> list[str]:
+def _preparation(exported: Exported) -> list[str]:
     """What makes the base model ready for the trainer; nothing where it is as it comes."""
-    structure = Structure.of(schedule.held)
+    structure = Structure.of(exported.held)
     blocks, lines = [], []
     if structure.lora_rank:
-        kind = "SEQ_CLS" if is_classifier(schedule) else "CAUSAL_LM"
+        kind = "SEQ_CLS" if is_classifier(exported) else "CAUSAL_LM"
         targets = json.dumps(structure.lora_targets)
         lines += [
             f"    config = LoraConfig(r={structure.lora_rank}, lora_alpha={structure.lora_alpha}, "
@@ -121,18 +124,18 @@ def _preparation(schedule: Schedule) -> list[str]:
     if structure.frozen_layers:
         blocks.append(_filled("freeze"))
         lines.append(f"    freeze(model, {structure.frozen_layers})")
-    if "dropout" in schedule.held and not is_preference(schedule):  # there it is 0, as in trl
+    if "dropout" in exported.held and not is_preference(exported):  # there it is 0, as in trl
         blocks.append(_filled("dropout"))
-        lines.append(f"    set_dropout(model, {schedule.held['dropout']})")
+        lines.append(f"    set_dropout(model, {exported.held['dropout']})")
     if not lines:
         return []
     said = '    """Gives the base model the structure that it was trained in."""'
     return [*blocks, "\n".join(["def prepare(model):", said, *lines, "    return model"])]
 
 
-def _penalty(schedule: Schedule) -> str:
-    name = str(schedule.held.get("divergence", DIVERGENCE))
-    alpha = float(schedule.held.get("divergence_alpha", DIVERGENCE_ALPHA))
+def _penalty(exported: Exported) -> str:
+    name = str(exported.held.get("divergence", DIVERGENCE))
+    alpha = float(exported.held.get("divergence_alpha", DIVERGENCE_ALPHA))
     if name == "alpha":  # at 0 and 1 it is a limit
         name = {0.0: "forward_kl", 1.0: "reverse_kl"}.get(alpha, name)
     tilted = f"(({alpha} * (p - q)).expm1() - {alpha} * (p - q).expm1())"
@@ -144,8 +147,8 @@ def _penalty(schedule: Schedule) -> str:
     )
 
 
-def _head(schedule: Schedule, to: str) -> str:
-    at = schedule.found_at()
+def _head(exported: Exported, to: str) -> str:
+    at = exported.winner.to_json()
     low, high = at["batch_range"]
     batches = f"{low} to {high}" if low != high else f"{low}"
     found = (
@@ -154,27 +157,27 @@ def _head(schedule: Schedule, to: str) -> str:
         f"{at['training_tokens']:,} training tokens and batches of {batches} examples of "
         f"{at['sequence_tokens']} tokens. {LONGER} Everything here is in fractions of the run."
     )
-    notes = [found, *_notes(schedule)]
+    notes = [found, *_notes(exported)]
     paragraphs = "\n\n".join(fill(note, 100) for note in notes)
-    return f'"""How to fine-tune, for {to}.\n\n{paragraphs}\n\nUse:\n\n{_usage(schedule, to)}\n"""'
+    return f'"""How to fine-tune, for {to}.\n\n{paragraphs}\n\nUse:\n\n{_usage(exported, to)}\n"""'
 
 
-def _notes(schedule: Schedule) -> list[str]:
+def _notes(exported: Exported) -> list[str]:
     notes = []
-    if is_language_model(schedule):
+    if is_language_model(exported):
         notes.append(
             "A batch counts sequences: of longer ones it has more tokens than it had there."
         )
-    if is_preference(schedule):
+    if is_preference(exported):
         notes.append("A batch counts pairs. The reference is the model that training begins with.")
-    if not needs_trainer(schedule):
+    if not needs_trainer(exported):
         notes.append(
             "The batch is per_device_train_batch_size × gradient_accumulation_steps × devices: "
             "change them together."
         )
-    if arguments(schedule)["weight_decay"]:
+    if arguments(exported)["weight_decay"]:
         notes.append("Trainers spare norms and biases from weight decay; the search didn't.")
-    if is_classifier(schedule):
+    if is_classifier(exported):
         notes.append(
             "The search began with a head that was fitted to the base model's features by "
             "logistic regression."
@@ -182,27 +185,27 @@ def _notes(schedule: Schedule) -> list[str]:
     return notes
 
 
-def _usage(schedule: Schedule, to: str) -> str:
+def _usage(exported: Exported, to: str) -> str:
     config, trainer = (
         ("SFTConfig", "SFTTrainer") if to == "trl" else ("TrainingArguments", "Trainer")
     )
-    if is_preference(schedule):
+    if is_preference(exported):
         config, trainer = "DPOConfig", "DPOTrainer"
     given = ["model", "arguments", "train_dataset=...", "processing_class=tokenizer"]
     names, lines = ["ARGUMENTS"], []
-    library = config if needs_trainer(schedule) else f"{config}, {trainer}"
+    library = config if needs_trainer(exported) else f"{config}, {trainer}"
     imports = [f"from {to} import {library}"]
-    if needs_trainer(schedule):
-        trainer = "PenalizedTrainer" if schedule.penalized else "ScheduledTrainer"
+    if needs_trainer(exported):
+        trainer = "PenalizedTrainer" if exported.penalized else "ScheduledTrainer"
         names.append(trainer)
-    elif not schedule.steady:
+    elif not exported.steady:
         names.append("LearningRate")
         given.append("callbacks=[LearningRate()]")
-    if schedule.penalized:
+    if exported.penalized:
         imports.insert(0, "import json")
         lines.append('retained = [json.loads(line) for line in open("retained.jsonl")]')
         given.append("retained_dataset=retained")
-    if _preparation(schedule):
+    if _preparation(exported):
         names.append("prepare")
         lines.append("model = prepare(model)")
     shown = [

@@ -6,13 +6,13 @@ from hpopt_envs.models import load_tokenizer
 from hpopt_envs.tasks import load_task
 from hpopt_envs.tasks.base import BASE_SEED
 
-from .schedule import Schedule
+from .exported import Exported
 
 RETAINED = "retained.jsonl"
 MOST = 1024  # texts
 
 
-def retained_text(schedule: Schedule) -> str:
+def retained_text(exported: Exported) -> str:
     """Return a sample of the study's retained training text as JSON lines with "text".
 
     The texts are the search's sequences, decoded.
@@ -20,9 +20,9 @@ def retained_text(schedule: Schedule) -> str:
     Raises:
         WorldError: data or model can't be loaded any more.
     """
-    asked = schedule.history.header["environment"]
+    asked = exported.winner.history.header["environment"]
     task = load_task(asked["task"], asked["data"])
-    source = schedule.history.facts.model
+    source = exported.winner.history.facts.model
     data = task.load_data(source, asked["sequence_length"])
     if data.retained_train is None:  # it is what the base model writes
         data, _ = task.prepare(task.load_model(source, BASE_SEED), data)

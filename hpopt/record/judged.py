@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from hpopt_envs.records import Trial
-from hpopt_search_spaces import Value
-
-Schedule = Sequence[tuple[Mapping[str, Value], int]]
-"""Hyperparameters and task tokens of each segment."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +43,6 @@ class Confirmation:
     winner: Judged
     default: Judged
     default_won: bool
-
-
-def schedule_of(trial: Trial) -> list[dict[str, Value]]:
-    """The hyperparameters of each segment on a trial's path."""
-    return [dict(segment.hyperparameters) for segment in trial.path]
-
-
-def timed_schedule(trial: Trial) -> Schedule:
-    """What a trial's path was trained with, and for how long."""
-    return [(segment.hyperparameters, segment.tokens) for segment in trial.path]
 
 
 def judged(trials: Sequence[Trial]) -> Judged:

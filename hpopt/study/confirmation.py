@@ -10,7 +10,8 @@ from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..pool.metered import MeteredPool
-from ..record.judged import Confirmation, Judged, Schedule, judged, schedule_of, timed_schedule
+from ..record.judged import Confirmation, Judged, judged
+from ..record.schedule import Schedule
 
 
 def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
@@ -21,9 +22,9 @@ def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Valu
 def confirm(pool: MeteredPool, best: Trial, seeds: int) -> Confirmation:
     """Run the winner's schedule and the default's on the same fresh seeds, open loop."""
     default = default_configuration(pool.space, pool.facts)
-    default_won = schedule_of(best) == [default] * pool.facts.segments
-    held = [(default, pool.facts.segment_tokens)] * pool.facts.segments
-    schedules = [held] if default_won else [timed_schedule(best), held]
+    won, held = Schedule.of(best), Schedule.held(default, pool.facts)
+    default_won = won.hyperparameters == held.hyperparameters
+    schedules = [held] if default_won else [won, held]
     winner, *others = judge(pool, schedules, seeds)
     return Confirmation(winner, others[0] if others else winner, default_won)
 
@@ -48,7 +49,7 @@ def _run(
         schedule, seed = jobs[job]
         seeded = key(pool.seed, "confirmation", seed)
         trials[job] = pool.start(worker, seed=seeded, test=True)
-        left[worker] = deque(schedules[schedule])
+        left[worker] = deque(schedules[schedule].segments)
 
     def go_on(worker: int, reply: Reply) -> None:
         if reply.outcome is None:

@@ -8,10 +8,12 @@ from typing import Any
 from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
 
+from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.judged import Confirmation, Judged, schedule_of
+from ..record.judged import Confirmation, Judged
+from ..record.schedule import Schedule, Winner
 from ..settings.study import Settings
-from ..wording import describe, limit, objective
+from ..wording import describe
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class StudyResult:
     @property
     def schedule(self) -> list[dict[str, Value]]:
         """The winner's hyperparameters, one mapping a segment; equal ones for a configuration."""
-        return [] if self.best is None else schedule_of(self.best)
+        return [] if self.best is None else Schedule.of(self.best).hyperparameters
 
     @property
     def cost(self) -> float:
@@ -69,36 +71,17 @@ class StudyResult:
         return self.history.cost
 
 
-def schedule_to_json(result: StudyResult) -> dict[str, Any]:
-    """Return the winner's schedule in fractions of the run, with what it was found at."""
-    facts, best = result.facts, result.best
-    assert best is not None
-    trained = best.path[-1].training_tokens
-    return {
-        "task": facts.task,
-        "model": facts.model,
-        "training_tokens": trained,
-        "objective": objective(facts) + limit(facts),
-        "value": result.best_value,
-        "segments": [
-            {
-                "until_fraction": segment.training_tokens / trained,
-                "hyperparameters": dict(segment.hyperparameters),
-            }
-            for segment in best.path
-        ],
-    }
-
-
 def write_result(result: StudyResult, settings: Settings) -> None:
     """Write result.json, schedule.json and, beside saved weights, their model card."""
-    (result.folder / "result.json").write_text(json.dumps(_summary(result), indent=2) + "\n")
+    folder = StudyFolder(result.folder)
+    folder.result.write_text(json.dumps(_summary(result), indent=2) + "\n")
     if result.best is None:
         return
-    schedule = json.dumps(schedule_to_json(result), indent=2) + "\n"
-    (result.folder / "schedule.json").write_text(schedule)
-    if (result.folder / "best").is_dir():
-        (result.folder / "best" / "README.md").write_text(_model_card(result, settings))
+    winner = Winner.of(result.history, "schedule")
+    schedule = json.dumps(winner.to_json(), indent=2) + "\n"
+    folder.schedule.write_text(schedule)
+    if folder.best.is_dir():
+        (folder.best / "README.md").write_text(_model_card(result, settings))
 
 
 def _summary(result: StudyResult) -> dict[str, Any]:

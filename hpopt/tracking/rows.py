@@ -1,6 +1,5 @@
 """What of a study MLflow shows, and under which names: pure functions of what happened."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -166,22 +165,3 @@ def note(history: History) -> str:
         "Steps of all metrics are the study's cost in token-equivalents: forward and backward on "
         "a token is 1. A child run is a trial, a step one of its segments."
     )
-
-
-def best_schedule(history: History) -> str:
-    """The best trial's path as JSON; `null` where no trial could win."""
-    best, facts = history.best, history.facts
-    if best is None or best.value is None:
-        return "null"
-    schedule = [
-        {"tokens": segment.tokens, "hyperparameters": dict(segment.hyperparameters)}
-        for segment in best.path
-    ]
-    summary: dict[str, Any] = {
-        "trial": best.id,
-        "value": shown(facts, best.value),
-        "objective": facts.objective_name,
-        "training_tokens": best.path[-1].training_tokens,
-        "schedule": schedule,
-    }
-    return json.dumps(summary, indent=2)

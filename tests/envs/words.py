@@ -1,6 +1,8 @@
 """A small classification task, shared by tests: one word tells the class."""
 
+import csv
 import random
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,3 +39,9 @@ def small_task(**settings: Any) -> Classification:
 
 def mask_of(batch: Split) -> torch.Tensor:
     return (torch.arange(int(batch["length"].max())) < batch["length"][:, None]).long()
+
+
+def write_csv(path: Path, rows: Rows, header: tuple[str, str] = ("text", "label")) -> str:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *zip(*rows, strict=True)])
+    return str(path)

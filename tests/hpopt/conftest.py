@@ -53,6 +53,7 @@ FACTS = RunFacts(
 SECRET = "http://me:password@server"
 HEADER = {
     "event": "study",
+    "name": "otter",
     "task": "lm",
     "model": "tiny",
     "agent": "tpe",
@@ -198,7 +199,7 @@ def make_pool(tmp_path: Path) -> Iterator[Callable[..., MeteredPool]]:
             history,
             Budget(Limits(trials=trials), pool.facts, validates, confirmations=0),
             seed=seed,
-            folder=where,
+            snapshots=where / "snapshots",
             shape=HELD_SHAPE if spec.holds else AGENT_SHAPE,
         )
 

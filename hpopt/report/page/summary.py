@@ -9,7 +9,7 @@ from hpopt_search_spaces import Value
 
 from ...record.history import History
 from ...record.judged import Confirmation, Judged
-from ...record.schedule import stretches
+from ...record.schedule import Schedule
 from ...wording import counted, detours, duration, limit, objective, unlimited
 from ..words import exceeded, verdict
 from . import look
@@ -212,11 +212,9 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
 def _schedule(history: History) -> str:
     """The winner's path as a table, a row for each stretch of equal hyperparameters."""
     assert history.best is not None
-    path = history.best.path
-    names = list(dict.fromkeys(name for segment in path for name in segment.hyperparameters))
-    rows = [
-        [span, *(_cell(values.get(name)) for name in names)] for span, values in stretches(path)
-    ]
+    spans = Schedule.of(history.best).spans
+    names = list(dict.fromkeys(name for _, values in spans for name in values))
+    rows = [[span, *(_cell(values.get(name)) for name in names)] for span, values in spans]
     return table(["of the run", *(name.replace("_", " ") for name in names)], rows)
 
 

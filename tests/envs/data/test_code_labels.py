@@ -93,7 +93,7 @@ def test_no_summary_names_its_own_library() -> None:
 def test_rows_are_the_same_in_every_process_and_no_library_is_imported_for_them() -> None:
     code = (
         "import sys, zlib\n"
-        "from hpopt_envs.tasks.code_labels import LIBRARIES, summaries\n"
+        "from hpopt_envs.data.code_labels import LIBRARIES, summaries\n"
         "before = set(sys.modules)\n"
         "print(zlib.crc32(repr(sorted(summaries().items())).encode()))\n"
         "print((set(sys.modules) - before) & {*LIBRARIES})"

@@ -76,7 +76,7 @@ def test_prose_is_what_help_shows(corpus: Corpus) -> None:
 
 
 def test_the_corpus_is_the_same_in_every_process(corpus: Corpus) -> None:
-    code = "from hpopt_envs.tasks.corpus import read_corpus; print(read_corpus().hash)"
+    code = "from hpopt_envs.data.corpus import read_corpus; print(read_corpus().hash)"
     path = ":".join(entry for entry in sys.path if entry)
     other = subprocess.run(
         [sys.executable, "-c", code],

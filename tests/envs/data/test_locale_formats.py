@@ -45,7 +45,7 @@ KNOWN = {
     "€5": {"de": "5 €", "fr": "5 €", "it": "5 €", "nl": "€ 5"},
 }
 PRINT_COLUMNS = """
-from hpopt_envs.tasks.locale_formats import new_locale_tables, retained_tables
+from hpopt_envs.data.locale_formats import new_locale_tables, retained_tables
 for tables in (new_locale_tables(), retained_tables()):
     print(ascii({split: dict(table.columns) for split, table in tables.items()}))
 """

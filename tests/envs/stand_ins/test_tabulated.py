@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +13,7 @@ from hpopt_envs.messages import StudyFacts
 from hpopt_envs.stand_ins.finished_runs import read_runs, tasks_of
 from hpopt_envs.stand_ins.tabulated import TabulatedRun, space_of
 from hpopt_search_spaces import ChoiceParameter, FloatParameter, IntegerParameter, SearchSpace
-
-RATES, SIZES = (1e-4, 2e-4, 1e-3), (8, 16, 64)
-LOSSES = {(r, s): 2.0 + abs(math.log(r / 2e-4)) / 8 + s / 256 for r in RATES for s in SIZES}
-MISSING = (1e-3, 64)
-HEAD = "task,learning_rate,batch_size,loss,accuracy,parameters,training_tokens\n"
-ROWS = "".join(
-    f"{task},{rate},{size},{LOSSES[rate, size] + shift},0.{size},{parameters},5000\n"
-    for task, shift, parameters in (("small", 0.0, 70_000), ("large", -1.0, 90_000))
-    for rate, size in LOSSES
-    if (rate, size) != MISSING
-)
-CURVES = {(1, 0.1): [40.0, 20.0, 10.0], (2, 0.1): [30.0, 15.0], (2, 0.3): [35.0, 25.0, 12.0]}
-STEPS = "task,epochs,dropout,checkpoint,perplexity,bleu\n" + "".join(
-    f"t,{epochs},{dropout},{100 * step},{value},{-value}\n"
-    for (epochs, dropout), curve in CURVES.items()
-    # The order of rows doesn't matter.
-    for step, value in reversed(list(enumerate(curve, start=1)))
-)
-
-Write = Callable[[str, str], None]
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a file of the working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HPOPT_TABLES", raising=False)
-
-    def into(name: str, text: str) -> None:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-
-    into("rows.csv", HEAD + ROWS)
-    into("steps.csv", STEPS)
-    return into
+from tests.envs.stand_ins.tables import LOSSES, MISSING, RATES, SIZES, Write
 
 
 def run_trial(env: FineTuneEnv, **values: Any) -> Trial:
@@ -226,81 +191,3 @@ def test_a_table_is_looked_for_here_and_then_in_the_folder_of_tables(
         WorldError, match=f"no 'none.csv' in the working directory or in {tmp_path}"
     ):
         tasks_of("none.csv")
-
-
-BROKEN = {
-    "empty.csv": "",
-    "columns.csv": "a,loss\n1,2\n",
-    "ragged.csv": "task,a,loss\nt,1,2\nt,2\n",
-    "long.csv": "task,a,loss\nt,1,2,3\n",
-    "named.csv": "task,learning rate,loss\nt,1,2\n",
-    "hole.csv": "task,a,loss\nt,1,2\nt,,2\n",
-    "text.csv": "task,a,loss\nt,1,2\nt,2,low\n",
-    "twice.csv": "task,a,loss\nt,1,2\nt,2,2\nt,1.0,3\n",
-    "one.csv": "task,a,loss\nt,1,2\n",
-    "exploded.csv": "task,a,loss\nt,1,nan\nt,2,nan\n",
-    "unknown.csv": "task,a,goodness\nt,1,2\nt,2,3\n",
-}
-DYNAMIC = FloatParameter("learning_rate", 1e-4, 1e-3, 1e-4, log=True, dynamic=True)
-SIZE = IntegerParameter("batch_size", 8, 64, 8, powers_of_two=True)
-OFF = FloatParameter("learning_rate", 3e-4, 4e-4, 3e-4)
-MISTAKES: list[tuple[str, Mapping[str, Any], str]] = [
-    ("rows.csv", {}, "rows.csv has 2 tasks (small, large), so name one: table:rows.csv:small"),
-    ("rows.csv:smal", {}, "rows.csv has no task 'smal' (nearest: small)"),
-    ("rows", {}, "must be table:FILE.csv or table:FILE.csv:TASK"),
-    ("empty.csv", {}, "must have rows and different columns, 'task' among them, but has 0 rows"),
-    ("columns.csv", {}, "must have rows and different columns, 'task' among them"),
-    ("ragged.csv", {}, "line 3 must have 3 cells"),
-    ("long.csv", {}, "line 2 must have 3 cells"),
-    ("named.csv", {}, "a column's name must be an identifier, but got 'learning rate'"),
-    ("hole.csv", {}, "line 3 must have a value of a"),
-    ("text.csv", {}, "line 3 must have a number as loss, but has 'low'"),
-    ("twice.csv", {}, "line 4 must be another run than an earlier line's"),
-    ("one.csv", {}, "some hyperparameter must vary in 't'"),
-    ("exploded.csv", {}, "a run of 't' must end with a loss"),
-    ("unknown.csv", {}, "has none of loss, perplexity, accuracy, bleu"),
-    ("unknown.csv", {"objective": "goodness"}, "must be goodness:min or goodness:max"),
-    ("unknown.csv", {"objective": "goodnes:max"}, "has no column 'goodnes' (nearest: goodness)"),
-    ("rows.csv:small", {"objective": "loss:up"}, "must be COLUMN, COLUMN:min or COLUMN:max"),
-    (
-        "rows.csv:small",
-        {"space": "default"},
-        "must have the table's hyperparameters, learning_rate",
-    ),
-    (
-        "rows.csv:small",
-        {"space": SearchSpace("own", (DYNAMIC, SIZE)).to_dict()},
-        "learning_rate must be neither dynamic nor",
-    ),
-    (
-        "rows.csv:small",
-        {"space": SearchSpace("own", (OFF, SIZE)).to_dict()},
-        "learning_rate must be among the table's values: 0.0001, 0.0002, 0.001",
-    ),
-    ("rows.csv:small", {"baseline": {"batch_size": 7}}, "baseline: batch_size: "),
-    *[
-        ("rows.csv:small", {name: value}, f"{name}: must be left out for a table of finished runs")
-        for name, value in (
-            ("model", "gpt2"),
-            ("sequence_length", 8),
-            ("segment_tokens", 8),
-            ("trial_tokens", 8),
-            ("forgetting_weight", 0.5),
-            ("max_divergence", 1.0),
-        )
-    ],
-    ("rows.csv:small", {"data": {"train_file": "a.txt"}}, "train_file: must be left out"),
-    ("rows.csv:small", {"fixed": {"batch_size": 8}}, "fix: must be left out"),
-]
-
-
-@pytest.mark.parametrize(("table", "settings", "said"), MISTAKES)
-def test_a_mistake_is_answered_in_one_line(
-    table: str, settings: Mapping[str, Any], said: str, write: Write
-) -> None:
-    for name, text in BROKEN.items():
-        write(name, text)
-    with pytest.raises(WorldError) as raised:
-        make_env(f"table:{table}", **settings)
-    assert said in str(raised.value)
-    assert "\n" not in str(raised.value)

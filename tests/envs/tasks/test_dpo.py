@@ -9,21 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from hpopt_envs import make_env
 from hpopt_envs.errors import WorldError
 from hpopt_envs.models import load_model, load_tokenizer
 from hpopt_envs.tasks import Data, Split, load_task
 from hpopt_envs.tasks.dpo import implicit_rewards
+from tests.envs.tasks.preferences import ROWS, distributions, sides, write_pairs
 
-# Prompts and responses of all lengths: what is preferred says yes.
-ROWS = [
-    {
-        "prompt": f"Is {i} {'a ' * (i % 4)}number?",
-        "chosen": " yes" + "." * (i % 3),
-        "rejected": " no" + " " * (i % 5),
-    }
-    for i in range(60)
-]
 FORMS = {  # here: TRL's name
     "reverse_kl": "reverse_kl",
     "forward_kl": "forward_kl",
@@ -35,8 +26,7 @@ FORMS = {  # here: TRL's name
 @pytest.fixture
 def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
-    Path("pairs.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
-    return "pairs.jsonl"
+    return write_pairs()
 
 
 @pytest.fixture
@@ -67,23 +57,6 @@ def changed(model: torch.nn.Module) -> torch.nn.Module:
 
 def some(split: Split, *rows: int) -> Split:
     return {name: tensor[list(rows)] for name, tensor in split.items()}
-
-
-def sides(split: Split, row: int) -> list[tuple[list[int], list[int]]]:
-    """Prompt and response of the chosen side of a pair and of the rejected one, as ids."""
-    found = []
-    for side in (0, 1):
-        ids = split["input_ids"][row, side, : split["length"][row, side]].tolist()
-        size = len(ids) - int(split["learnt"][row, side].sum())
-        found.append((ids[:size], ids[size:]))
-    return found
-
-
-@torch.no_grad()
-def distributions(model: Any, prompt: list[int], response: list[int]) -> torch.Tensor:
-    """Log-probabilities of every token at each place of a response: (tokens, vocabulary)."""
-    logits = model(torch.tensor([prompt + response])).logits[0].double()
-    return logits[len(prompt) - 1 : -1].log_softmax(-1)
 
 
 def log_ratio(model: Any, base: Any, prompt: list[int], response: list[int]) -> float:
@@ -176,15 +149,6 @@ def test_responses_that_became_impossible_leave_numbers(divergence: str) -> None
     assert log_ratios.grad.isfinite().all()
 
 
-def test_the_base_model_prefers_nothing(pairs: str) -> None:
-    env = make_env("dpo", data={"train_file": pairs}, segment_tokens=1408, trial_tokens=2816)
-    metrics = env.facts.base_metrics
-    assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-5)
-    assert metrics["accuracy"] == 0.5
-    assert metrics["divergence"] == pytest.approx(0, abs=1e-6)
-    assert env.facts.max_divergence == 0.5
-
-
 def test_the_base_model_s_log_probabilities_cost_a_forward_pass(task: Any) -> None:
     bare = task.load_data("embedded", None)
     base = load_model("embedded", 0)
@@ -246,75 +210,6 @@ def test_metrics_follow_from_the_ratio_of_whole_responses(
 def test_equals_count_one_half(task: Any) -> None:
     log_ratios = torch.tensor([[1.0, 1.0], [2.0, 1.0], [0.0, 1.0], [3.0, 1.0]])
     assert task.metrics({"log_ratios": log_ratios})["accuracy"] == 0.625
-
-
-def test_training_teaches_what_is_preferred_and_the_divergence_is_measured_on_held_out_pairs(
-    pairs: str, tmp_path: Path
-) -> None:
-    env = make_env("dpo", data={"train_file": pairs}, segment_tokens=1408, trial_tokens=2816)
-    env.reset(seed=0)
-    for _ in range(2):
-        held = {"learning_rate": 1e-3, "batch_size": 8, "divergence_weight": 0.1}
-        *_, info = env.train({**held, "divergence": "reverse_kl"})
-    metrics = info["segment"].metrics
-    assert metrics["accuracy"] == 1.0
-    assert metrics["margin"] > 0.5
-    env.save_weights(tmp_path / "best")
-    trained, base = load_model(str(tmp_path / "best"), 0).eval(), load_model("embedded", 0).eval()
-    task = load_task("dpo", {"train_file": pairs})
-    validation = task.load_data("embedded", None).validation
-    values = []
-    for row in range(6):
-        for side in sides(validation, row):
-            q, p = (distributions(m, *side) for m in (base, trained))
-            values.append((q.exp() * (q - p)).sum(-1))  # KL(base ‖ model) of each token
-    assert metrics["divergence"] == pytest.approx(float(torch.cat(values).mean()), rel=1e-3)
-    samples = json.loads((tmp_path / "best" / "samples.json").read_text())["rows"]
-    asked = {row["prompt"]: row["chosen"] for row in ROWS}
-    assert len(samples) == 6
-    assert all(asked[row["prompt"]] == row["reference"] for row in samples)
-    assert sum("yes" in row["after"] for row in samples) > sum(
-        "yes" in r["before"] for r in samples
-    )
-
-
-HELD = {"learning_rate": 1e-3, "batch_size": 8}
-
-
-@pytest.mark.parametrize(
-    ("held", "words"),
-    [
-        ({}, "space 'held': must have divergence_weight"),
-        ({"divergence_weight": 0.0}, "every divergence_weight must be above 0, but got 0.0"),
-        (
-            {"divergence_weight": 0.1, "final_divergence_weight": 0.0},
-            "every final_divergence_weight must be above 0, but got 0.0",
-        ),
-        *(
-            (
-                {"divergence_weight": 0.1, "divergence": name},
-                "every divergence must be among reverse_kl, forward_kl, jensen_shannon, alpha, "
-                f"but got '{name}'",
-            )
-            for name in ("total_variation", "chi_squared")
-        ),
-        (
-            {"divergence_weight": 0.1, "divergence": "alpha", "divergence_alpha": 1.5},
-            "every divergence_alpha must be at most 1, but got 1.5",
-        ),
-        (
-            {"divergence_weight": 0.1, "label_smoothing": 0.5},
-            "every label_smoothing must be below 0.5, but got 0.5",
-        ),
-    ],
-)
-def test_hyperparameters_that_the_loss_cannot_take_are_refused(
-    held: dict[str, Any], words: str
-) -> None:
-    parameter = {"name": "weight_decay", "type": "float", "low": 0.0, "high": 0.1, "default": 0.0}
-    space = {"name": "held", "parameters": [parameter]}
-    with pytest.raises(WorldError, match=words):
-        make_env("dpo", space=space, fixed=HELD | held)
 
 
 def test_columns_have_the_names_that_the_settings_give(pairs: str, data: Data) -> None:

@@ -1,14 +1,10 @@
-"""Rows of which a part is learnt: prompts with completions, and chats."""
+"""Rows of which a part is learnt: prompts with completions."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from hpopt_envs import make_env
 from hpopt_envs.data.tables import Table
@@ -17,33 +13,12 @@ from hpopt_envs.models import load_tokenizer
 from hpopt_envs.tasks import Data, Source, Split, load_task
 from hpopt_envs.tasks.lm import LanguageModeling
 from hpopt_envs.tasks.lm_data import encode_rows
+from tests.envs.tasks.rows import END, Write, chat, learnt_texts
 
 TASK = LanguageModeling()
-END = "<|endoftext|>"
 SPLITS = ("train", "validation", "test")
 # Prompts and completions of all lengths; what they say is no matter.
 PAIRS = [(f"{i} = {'1 + ' * (i % 5)}", f"{'x' * (1 + i % 7)}\n" + "é" * (i % 3)) for i in range(40)]
-# What is between `generation` and `endgeneration`, transformers reports as the assistant's.
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>\n"
-    "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|endoftext|>\n"
-    "{% endgeneration %}{% else %}{{ m.content }}<|endoftext|>\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>\n{% endif %}"
-)
-
-Write = Callable[[list[dict[str, Any]]], str]
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes rows to a file of the working directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def rows_to_file(rows: list[dict[str, Any]]) -> str:
-        Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        return "rows.jsonl"
-
-    return rows_to_file
 
 
 @pytest.fixture
@@ -70,18 +45,6 @@ def labels_of(split: Split) -> torch.Tensor:
         prompt = tokenizer(given[tokenizer.decode(ids[:length])])["input_ids"]
         labels[row, len(prompt) : length] = ids[len(prompt) : length]
     return labels
-
-
-def learnt_texts(ids: list[int], learnt: list[bool]) -> list[str]:
-    """The runs of learnt tokens of a row, as text."""
-    tokenizer, before = load_tokenizer("embedded"), False
-    runs: list[list[int]] = []
-    for token, is_learnt in zip(ids, learnt, strict=True):
-        if is_learnt:
-            runs += [] if before else [[]]
-            runs[-1].append(token)
-        before = is_learnt
-    return [tokenizer.decode(run) for run in runs]
 
 
 def test_every_pair_is_in_one_split(data: Data) -> None:
@@ -216,81 +179,6 @@ def test_settings_say_which_columns_are_read(
         assert text.startswith(first)
 
 
-@pytest.fixture(scope="module")
-def chat_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a model that has a chat template."""
-    folder = tmp_path_factory.mktemp("chat")
-    tokenizer = load_tokenizer("embedded")
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    config = GPT2Config(
-        vocab_size=1024,
-        n_positions=200,
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    return str(folder)
-
-
-def chat(*said: str) -> list[dict[str, str]]:
-    """A user and an assistant, who take turns."""
-    roles = ("user", "assistant")
-    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
-
-
-CHATS = {
-    "one turn": chat("hi", "ho"),
-    "turns": chat("hi", "ho", "1 + 1?", "2", "thanks"),
-    "system": [{"role": "system", "content": "be brief"}, *chat("hi", "ho")],
-    "assistant twice": [*chat("hi", "ho"), {"role": "assistant", "content": "ho!"}],
-    # The line feed becomes one token with that of the template.
-    "begins with space": chat("\n", "    return x", "\n\n", "\n\n        y = 1", " "),
-    "says nothing": chat("hi", "", "hi", "ho"),
-}
-
-
-@pytest.mark.parametrize("messages", CHATS.values(), ids=CHATS)
-def test_what_the_assistant_says_is_learnt_and_nothing_else(
-    messages: list[dict[str, str]], chat_model: str
-) -> None:
-    tokenizer = load_tokenizer(chat_model)
-    theirs = tokenizer.apply_chat_template(
-        messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
-    )
-    ((ids, learnt),) = encode_rows(tokenizer, Table({"messages": [messages]}, "chats"), Source())
-    assert ids == theirs["input_ids"]
-    assert learnt == list(map(bool, theirs["assistant_masks"]))
-
-
-def test_how_the_assistant_begins_a_chat_answers_nothing(chat_model: str) -> None:
-    messages = chat("", "welcome", "hi", "ho")[1:]
-    table = Table({"messages": [messages]}, "chats")
-    ((ids, learnt),) = encode_rows(load_tokenizer(chat_model), table, Source())
-    assert learnt_texts(ids, learnt) == [f"ho{END}\n"]
-
-
-def test_chats_of_a_users_are_read(chat_model: str, write: Write) -> None:
-    chats = [chat(f"{i}", "a" * (1 + i % 5), "more", f"b{i}") for i in range(20)]
-    path = write([{"talk": messages} for messages in chats])
-    task = load_task("lm", {"train_file": path, "messages_column": "talk"})
-    data = task.load_data(chat_model, None)
-    split = data.train
-    rows = zip(split["input_ids"], split["learnt"], split["length"], strict=True)
-    learnt = [
-        learnt_texts(ids[:length].tolist(), mask[:length].tolist()) for ids, mask, length in rows
-    ]
-    expected = [[f"{c[1]['content']}{END}\n", f"{c[3]['content']}{END}\n"] for c in chats]
-    assert len(learnt) == 16
-    assert all(said in expected for said in learnt)
-    # The end of text is learnt, but is no text.
-    sizes = {len(f"{c[1]['content']}\n{c[3]['content']}\n") for c in chats}
-    assert set(data.validation["bytes"].tolist()) <= sizes
-
-
 def test_examples_that_are_too_long_are_refused_or_cut(pairs: str) -> None:
     with pytest.raises(WorldError) as raised:
         load_task("lm", {"train_file": pairs}).load_data("embedded", 20)
@@ -319,35 +207,6 @@ def test_examples_must_fit_into_the_model(chat_model: str, write: Write) -> None
         WorldError, match="fit into the model's limit of 200 tokens, but 9 of 9 are"
     ):
         load_task("lm", {"train_file": path}).load_data(chat_model, None)
-
-
-LAST_ALONE = "{{ messages[-1].content }}"
-SHOUT = "{% if messages[0].content == 'HI' %}{{ raise_exception('no shouting') }}{% endif %}"
-
-
-@pytest.mark.parametrize(
-    ("template", "messages", "words"),
-    [
-        (TEMPLATE, chat("hi"), "a chat must have an answer, of the role 'assistant'"),
-        (TEMPLATE, chat("", "ho")[1:], "a chat must have an answer, of the role 'assistant'"),
-        (TEMPLATE, "hi", "must be a list of messages with a role, but got 'hi'"),
-        (TEMPLATE, chat("hi")[0], "must be a list of messages with a role, but got {'role'"),
-        (TEMPLATE, ["hi", "ho"], "must be a list of messages with a role, but got ['hi'"),
-        (TEMPLATE, [{"content": "hi"}], "must be a list of messages with a role, but got [{"),
-        (LAST_ALONE, chat("hi", "ho"), "the chat template must only add to what came before"),
-        (SHOUT + TEMPLATE, chat("HI", "ho"), "no shouting"),
-        ("{{ messages[2].content }}", chat("hi", "ho"), "list object has no element 2"),
-    ],
-)
-def test_a_chat_that_cannot_be_used_is_refused_in_one_line(
-    template: str, messages: Any, words: str
-) -> None:
-    tokenizer = load_tokenizer("embedded")
-    tokenizer.chat_template = template
-    with pytest.raises(WorldError) as raised:
-        encode_rows(tokenizer, Table({"messages": [messages]}, "chats.jsonl", [7]), Source())
-    assert str(raised.value).startswith(f"messages_column: chats.jsonl, row 7: {words}")
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

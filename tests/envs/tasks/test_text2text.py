@@ -12,8 +12,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 
 from hpopt_envs import WorldError, make_env
 from hpopt_envs.data.locale_formats import new_locale_tables
-from hpopt_envs.data.tables import Table
-from hpopt_envs.data.templates import fill
 from hpopt_envs.models import load_tokenizer
 from hpopt_envs.settings import Source
 from hpopt_envs.tasks.objective import set_objective
@@ -200,7 +198,7 @@ def test_a_trial_is_judged_by_chrf_and_by_what_is_forgotten(
     retain = rows_file(tmp_path, name="retain.jsonl")
     env = make_env(
         "text2text",
-        model=folders[kind],
+        folders[kind],
         data={**nested(tmp_path), "max_new_tokens": 4, "retain_file": retain},
         fixed={"lora_rank": 2},
         space="default",
@@ -247,38 +245,6 @@ def test_another_objective_brings_its_scale_to_the_weight_of_forgetting() -> Non
         task = TextToText()
         set_objective(task, objective, None)
         assert (task.objective_scale, task.forgetting_weight) == (scale, pytest.approx(weight))
-
-
-def test_templates_take_columns_and_what_is_in_them() -> None:
-    table = Table({"a": ["x", "y"], "b": [{"k": {"l": 1}}, {"k": {"l": 2}}]}, "here")
-    assert fill("{{{a}}}: {b[k][l]}!", table, "t") == ["{x}: 1!", "{y}: 2!"]
-    answers = Table({"answers": [{"text": ["Paris", "France"]}]}, "here")
-    assert fill("{answers[text][1]}", answers, "t") == ["France"]
-
-
-@pytest.mark.parametrize(
-    ("template", "said"),
-    [
-        ("{c}", "must have a column 'c', but has 'a', 'b', 'n', 'l'"),
-        ("{b[no]}", "must have 'no' in column 'b', but row 1 has"),
-        ("{a[k]}", "must have 'k' in column 'a', but row 1 has 'x'"),
-        ("{b}", "must have a text in column 'b', but row 1 has"),
-        ("{n[k]}", "must have a text at 'k' in column 'n', but row 1 has"),
-        ("{l[1]}", "must have '1' in column 'l', but row 1 has"),
-        ("{a.__class__}", "must have columns in braces"),
-        ("{a!r}", "must have columns in braces"),
-        ("{a:>5}", "must have columns in braces"),
-        ("{}", "must have columns in braces"),
-        ("{a", "must be a template"),
-        ("nothing", "must have a column in braces"),
-    ],
-)
-def test_other_templates_are_refused_in_one_line(template: str, said: str) -> None:
-    table = Table({"a": ["x"], "b": [{"k": 1}], "n": [{"k": None}], "l": [["z"]]}, "here")
-    with pytest.raises(WorldError, match=said) as caught:
-        fill(template, table, "prompt_template")
-    assert str(caught.value).startswith("prompt_template: ")
-    assert "\n" not in str(caught.value)
 
 
 def test_a_column_and_a_template_for_the_same_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hpopt_envs.training import evaluation
 from hpopt_envs.training.real import RealRun
 from hpopt_envs.training.states import RunState
 from hpopt_search_spaces import Value
-from tests.envs.tiny import HERE, VOCABULARY
+from tests.envs.tiny import HERE, VOCABULARY, llama
 
 ASKED: dict[str, Value] = {"learning_rate": 0.02, "batch_size": 32}
 TASKS = ["Words", "RaggedWords", "Parity"]
@@ -136,8 +136,6 @@ class Narrow(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from ..tiny import llama
-
         self.model = llama()
         self.limit = 10**9
 

@@ -27,7 +27,7 @@ def write_study(
     tokens = tokens or [16384 // len(segments)] * len(segments)
     script = new_script(**facts)
     environment = {"task": facts.get("task", "lm"), "data": data or {}, "sequence_length": None}
-    script.events[0]["environment"] = environment
+    script.events[0] |= {"name": "mine", "environment": environment}
     script.trial(0, *[3.0] * len(segments))
     done = 0
     for event, values, size in zip(script.events[2:], segments, tokens, strict=True):

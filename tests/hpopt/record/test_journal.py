@@ -97,7 +97,7 @@ def test_a_reader_sees_each_event_once_and_no_half_of_one(path: Path) -> None:
 def test_a_second_process_is_refused_until_the_first_has_closed(path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from hpopt.errors import StudyError\n"
-        "from hpopt.journal import Journal\n"
+        "from hpopt.record.journal import Journal\n"
         "try: Journal.open(Path(sys.argv[1])).close()\n"
         "except StudyError as error: sys.exit(str(error))"
     )
@@ -113,7 +113,7 @@ def test_a_second_process_is_refused_until_the_first_has_closed(path: Path) -> N
 
 def test_a_killed_process_leaves_the_study_free_and_loses_nothing(path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from hpopt.journal import Journal\n"
+        "import os, sys; from pathlib import Path; from hpopt.record.journal import Journal\n"
         "journal = Journal.create(Path(sys.argv[1]), {'event': 'study'})\n"
         "for index in range(100): journal.append({'event': 'x', 'index': index})\n"
         "os.kill(os.getpid(), 9)"
@@ -127,7 +127,7 @@ def test_a_killed_process_leaves_the_study_free_and_loses_nothing(path: Path) ->
 
 def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from hpopt.journal import Journal\n"
+        "import resource, sys; from pathlib import Path; from hpopt.record.journal import Journal\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "journal = Journal.create(Path(sys.argv[1]), {'event': 'study'})\n"
         "while True: journal.append({'event': 'x', 'text': 'a' * 50})"

@@ -10,7 +10,7 @@ import pytest
 
 from hpopt.record.history import FIRST_TEST, History
 from hpopt.report.plot import search_figure
-from tests.hpopt.study.test_resume import resume, search
+from tests.hpopt.searching import resume, search
 
 
 def history_of(events: list[dict[str, Any]]) -> History:

@@ -1,9 +1,5 @@
-"""Successive halving that resumes: who is promoted, at what cost, and that a pause changes nothing.
+"""Successive halving that resumes: who is promoted, at what cost; a pause changes nothing."""
 
-Studies run on slots of this process, without MLflow.
-"""
-
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,92 +8,15 @@ from typing import Any
 import pytest
 
 from hpopt.errors import StudyError
-from hpopt.pool.base import Pool
 from hpopt.pool.budget import Budget, Limits
-from hpopt.pool.local import LocalPool
 from hpopt.record.history import History
-from hpopt.record.journal import Event, Journal, encode_line, read_events
+from hpopt.record.journal import Event
 from hpopt.searchers.promotion import KEPT, rung_lengths
 from hpopt.searchers.registry import AGENTS, find_agent
-from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
-from hpopt.study.display import Display
-from hpopt.study.header import environment_settings, make_header
-from hpopt.study.opening import FACTORY, take_up
-from hpopt.study.result import StudyResult
 from hpopt.tracking.projection import Projection
 from hpopt_envs.factory import make_env
-from hpopt_envs.messages import Reply
-from hpopt_envs.records import Outcome, RunFacts, Trial
-
-SEGMENTS = 16
-TRIAL = SEGMENTS * 4096
-RUNGS = (2, 5)
-
-
-def settings_of(folder: Path, **changes: Any) -> Settings:
-    asked = {"task": "simulated", "agent": "random", "pruner": "promotion", "trials": 6}
-    asked |= {"trial_tokens": TRIAL, "confirm_seeds": 0, "runs": str(folder), "name": "otter"}
-    return Settings.of(asked | changes)
-
-
-def study(
-    folder: Path, display: Display | None = None, slots: int = 1, **changes: Any
-) -> StudyResult:
-    """A new study, or one taken up where the folder has a journal."""
-    settings = settings_of(folder, **changes)
-    environment = environment_settings(settings, find_agent(settings.agent, settings.pruner))
-    pool = LocalPool(FACTORY, environment, slots)
-    return go_on(pool, settings, environment, display)
-
-
-def go_on(
-    pool: Pool, settings: Settings, environment: dict[str, Any], display: Display | None = None
-) -> StudyResult:
-    path = Path(settings.runs) / "otter" / "journal.jsonl"
-    header = make_header(settings, "otter", environment, pool)
-    journal = Journal.open(path) if path.exists() else Journal.create(path, header)
-    return conduct(journal, pool, settings, display or Display())
-
-
-def events_of(folder: Path) -> list[Event]:
-    return list(read_events(folder / "otter" / "journal.jsonl"))
-
-
-def told(trial: Trial) -> str:
-    """Everything about a trial but when it happened; NaN is the same as NaN."""
-    same = {"study_cost": 0.0, "wall_seconds": 0.0}
-    return repr(vars(trial) | {"segments": [vars(s) | same for s in trial.segments]})
-
-
-def outcome(result: StudyResult) -> tuple[Any, ...]:
-    history = result.history
-    return [told(t) for t in history.trials.values()], result.best_value, history.training_tokens
-
-
-class Watch(Display):
-    """Calls a function with each event as it is journaled, and with what is known by then."""
-
-    def __init__(self, watch: Callable[[Event, History], None]) -> None:
-        self._watch = watch
-
-    def event(self, event: Event) -> None:
-        self._watch(event, self.history)
-
-
-class Killed(BaseException):
-    """The end of a process, as far as its files are concerned."""
-
-
-def kill_after(count: int) -> Display:
-    left = [count]
-
-    def watch(event: Event, history: History) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-
-    return Watch(watch)
+from hpopt_envs.records import Outcome, RunFacts
+from tests.hpopt.searchers.promoted import RUNGS, SEGMENTS, TRIAL, Watch, events_of, study, told
 
 
 @pytest.mark.parametrize(
@@ -230,104 +149,6 @@ def test_a_paused_trial_needs_what_is_left_of_it(
         budget = Budget(limit, facts, True, 0, seconds_before=before)
         assert budget.allows(history, paused=1)
         assert not budget.allows(history)
-
-
-@pytest.mark.parametrize(("agent", "slots"), [("tpe", 1), ("random", 2)])
-def test_a_killed_study_goes_on_as_if_nothing_had_happened(
-    agent: str, slots: int, tmp_path: Path
-) -> None:
-    asked: dict[str, Any] = {"agent": agent, "slots": slots, "trials": 3}
-    whole = study(tmp_path / "whole", **asked)
-    events = events_of(tmp_path / "whole")
-    later = range(len(events) // 2, len(events))
-    counts = [
-        1 + next(i for i in later if events[i]["event"] == kind)
-        for kind in ("paused", "unpaused", "refused", "closed")
-    ]
-    for count in [*counts, counts[1] + 1]:
-        for keeps in (True, False):
-            folder = tmp_path / f"{count} {keeps}"
-            with pytest.raises(Killed):
-                study(folder, kill_after(count), **asked)
-            if not keeps:
-                shutil.rmtree(folder / "otter" / "snapshots")
-            resumed = study(folder, **asked)
-            assert outcome(resumed) == outcome(whole), (count, keeps)
-            assert not keeps or resumed.history.cost == whole.history.cost
-
-
-def test_an_extended_study_keeps_its_rungs_and_may_be_killed_too(tmp_path: Path) -> None:
-    for name in ("whole", "killed"):
-        study(tmp_path / name, trials=3)
-
-    def extend(name: str, display: Display) -> StudyResult:
-        journal, pool, settings = take_up("otter", str(tmp_path / name), {"trials": 7})
-        return conduct(journal, pool, settings, display)
-
-    first = len(events_of(tmp_path / "whole"))
-    whole = extend("whole", Display())
-    assert whole.history.training_tokens > 6 * TRIAL
-    for count in (2, (len(events_of(tmp_path / "whole")) - first) // 2):
-        with pytest.raises(Killed):
-            extend("killed", kill_after(count))
-    assert outcome(extend("killed", Display())) == outcome(whole)
-
-
-def test_a_journal_in_which_another_trial_goes_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
-        study(tmp_path, kill_after(150))
-    events = events_of(tmp_path)
-    index = next(i for i, event in enumerate(events) if event["event"] == "paused")
-    events[index]["trial"] += 1
-    journal = tmp_path / "otter" / "journal.jsonl"
-    journal.write_bytes(b"".join(map(encode_line, events)))
-    with pytest.raises(StudyError, match=r"^a resumed study must decide as its journal says, but "):
-        study(tmp_path)
-
-
-def test_paused_trials_have_their_snapshots_however_large(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("hpopt.pool.snapshots.EVERY_SEGMENT_BYTES", 0)
-    most = 0
-
-    def check(event: Event, history: History) -> None:
-        nonlocal most
-        if event["event"] == "decision":
-            files = {path.name for path in (tmp_path / "otter" / "snapshots").iterdir()}
-            for trial in history.paused:
-                segments = len(history.trials[trial].segments)
-                assert f"trial-{trial:07d}-{segments:04d}.safetensors" in files
-            most = max(most, len(history.paused))
-            assert len(files) <= len(history.paused) + 2  # of the running trial, and the best
-
-    study(tmp_path, Watch(check), trials=8)
-    assert most == len(RUNGS) * KEPT
-    assert len(list((tmp_path / "otter" / "snapshots").iterdir())) == 1
-
-
-class Dying(LocalPool):
-    """Its worker dies once, when a trial is first taken past the first rung."""
-
-    died = False
-
-    def collect(self, worker: int | None = None) -> tuple[int, Reply]:
-        worker, reply = super().collect(worker)
-        if reply.segment is not None and reply.segment.id == RUNGS[0] and not self.died:
-            self.died = True
-            self._envs[worker].reset(seed=0)  # the new one knows nothing of the trial
-            return worker, Reply(died=True)
-        return worker, reply
-
-
-def test_a_worker_that_dies_where_a_trial_goes_on_costs_a_segment_alone(tmp_path: Path) -> None:
-    whole = study(tmp_path / "sound", trials=2)
-    settings = settings_of(tmp_path / "dying", trials=2)
-    environment = environment_settings(settings, find_agent("random", "promotion"))
-    pool = Dying(FACTORY, environment)
-    assert outcome(go_on(pool, settings, environment)) == outcome(whole)
-    assert pool.died
-    assert [event["event"] for event in events_of(tmp_path / "dying")].count("lost") == 1
 
 
 def test_only_samplers_take_it() -> None:

@@ -14,20 +14,24 @@ from typing import Any
 import pytest
 
 from hpopt.errors import StudyError
-from hpopt.pool.base import Pool
 from hpopt.record.history import FIRST_TEST, History
 from hpopt.record.journal import Event, Journal, encode_line, read_events
 from hpopt.searchers.registry import AGENTS
-from hpopt.settings.study import Settings
-from hpopt.study.conducting import conduct
-from hpopt.study.display import Display
-from hpopt.study.opening import begin, take_up
 from hpopt.study.result import StudyResult
-from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.factory import make_env
-from hpopt_envs.records import Trial
+from tests.hpopt.searching import (
+    SMALL,
+    KillAfter,
+    Killed,
+    events_of,
+    killed,
+    outcome,
+    resume,
+    search,
+    tear,
+    told,
+)
 
-SMALL: dict[str, Any] = {"task": "simulated", "agent": "tpe", "trials": 6, "trial_tokens": 4 * 4096}
 SEARCHERS = [
     *((agent, "median") for agent, spec in AGENTS.items() if spec.prunable),
     # A portfolio needs other studies: it has a test of its own.
@@ -36,76 +40,6 @@ SEARCHERS = [
     ("tpe", "successive-halving"),
 ]
 ONE_A_FAMILY = [("tpe", "median"), ("ppo", "none")]
-
-
-class Killed(BaseException):
-    """The end of a process, as far as its files are concerned."""
-
-
-class KillAfter(Display):
-    """Ends a study right after its `count`th event is in the journal."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def event(self, event: Event) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-
-def run(opened: tuple[Journal, Pool, Settings], display: Display) -> StudyResult:
-    """A study without MLflow, whose process is a matter of its own."""
-    journal, pool, settings = opened
-    record = TrackingProcess(journal.path.parent, settings.uri, "none", "parents")
-    return conduct(journal, pool, settings, display, record)
-
-
-def search(runs: Path, display: Display | None = None, **settings: Any) -> StudyResult:
-    asked = Settings.of({**SMALL, "runs": str(runs), "name": "otter", **settings})
-    return run((*begin(asked), asked), display or Display())
-
-
-def resume(runs: Path, display: Display | None = None, **changes: Any) -> StudyResult:
-    return run(take_up("otter", str(runs), changes), display or Display())
-
-
-def killed(runs: Path, events: int, **settings: Any) -> Path:
-    """The journal of a new study that was killed after so many events."""
-    with pytest.raises(Killed):
-        search(runs, KillAfter(events), **settings)
-    return runs / "otter" / "journal.jsonl"
-
-
-def tear(journal: Path, draw: random.Random) -> None:
-    """Cut a journal somewhere in its last line, or leave it whole."""
-    whole = journal.read_bytes()
-    start = whole.rindex(b"\n", 0, len(whole) - 1) + 1
-    journal.write_bytes(whole[: draw.randint(start, len(whole))])
-
-
-def told(trial: Trial) -> str:
-    """Everything about a trial but how long it took; NaN is the same as NaN."""
-    segments = [vars(segment) | {"wall_seconds": 0.0} for segment in trial.segments]
-    return json.dumps(vars(trial) | {"segments": segments}, default=str)
-
-
-def outcome(result: StudyResult) -> tuple[Any, ...]:
-    """What a study came to."""
-    history = result.history
-    trials = [told(trial) for trial in history.trials.values()]
-    return (
-        trials,
-        result.best_value,
-        result.confirmation,
-        history.cost,
-        history.training_tokens,
-        history.improvements,
-    )
-
-
-def events_of(result: StudyResult) -> list[Event]:
-    return list(read_events(result.folder / "journal.jsonl"))
 
 
 Undisturbed = Callable[..., StudyResult]

@@ -160,9 +160,9 @@ def test_artifacts_lie_beside_the_database(studies: Record, space: SearchSpace) 
     folder = Path(parent.info.artifact_uri.removeprefix("file://"))
     assert folder.is_relative_to(studies.folder / "mlartifacts")
     assert json.loads((folder / "space.json").read_text()) == space.to_dict()
-    best = json.loads((folder / "best_schedule.json").read_text())
-    assert (best["trial"], best["value"], len(best["schedule"])) == (4, 2.5, 2)
-    assert best["schedule"][0]["hyperparameters"] == space.decode([(4 * 0.37 + 0.2) % 1, 0.5, 0.8])
+    best = json.loads((folder / "schedule.json").read_text())
+    assert (best["trial"], best["value"], len(best["segments"])) == (4, 2.5, 1)
+    assert best["segments"][0]["hyperparameters"] == space.decode([(4 * 0.37 + 0.2) % 1, 0.5, 0.8])
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "extra.txt").read_text() == "mine"
     assert json.loads((folder / "settings.json").read_text())["trials"] == 5

@@ -1,0 +1,86 @@
+"""A study's winner as trainers see it: what is held, and what changes over the run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hpopt_envs.tasks import ParametricLoss, Task
+from hpopt_envs.tasks.suite import BUILT_IN
+from hpopt_search_spaces import Value
+
+from ..record.schedule import Winner
+
+MOVING = (  # what exported code can change during a run
+    *("learning_rate", "schedule_shape", "warmup_fraction", "final_fraction"),
+    *("batch_size", "divergence_weight", "final_divergence_weight"),
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A winner's schedule, divided by what a trainer can do with it.
+
+    Attributes:
+        winner: that is exported.
+        stretches: of the run, in order: "until" which fraction of it, in (0, 1], and what of
+            `MOVING` holds there.
+        held: the other hyperparameters, which hold from the start to the end.
+        varied: names of those that are neither in `MOVING` nor held.
+    """
+
+    winner: Winner
+    stretches: tuple[dict[str, Any], ...]
+    held: dict[str, Value]
+    varied: tuple[str, ...]
+
+    @classmethod
+    def of(cls, winner: Winner) -> "Exported":
+        """Divide a winner's schedule."""
+        stretches: list[dict[str, Any]] = []
+        for part in winner.schedule.stretches:
+            values = {n: v for n, v in part.hyperparameters.items() if n in MOVING}
+            if stretches and values == {n: v for n, v in stretches[-1].items() if n != "until"}:
+                stretches.pop()
+            stretches.append({"until": part.end, **values})
+        first, *later = winner.schedule.hyperparameters
+        others = {n for values in (first, *later) for n in values if n not in MOVING}
+        varied = {n for n in others if any(values.get(n) != first.get(n) for values in later)}
+        held = {n: v for n, v in first.items() if n in others - varied}
+        return cls(winner, tuple(stretches), held, tuple(sorted(varied)))
+
+    @property
+    def shaped(self) -> bool:
+        """Whether learning rates change with the position within a stretch."""
+        return any(
+            s.get("schedule_shape", "constant") != "constant" or s.get("warmup_fraction", 0) != 0
+            for s in self.stretches
+        )
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is a configuration, with a shape that a trainer knows."""
+        return len(self.stretches) == 1 and (self.winner.reach == 1.0 or not self.shaped)
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.winner.history.facts.task
+
+    @property
+    def kind(self) -> type[Task] | None:
+        """The task's class; None for what isn't built in."""
+        task = BUILT_IN.get(self.task)
+        return None if task is None else task.kind
+
+    @property
+    def penalized(self) -> bool:
+        """Whether there ever is a penalty on divergence beside the task's loss."""
+        kind, weight = self.kind, "divergence_weight"
+        if kind and issubclass(kind, ParametricLoss) and weight in kind.hyperparameters:
+            return False
+        names = ("divergence_weight", "final_divergence_weight")
+        return any(float(s.get(name, 0.0)) > 0.0 for s in self.stretches for name in names)
+
+    @property
+    def batch_sizes(self) -> list[Value]:
+        """Those that the schedule has, in order."""
+        return [stretch["batch_size"] for stretch in self.stretches]
