@@ -21,7 +21,7 @@ from hpopt_envs.divergences.target import effective_sample_share, group_log_mean
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.schedules import HELD_SHAPE
-from hpopt_envs.tasks.base import Split
+from hpopt_envs.tasks.data import Split
 from hpopt_envs.tasks.sampling import log_probability, token_logits
 
 FOLDER = Path(__file__).parent / "frontier"

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from hpopt_envs.data.corpus import Corpus, Domain, read_corpus
 from hpopt_envs.models import EMBEDDED, save_model
-from hpopt_envs.tasks.base import Split
+from hpopt_envs.tasks.data import Split
 from hpopt_envs.tasks.lm import LanguageModeling
 from hpopt_envs.tasks.lm_data import cut, tokenize
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hpopt_envs.tasks.base import Task
+from hpopt_envs.tasks import ParametricLoss, Task
 from hpopt_envs.tasks.suite import BUILT_IN
 from hpopt_search_spaces import Value
 
@@ -74,7 +74,8 @@ class Exported:
     @property
     def penalized(self) -> bool:
         """Whether there ever is a penalty on divergence beside the task's loss."""
-        if self.kind is not None and "divergence_weight" in self.kind.hyperparameters:
+        kind, weight = self.kind, "divergence_weight"
+        if kind and issubclass(kind, ParametricLoss) and weight in kind.hyperparameters:
             return False
         names = ("divergence_weight", "final_divergence_weight")
         return any(float(s.get(name, 0.0)) > 0.0 for s in self.stretches for name in names)

@@ -1,10 +1,14 @@
 """Tasks and models that train in milliseconds, by name: "tests.envs.tiny:Words"."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from hpopt_envs import Data, Split, Task
+from hpopt_envs import Data, Split
+from hpopt_envs.tasks import ParametricLoss, Reference
+from hpopt_search_spaces import Value
 
 HERE = "tests.envs.tiny"
 VOCABULARY = 32
@@ -69,7 +73,7 @@ class Wide(Bigrams):
         return super().forward(ids).unsqueeze(2).repeat(1, 1, 4096, 1).mean(2)
 
 
-class Words(Task):
+class Words(Reference):
     """Predicts the next of words that were drawn at random; what is retained is longer."""
 
     name = "words"
@@ -130,7 +134,19 @@ class RaggedWords(Words):
     shortest = shortest_retained = 2
 
 
-class Parity(Task):
+class Tempered(ParametricLoss, Words):
+    """A loss with hyperparameters of its own."""
+
+    name = "tempered"
+    hyperparameters = ("label_smoothing", "temperature")
+
+    def loss_sum_with(
+        self, model: nn.Module, batch: Split, hyperparameters: Mapping[str, Value]
+    ) -> torch.Tensor:
+        return self._losses(model, batch).sum() * float(hyperparameters.get("temperature", 1.0))
+
+
+class Parity(Reference):
     """Whether the sum of words is odd, for a classifier with a head; it retains nothing."""
 
     name = "parity"

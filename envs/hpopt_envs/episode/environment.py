@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,18 @@ from numpy.typing import NDArray
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import WorldError
-from ..messages import StudyFacts, segment_from_json, to_json
+from ..messages import StudyFacts
 from ..records import Control, Outcome, RunFacts, Segment, Trial
 from ..schedules import AGENT_SHAPE
-from ..training_run import Progress, TrainingRun
+from ..training_run import TrainingRun
 from . import features
 from .actions import VIEWS, ActionLayout, action_space, decode_actions
+from .measuring import Measured, measure, reaches_horizon, record
 from .position import Position
-from .snapshots import read_snapshot, write_snapshot
+from .state import EpisodeState
 from .traces import trace
+
+ENDED = (Outcome.COMPLETED, Outcome.STOPPED)  # with a value
 
 
 class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
@@ -105,14 +107,15 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         fixed: Mapping[str, Value],
         test: bool = False,
     ) -> None:
-        self._trial = Trial(trial, seed)
-        self._position = Position(self.run, seed)
-        self._initial = self.space.default_unit if initial is None else tuple(initial)
-        self._unit = self._initial
-        self._fixed = {**AGENT_SHAPE, **fixed, **self.facts.fixed}
-        self._split = "test" if test else "validation"
-        self._improvement = 0.0
-        self._returned = 0.0
+        begin = self.space.default_unit if initial is None else tuple(initial)
+        self._episode = EpisodeState(
+            trial=Trial(trial, seed),
+            position=Position(self.run, seed),
+            initial=begin,
+            unit=begin,
+            fixed={**AGENT_SHAPE, **fixed, **self.facts.fixed},
+            split="test" if test else "validation",
+        )
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Train one segment.
@@ -121,8 +124,9 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             WorldError: the trial has ended.
         """
         control = self._move(np.asarray(action, dtype=np.float64).reshape(1, -1))
-        hyperparameters = self.space.decode(self._unit)
-        beside = {name: v for name, v in self._fixed.items() if name not in hyperparameters}
+        hyperparameters = self.space.decode(self._episode.unit)
+        fixed = self._episode.fixed
+        beside = {name: value for name, value in fixed.items() if name not in hyperparameters}
         return self.train({**hyperparameters, **beside}, control)
 
     def train(
@@ -147,132 +151,71 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         Raises:
             WorldError: the trial has ended.
         """
-        if self._trial.outcome is not None:
+        episode = self._episode
+        if episode.trial.outcome is not None:
             raise WorldError("step: the trial has ended, reset the environment first")
         started = time.perf_counter()
-        position, number = self._position, len(self._trial.segments)
+        position, number = episode.position, len(episode.trial.segments)
         if roll_back:
             position.roll_back()
         progress = self.run.advance(position.state, hyperparameters, number, tokens)
-        ends = control is Control.STOP or self._reaches_horizon(progress)
+        stops = control is Control.STOP
         probe_loss = None
         if probe:
+            ends = stops or reaches_horizon(self.facts, episode.trial, progress)
             progress, probe_loss = position.probe(progress, ends)
-        segment, outcome, reason = self._measure(
-            progress, hyperparameters, control, started, lost=probe_loss == math.inf
-        )
-        asked = Control.PROBE if probe else segment.control
+        # Between segments, what is lost isn't evaluated: that would be an explosion.
+        validates = self.validate_segments and probe_loss != math.inf
+        measured = measure(self.run, episode, progress, stops=stops, validates=validates)
+        asked = Control.PROBE if probe else control
         asked = Control.ROLL_BACK if roll_back else asked
-        segment = replace(segment, control=asked, probe_loss=probe_loss)
-        position.reached(segment.id, probe_loss)
-        gain = self._reward(segment, outcome)
-        ended = outcome in (Outcome.COMPLETED, Outcome.STOPPED)
-        self._trial = Trial(
-            id=self._trial.id,
-            seed=self._trial.seed,
-            segments=(*self._trial.segments, segment),
-            outcome=outcome,
-            reason=reason,
-            value=segment.objective if ended else None,
+        seconds = time.perf_counter() - started
+        segment = record(
+            self.facts, episode, progress, measured, hyperparameters, asked, probe_loss, seconds
         )
+        position.reached(segment.id, probe_loss)
+        gain = self._reward(segment, measured.outcome)
+        episode.trial = _extended(episode.trial, segment, measured)
         info: dict[str, Any] = {"segment": segment}
-        if outcome is not None:
-            info["trial"] = self._trial
-        return self._observe(), gain, outcome is not None, False, info
-
-    def _reaches_horizon(self, progress: Progress) -> bool:
-        return self._trial.trained_tokens + progress.tokens >= self.facts.trial_tokens
+        ended = measured.outcome is not None
+        if ended:
+            info["trial"] = episode.trial
+        return self._observe(), gain, ended, False, info
 
     def _move(self, action: NDArray[np.float64]) -> Control:
+        episode = self._episode
         unit, control = decode_actions(
             self.view,
             self._layout,
-            np.array([self._unit]),
+            np.array([episode.unit]),
             action,
-            np.array([not self._trial.segments]),
+            np.array([not episode.trial.segments]),
         )
-        self._unit = tuple(float(coordinate) for coordinate in unit[0])
+        episode.unit = tuple(float(coordinate) for coordinate in unit[0])
         return Control(int(control[0]))
-
-    def _measure(
-        self,
-        progress: Progress,
-        hyperparameters: Mapping[str, Value],
-        control: Control,
-        started: float,
-        lost: bool,
-    ) -> tuple[Segment, Outcome | None, str]:
-        """Evaluate where it is due, and put the segment on record.
-
-        Between segments, what is `lost` isn't evaluated: that would be an explosion.
-        """
-        here = self._position.segment
-        parent = None if here is None else self._trial.segments[here]
-        tokens = progress.tokens + (parent.training_tokens if parent else 0)
-        outcome, reason = progress.outcome, progress.reason
-        metrics: Mapping[str, float] = {}
-        objective, cost = None, progress.cost
-        if outcome in (None, Outcome.COMPLETED):  # a finished run may be shorter than the horizon
-            if self._reaches_horizon(progress):
-                outcome = Outcome.COMPLETED
-            elif outcome is None and control is Control.STOP:
-                outcome, reason = Outcome.STOPPED, "stopped by the agent"
-            whole = outcome is not None
-            if whole or (self.validate_segments and self._split == "validation" and not lost):
-                split = self._split if whole else "validation"
-                evaluation = self.run.evaluate(self._position.state, split, whole)
-                metrics, cost = evaluation.metrics, cost + evaluation.cost
-                objective = evaluation.objective
-                constrained = self.facts.constrained(objective, metrics)
-                if not np.isfinite(constrained):
-                    outcome, reason = Outcome.EXPLODED, f"objective is {constrained} on {split}"
-                    objective = None
-        segment = Segment(
-            id=len(self._trial.segments),
-            parent=parent.id if parent else None,
-            hyperparameters=hyperparameters,
-            tokens=progress.tokens,
-            training_tokens=tokens,
-            optimizer_steps=progress.optimizer_steps,
-            train_loss=progress.train_loss,
-            penalty=progress.penalty,
-            gradient_norm=progress.gradient_norm,
-            gradient_norm_std=progress.gradient_norm_std,
-            clip_fraction=progress.clip_fraction,
-            noise_scale=progress.noise_scale,
-            metrics=metrics,
-            objective=objective,
-            control=control,
-            cost=cost,
-            study_cost=0.0,
-            flops=6.0 * self.facts.total_parameters * cost,
-            wall_seconds=time.perf_counter() - started,
-        )
-        return segment, outcome, reason
 
     def _reward(self, segment: Segment, outcome: Outcome | None) -> float:
         """Reward of a segment; improvement is measured against the base on the same set."""
-        ended = outcome in (Outcome.COMPLETED, Outcome.STOPPED)
-        after = self._improvement
+        episode, facts = self._episode, self.facts
+        after = episode.improvement
         if segment.objective is not None:
-            facts = self.facts
-            base = facts.base_objective if ended else facts.base_objective_subset
+            base = facts.base_objective if outcome in ENDED else facts.base_objective_subset
             after = base - facts.constrained(segment.objective, segment.metrics)
             after /= facts.objective_scale
-        failed = outcome is not None and not ended
         gain = features.reward(
-            np.array([self._improvement]),
+            np.array([episode.improvement]),
             np.array([after]),
-            np.array([failed]),
-            np.array([self._returned]),
-            limited=self.facts.max_divergence is not None,
+            np.array([outcome is not None and outcome not in ENDED]),
+            np.array([episode.returned]),
+            limited=facts.max_divergence is not None,
         )
-        self._improvement = after
-        self._returned += float(gain[0])
+        episode.improvement = after
+        episode.returned += float(gain[0])
         return float(gain[0])
 
     def _observe(self) -> NDArray[np.float32]:
-        traces = trace(self.space, self.facts, self._initial, self._trial, self._study)
+        episode = self._episode
+        traces = trace(self.space, self.facts, episode.initial, episode.trial, self._study)
         observation: NDArray[np.float32] = features.observe(traces)[0]
         return observation
 
@@ -283,24 +226,16 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
     @property
     def trial(self) -> Trial:
         """The trial as it stands."""
-        return self._trial
+        return self._episode.trial
+
+    @property
+    def position(self) -> Position:
+        """Where the trial is in its training run."""
+        return self._episode.position
 
     def save(self, path: Path) -> None:
         """Write the trial as it stands, so that `load` can take it up in another process."""
-        tensors, position = self._position.snapshot()
-        meta = {
-            **position,
-            "trial": self._trial.id,
-            "seed": self._trial.seed,
-            "segments": [to_json(segment) for segment in self._trial.segments],
-            "initial": self._initial,
-            "unit": self._unit,
-            "fixed": self._fixed,
-            "split": self._split,
-            "improvement": self._improvement,
-            "returned": self._returned,
-        }
-        write_snapshot(path, tensors, meta)
+        self._episode.save(path)
 
     def load(self, path: Path, study: StudyFacts) -> NDArray[np.float32]:
         """Take up a trial that `save` wrote, and return its observation.
@@ -308,16 +243,22 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         Raises:
             WorldError: the file is missing or broken.
         """
-        tensors, meta = read_snapshot(path)
-        self._position = Position.restore(self.run, meta["seed"], tensors, meta)
-        segments = tuple(segment_from_json(segment) for segment in meta["segments"])
-        self._trial = Trial(meta["trial"], meta["seed"], segments)
-        self._initial, self._unit = tuple(meta["initial"]), tuple(meta["unit"])
-        self._fixed, self._split = meta["fixed"], meta["split"]
-        self._improvement, self._returned = meta["improvement"], meta["returned"]
+        self._episode = EpisodeState.load(self.run, path)
         self._study = study
         return self._observe()
 
     def save_weights(self, folder: Path) -> None:
         """Write the model as it stands where `from_pretrained` finds it."""
-        self.run.save_weights(self._position.state, folder)
+        self.run.save_weights(self.position.state, folder)
+
+
+def _extended(trial: Trial, segment: Segment, measured: Measured) -> Trial:
+    """Return a trial with one segment more."""
+    return Trial(
+        id=trial.id,
+        seed=trial.seed,
+        segments=(*trial.segments, segment),
+        outcome=measured.outcome,
+        reason=measured.reason,
+        value=segment.objective if measured.outcome in ENDED else None,
+    )

@@ -4,14 +4,9 @@ A CSV file has a column `task`, a column for each hyperparameter, columns of val
 were measured on their way, a column `checkpoint`. A row is a run at its end, or at a checkpoint.
 """
 
-import csv
-import hashlib
-import io
 import math
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +15,9 @@ from hpopt_search_spaces import Value, nearest_names
 
 from ..errors import WorldError
 from ..worlds import TABLE_PREFIX
+from .csv_tables import TASK, Row, Table, parse_cell, parse_column, read_table
 
-FOLDER = "HPOPT_TABLES"  # names a folder of tables
-TASK, CHECKPOINT = "task", "checkpoint"
+CHECKPOINT = "checkpoint"  # a column that a table may have
 # Columns that are known to be values, and whether more of them is better.
 METRICS = {
     "loss": False,
@@ -110,20 +105,6 @@ class FinishedRuns:
         return [end for end in ends if math.isfinite(end.objective)]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Rows of a file, each with the number of its line."""
-
-    file: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[int, Mapping[str, str]], ...]
-    hash: str
-
-    @property
-    def tasks(self) -> list[str]:
-        return list(dict.fromkeys(row[TASK] for _, row in self.rows))
-
-
 def tasks_of(file: str) -> list[str]:
     """Return the tasks of a table, in the order of its rows.
 
@@ -133,7 +114,7 @@ def tasks_of(file: str) -> list[str]:
     Raises:
         WorldError: there is no such table.
     """
-    return _read_table(file).tasks
+    return read_table(file).tasks
 
 
 def named_tasks(name: str) -> list[str]:
@@ -160,22 +141,16 @@ def read_runs(name: str, objective: str | None = None) -> FinishedRuns:
     matched = re.fullmatch(re.escape(TABLE_PREFIX) + r"(.+?\.csv)(?::(.+))?", name)
     if matched is None:
         raise WorldError(f"task: must be table:FILE.csv or table:FILE.csv:TASK, but got {name!r}")
-    table = _read_table(matched[1])
+    table = read_table(matched[1])
     task = _task(table, matched[2])
     metric, maximize = _objective(table, objective)
     values = [c for c in table.columns if c == metric or c in METRICS]
     others = [c for c in table.columns if c not in (TASK, CHECKPOINT, *values)]
-    everywhere = {c: _parsed([row[c] for _, row in table.rows]) for c in others}
+    everywhere = {c: parse_column([row[c] for _, row in table.rows]) for c in others}
     here = [index for index, (_, row) in enumerate(table.rows) if row[TASK] == task]
     rows = [table.rows[index] for index in here]
     columns = {c: [everywhere[c][index] for index in here] for c in others}
-    varying = [c for c in others if len(set(columns[c])) > 1]
-    if not varying:
-        raise WorldError(f"{table.file}: some hyperparameter must vary in {task!r}, but none does")
-    for column in varying:
-        if "" in columns[column]:
-            line = rows[columns[column].index("")][0]
-            raise WorldError(f"{table.file}: line {line} must have a value of {column}")
+    varying = _varying(table.file, task, rows, columns)
     cells: list[Cell] = list(zip(*(columns[c] for c in varying), strict=True))
     runs, checkpoints = _runs(table.file, rows, cells, values, metric, maximize)
     found = FinishedRuns(
@@ -195,37 +170,7 @@ def read_runs(name: str, objective: str | None = None) -> FinishedRuns:
     return found
 
 
-def _read_table(file: str) -> _Table:
-    folder = os.environ.get(FOLDER)
-    places = [Path(file), *([Path(folder) / file] if folder else [])]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        where = folder or f"a folder that {FOLDER} names, which isn't set"
-        raise WorldError(f"task: there is no {file!r} in the working directory or in {where}")
-    try:
-        content = path.read_bytes()
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-        rows = tuple((reader.line_num, row) for row in reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise WorldError(f"{file}: must be a CSV file in UTF-8, but got: {error}") from None
-    columns = tuple(reader.fieldnames or ())
-    if TASK not in columns or len(set(columns)) < len(columns) or not rows:
-        raise WorldError(
-            f"{file}: must have rows and different columns, {TASK!r} among them, but has "
-            f"{len(rows)} rows of {', '.join(columns) or 'nothing'}"
-        )
-    for name in columns:
-        if not name.isidentifier():
-            raise WorldError(f"{file}: a column's name must be an identifier, but got {name!r}")
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise WorldError(
-                f"{file}: line {line} must have {len(columns)} cells, as the first has"
-            )
-    return _Table(file, columns, rows, hashlib.sha256(content).hexdigest())
-
-
-def _task(table: _Table, task: str | None) -> str:
+def _task(table: Table, task: str | None) -> str:
     tasks = table.tasks
     if task in tasks:
         return task
@@ -241,7 +186,21 @@ def _task(table: _Table, task: str | None) -> str:
     )
 
 
-def _objective(table: _Table, asked: str | None) -> tuple[str, bool]:
+def _varying(
+    file: str, task: str, rows: Sequence[Row], columns: Mapping[str, Sequence[Value]]
+) -> list[str]:
+    """Return the task's hyperparameters: the columns that vary, without a gap."""
+    varying = [name for name, values in columns.items() if len(set(values)) > 1]
+    if not varying:
+        raise WorldError(f"{file}: some hyperparameter must vary in {task!r}, but none does")
+    for name in varying:
+        if "" in columns[name]:
+            line = rows[columns[name].index("")][0]
+            raise WorldError(f"{file}: line {line} must have a value of {name}")
+    return varying
+
+
+def _objective(table: Table, asked: str | None) -> tuple[str, bool]:
     """Return the objective's column, and whether more of it is better."""
     if asked is None:
         for name in OBJECTIVES:
@@ -260,33 +219,13 @@ def _objective(table: _Table, asked: str | None) -> tuple[str, bool]:
     return name, direction == "max" if direction else METRICS[name]
 
 
-def _parsed(texts: Sequence[str]) -> list[Value]:
-    """Return whole numbers, else numbers, else texts: the first that all of them are, but ""."""
-    kinds: tuple[Callable[[str], int | float], ...] = (int, float)
-    for kind in kinds:
-        with suppress(ValueError, OverflowError):
-            numbers = [kind(text) if text else "" for text in texts]
-            if all(number == "" or math.isfinite(float(number)) for number in numbers):
-                return list(numbers)
-    return list(texts)
-
-
 def _sorted_set(values: Iterable[Value]) -> tuple[Value, ...]:
     return tuple(sorted(set(values)))
 
 
-def _number(file: str, line: int, column: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise WorldError(
-            f"{file}: line {line} must have a number as {column}, but has {text!r}"
-        ) from None
-
-
 def _runs(
     file: str,
-    rows: Sequence[tuple[int, Mapping[str, str]]],
+    rows: Sequence[Row],
     cells: Sequence[Cell],
     values: Sequence[str],
     objective: str,
@@ -297,11 +236,11 @@ def _runs(
     for (line, row), cell in zip(rows, cells, strict=True):
         if not row[objective]:
             continue
-        mark = _number(file, line, CHECKPOINT, row[CHECKPOINT]) if CHECKPOINT in row else 1.0
+        mark = parse_cell(file, line, CHECKPOINT, row[CHECKPOINT]) if CHECKPOINT in row else 1.0
         run = measured.setdefault(cell, {})
         if mark in run:
             raise WorldError(f"{file}: line {line} must be another run than an earlier line's")
-        run[mark] = {c: _number(file, line, c, row[c]) for c in values if row[c]}
+        run[mark] = {c: parse_cell(file, line, c, row[c]) for c in values if row[c]}
     marks = sorted({mark for run in measured.values() for mark in run})
     number = {mark: index for index, mark in enumerate(marks, start=1)}
     sign = -1.0 if maximize else 1.0

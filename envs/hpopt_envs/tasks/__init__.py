@@ -9,10 +9,25 @@ from ..errors import WorldError
 from ..references import call, import_attribute, is_reference
 from ..settings import Source
 from ..worlds import FINISHED_RUNS, SIMULATION
-from .base import Data, Split, Task
+from .base import Task
+from .checks import check_roles
+from .data import Data, Split
+from .roles import ParametricLoss, ParametricMetrics, Reference, Rollouts, Writing
 from .suite import BUILT_IN
 
-__all__ = ["Data", "Source", "Split", "Task", "available_tasks", "load_task"]
+__all__ = [
+    "Data",
+    "ParametricLoss",
+    "ParametricMetrics",
+    "Reference",
+    "Rollouts",
+    "Source",
+    "Split",
+    "Task",
+    "Writing",
+    "available_tasks",
+    "load_task",
+]
 
 
 def load_task(name: str, data: Source | Mapping[str, Any] | None = None) -> Task:
@@ -46,6 +61,7 @@ def load_task(name: str, data: Source | Mapping[str, Any] | None = None) -> Task
     if not isinstance(task, Task):
         raise WorldError(f"{reference} must be a subclass of hpopt_envs.Task, got {task!r:.100}")
     task.name = task.name or name
+    check_roles(task)
     return task
 
 

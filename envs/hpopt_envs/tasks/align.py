@@ -5,11 +5,13 @@ What is minimised is the f-divergence between the model and a target distributio
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from hpopt_search_spaces import Value
 
 from .. import models
 from ..data.prompts import PROMPT, encode_prompts, line_ends, prompt_ids
@@ -20,9 +22,10 @@ from ..errors import WorldError
 from ..models import length_limit
 from ..scores.scores import Score, make_score, parse_constraint, score
 from ..settings import Source
-from .base import AsBase, Data, Rule, Split, Task
+from .data import Data, Split
 from .lm_data import fitting_length
 from .micro_batches import parts
+from .roles import AsBase, ParametricLoss, ParametricMetrics, Rollouts, Rule, Writing
 from .sampling import compare, draw, log_probability, pad_prompts, responses, token_logits
 
 ROWS = {"train": 4096, "validation": 512, "test": 512}  # samples of that prompt
@@ -37,7 +40,7 @@ DIVERGENCE_WEIGHT = 0.1  # where nothing says
 POSITIVE: Rule = ("above 0", lambda value: value > 0)
 
 
-class Alignment(Task):
+class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
     """Alignment to a reward (rlhf) or to moments of scores (gdc).
 
     Splits hold `prompt_ids` (n, longest), `prompt_length` (n,), `prompt` (n,), which of the task's
@@ -50,9 +53,7 @@ class Alignment(Task):
 
     name = "align"
     hyperparameters: tuple[str, ...] = ("divergence_weight", "divergence", "divergence_alpha")
-    measured_with: tuple[str, ...] = ("divergence_weight",)
     measures_divergence = True
-    has_probe = False
     rate_factor = 0.5  # measured, see runs/README.md
     default_model = "embedded"
     default_max_divergence: float | None = 0.5
@@ -83,7 +84,7 @@ class Alignment(Task):
         self.score_name = ", ".join(scored.name for scored in self._scores)
         if self._targets:
             self.objective, self.maximize = "moment_error", False
-            self.hyperparameters, self.measured_with = ("divergence", "divergence_alpha"), ()
+            self.hyperparameters = ("divergence", "divergence_alpha")
             self.default_max_divergence, self.default_space = None, "gdc"
         else:
             self.objective, self.maximize = "reward", True
@@ -208,20 +209,16 @@ class Alignment(Task):
         likely = compare(model, drawn, as_base)
         return {**drawn, "prompt": repeated["prompt"], "scores": scores, **likely}
 
-    def weigh(
-        self,
-        batch: Split,
-        divergence_weight: float = DIVERGENCE_WEIGHT,
-        divergence: str = "reverse_kl",
-        divergence_alpha: float = 0.5,
-        **_: Any,
-    ) -> Split:
-        log_t = self._log_ratios(batch, divergence_weight)
-        slopes = pseudo_rewards(log_t, batch["prompt"], divergence, divergence_alpha)
+    def weigh(self, batch: Split, hyperparameters: Mapping[str, Value]) -> Split:
+        divergence = str(hyperparameters.get("divergence", "reverse_kl"))
+        alpha = float(hyperparameters.get("divergence_alpha", 0.5))
+        log_t = self._log_ratios(batch, hyperparameters)
+        slopes = pseudo_rewards(log_t, batch["prompt"], divergence, alpha)
         return {**batch, "log_t": log_t, "slope": slopes}
 
-    def _log_ratios(self, batch: Split, divergence_weight: float) -> torch.Tensor:
-        target = self._target_score(batch["scores"], divergence_weight)
+    def _log_ratios(self, batch: Split, hyperparameters: Mapping[str, Value]) -> torch.Tensor:
+        weight = float(hyperparameters.get("divergence_weight", DIVERGENCE_WEIGHT))
+        target = self._target_score(batch["scores"], weight)
         return log_ratios(batch["log_policy"], batch["log_reference"], target, batch["prompt"])
 
     def _target_score(self, scores: torch.Tensor, divergence_weight: float) -> torch.Tensor:
@@ -230,7 +227,9 @@ class Alignment(Task):
             return self._moments.score(scores)
         return scores[:, 0] / divergence_weight
 
-    def loss_sum(self, model: torch.nn.Module, batch: Split, **_: Any) -> torch.Tensor:
+    def loss_sum_with(
+        self, model: torch.nn.Module, batch: Split, hyperparameters: Mapping[str, Value]
+    ) -> torch.Tensor:
         """A surrogate with the gradient of D_f, and the value of KL(model ‖ target), in nats."""
         surrogate = (batch["slope"] * log_probability(*token_logits(model, batch))).sum()
         return surrogate - surrogate.detach() + batch["log_t"].sum()
@@ -238,10 +237,10 @@ class Alignment(Task):
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
         return batch
 
-    def metrics(
-        self, outputs: dict[str, torch.Tensor], divergence_weight: float = DIVERGENCE_WEIGHT
+    def metrics_with(
+        self, outputs: dict[str, torch.Tensor], hyperparameters: Mapping[str, Value]
     ) -> dict[str, float]:
-        log_t = self._log_ratios(outputs, divergence_weight).double()
+        log_t = self._log_ratios(outputs, hyperparameters).double()
         tokens = outputs["learnt"].sum(1).double().mean()
         words = [text.split() for text in self._decode(outputs)]
         share = effective_sample_share(-log_t, outputs["prompt"])

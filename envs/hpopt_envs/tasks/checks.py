@@ -7,9 +7,27 @@ from contextlib import nullcontext
 import torch
 
 from ..errors import WorldError, foreign
-from .base import Data, Split, Task, compares
+from .base import Task
+from .data import Data, Split
+from .roles import ROLES, Reference, Rollouts
 
 EXAMPLES = 2  # that a task and a model are tried on
+
+
+def check_roles(task: Task) -> None:
+    """Make sure that nothing that a task defines is passed over.
+
+    Raises:
+        WorldError: it has a method of a role that it isn't in.
+    """
+    for role in ROLES:
+        for method in sorted(role.__abstractmethods__ - Task.__abstractmethods__):
+            mine = getattr(type(task), method, None)
+            if not isinstance(task, role) and mine is not getattr(Task, method, None):
+                raise WorldError(
+                    f"task {task.name}: must be a hpopt_envs.tasks.{role.__name__}, since it "
+                    f"defines {method}()"
+                )
 
 
 def check_training(task: Task, model: torch.nn.Module, data: Data) -> None:
@@ -19,15 +37,19 @@ def check_training(task: Task, model: torch.nn.Module, data: Data) -> None:
         WorldError: the model has nothing to train, a method of the task is missing or failed, or
             the loss isn't a finite scalar that depends on the weights.
     """
-    if data.retained_train is not None and not compares(task):
-        raise WorldError(f"task {task.name}: must define logits(), since it retains data")
+    if data.retained_train is not None and not isinstance(task, Reference):
+        raise WorldError(
+            f"task {task.name}: must be a hpopt_envs.tasks.Reference, with logits(), since it "
+            "retains data"
+        )
     if not any(p.requires_grad for p in model.parameters()):
         raise WorldError(f"task {task.name}: its model must have weights that can be trained")
     model.eval()
     batch = _first(data.train)
     with foreign(f"task {task.name}: training on a batch"), torch.random.fork_rng(devices=[]):
-        with torch.no_grad():  # the model is the base model here
-            batch = task.weigh(task.rollout(model, batch, nullcontext))
+        if isinstance(task, Rollouts):
+            with torch.no_grad():  # the model is the base model here
+                batch = task.weigh(task.rollout(model, batch, nullcontext), {})
         loss = task.loss_sum(model, batch) / task.loss_count(batch)
         scalar = isinstance(loss, torch.Tensor) and loss.shape == () and loss.requires_grad
         if not scalar or not math.isfinite(loss.detach()):
@@ -36,11 +58,11 @@ def check_training(task: Task, model: torch.nn.Module, data: Data) -> None:
                 f"task {task.name}: loss_sum() / loss_count() must be a finite scalar that "
                 f"depends on the weights, but got {got}"
             )
-        if compares(task):
+        if isinstance(task, Reference):
             _check_logits(task, model, _first(data.retained_train or data.train))
 
 
-def _check_logits(task: Task, model: torch.nn.Module, batch: Split) -> None:
+def _check_logits(task: Reference, model: torch.nn.Module, batch: Split) -> None:
     logits, mask = task.logits(model, batch)
     if logits.shape[:-1] != mask.shape:
         raise WorldError(

@@ -1,12 +1,14 @@
 """Classification of texts, with encoders (BERT-like) and causal models."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+
+from hpopt_search_spaces import Value
 
 from .. import models
 from ..data.code_labels import Rows, summaries
@@ -14,12 +16,13 @@ from ..data.sources import read_splits
 from ..errors import WorldError
 from ..models import length_limit
 from ..settings import Source
-from .base import Data, Split, Task, split_size
+from .data import Data, Split, split_size
 from .lm_data import fitting_length, shuffled, texts
 from .probe import fit_head
+from .roles import ParametricLoss, Reference
 
 
-class Classification(Task):
+class Classification(ParametricLoss, Reference):
     """Which class a text belongs to. Embedded: a docstring's first line, and its library.
 
     Splits hold `input_ids` (n, longest), `length` and `label` (n,). The head is new: its weights
@@ -145,13 +148,13 @@ class Classification(Task):
     def example_tokens(self, split: Split) -> torch.Tensor:
         return split["length"]
 
-    def loss_sum(
-        self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
+    def loss_sum_with(
+        self, model: torch.nn.Module, batch: Split, hyperparameters: Mapping[str, Value]
     ) -> torch.Tensor:
         losses = cross_entropy(
             self._logits(model, batch).float(),
             batch["label"],
-            label_smoothing=label_smoothing,
+            label_smoothing=float(hyperparameters.get("label_smoothing", 0.0)),
             reduction="none",
         )
         return (losses * self._weights[batch["label"]]).sum()

@@ -28,16 +28,19 @@ from typing import Any
 import torch
 from torch.nn.functional import logsigmoid
 
+from hpopt_search_spaces import Value
+
 from .. import models
 from ..data.sources import read_splits
 from ..divergences.target import slope
 from ..errors import WorldError
 from ..models import length_limit
 from ..settings import Source
-from .base import Data, Rule, Split, Task, split_size
+from .data import Data, Split, split_size
 from .lm_data import fitting_length
 from .micro_batches import MicroBatches, parts
 from .preference_data import embedded_pairs, encode_pairs, pad_pairs
+from .roles import ParametricLoss, ParametricMetrics, Reference, Rule, Writing
 from .sampling import draw, log_probability, pad_prompts, responses, token_logits
 
 DIVERGENCES = ("reverse_kl", "forward_kl", "jensen_shannon", "alpha")
@@ -48,7 +51,7 @@ ROUNDING = 1e-3  # nats: log ratios that differ by no more are equal
 POSITIVE: Rule = ("above 0", lambda value: value > 0)
 
 
-class PreferenceOptimization(Task):
+class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writing):
     """Direct preference optimization. Embedded: docstring summaries, preferred by their length.
 
     Splits hold `input_ids` and `learnt` (n, 2, longest), `length` (n, 2), of prompt and response,
@@ -65,7 +68,6 @@ class PreferenceOptimization(Task):
     objective = "accuracy"
     maximize = True
     hyperparameters = ("divergence_weight", "divergence", "divergence_alpha", "label_smoothing")
-    measured_with = ("divergence_weight", "divergence", "divergence_alpha")
     needed = ("divergence_weight",)
     rules: Mapping[str, Rule] = {
         "divergence_weight": POSITIVE,
@@ -119,20 +121,15 @@ class PreferenceOptimization(Task):
     def example_tokens(self, split: Split) -> torch.Tensor:
         return split["length"].sum(1)
 
-    def loss_sum(
-        self,
-        model: torch.nn.Module,
-        batch: Split,
-        divergence_weight: float = DIVERGENCE_WEIGHT,
-        divergence: str = "reverse_kl",
-        divergence_alpha: float = DIVERGENCE_ALPHA,
-        label_smoothing: float = 0.0,
+    def loss_sum_with(
+        self, model: torch.nn.Module, batch: Split, hyperparameters: Mapping[str, Value]
     ) -> torch.Tensor:
         log_ratios = _log_probabilities(model, batch) - batch["reference"]
-        rewards = divergence_weight * implicit_rewards(log_ratios, divergence, divergence_alpha)
+        rewards = _rewards(log_ratios, hyperparameters)
         margin = rewards[:, 0] - rewards[:, 1]
         right, wrong = -logsigmoid(margin), -logsigmoid(-margin)
-        return ((1 - label_smoothing) * right + label_smoothing * wrong).sum()
+        smoothing = float(hyperparameters.get("label_smoothing", 0.0))
+        return ((1 - smoothing) * right + smoothing * wrong).sum()
 
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
         logits, _, mask = token_logits(model, _apart(batch))
@@ -144,16 +141,11 @@ class PreferenceOptimization(Task):
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
         return {"log_ratios": _log_probabilities(model, batch) - batch["reference"]}
 
-    def metrics(
-        self,
-        outputs: dict[str, torch.Tensor],
-        divergence_weight: float = DIVERGENCE_WEIGHT,
-        divergence: str = "reverse_kl",
-        divergence_alpha: float = DIVERGENCE_ALPHA,
+    def metrics_with(
+        self, outputs: dict[str, torch.Tensor], hyperparameters: Mapping[str, Value]
     ) -> dict[str, float]:
         log_ratios = outputs["log_ratios"].double()
-        rewards = divergence_weight * implicit_rewards(log_ratios, divergence, divergence_alpha)
-        chosen, rejected = rewards.T
+        chosen, rejected = _rewards(log_ratios, hyperparameters).T
         # f′ rises with t: the order of log ratios is that of rewards.
         difference = log_ratios[:, 0] - log_ratios[:, 1]
         right, tied = difference > ROUNDING, difference.abs() <= ROUNDING
@@ -190,6 +182,14 @@ class PreferenceOptimization(Task):
 
     def save_model(self, model: torch.nn.Module, folder: Path) -> None:
         models.save_model(model, folder, self._tokenizer)
+
+
+def _rewards(log_ratios: torch.Tensor, hyperparameters: Mapping[str, Value]) -> torch.Tensor:
+    """β f′(t) of log t, any shape."""
+    weight = float(hyperparameters.get("divergence_weight", DIVERGENCE_WEIGHT))
+    divergence = str(hyperparameters.get("divergence", "reverse_kl"))
+    alpha = float(hyperparameters.get("divergence_alpha", DIVERGENCE_ALPHA))
+    return weight * implicit_rewards(log_ratios, divergence, alpha)
 
 
 def implicit_rewards(log_ratios: torch.Tensor, divergence: str, alpha: float) -> torch.Tensor:

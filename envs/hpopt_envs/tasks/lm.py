@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from hpopt_search_spaces import Value
+
 from .. import models
 from ..data.corpus import Domain, read_corpus
 from ..data.sources import read_retained, read_splits
@@ -16,7 +18,7 @@ from ..errors import WorldError
 from ..models import length_limit
 from ..references import is_reference
 from ..settings import Source
-from .base import Data, Split, Task
+from .data import Data, Split
 from .lm_data import (
     IGNORED,
     cut,
@@ -31,13 +33,14 @@ from .lm_data import (
     tokenize,
 )
 from .retained import sample_text
+from .roles import ParametricLoss, Reference
 
 SPLITS = ("train", "validation", "test")
 EMBEDDED_LENGTH = 64  # tokens a sequence of the embedded model's and factories', if not given
 TEXT_LENGTH = 256  # the same for models that are loaded, if they can take as many
 
 
-class LanguageModeling(Task):
+class LanguageModeling(ParametricLoss, Reference):
     """Next-token prediction. Embedded: from prose about Python to code, prose being retained.
 
     Splits hold `input_ids` (n, length). Packed text has no more; rows with a length of their own
@@ -140,10 +143,11 @@ class LanguageModeling(Task):
         ids = split["input_ids"]
         return split["length"] if "length" in split else torch.full((len(ids),), ids.shape[1])
 
-    def loss_sum(
-        self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
+    def loss_sum_with(
+        self, model: torch.nn.Module, batch: Split, hyperparameters: Mapping[str, Value]
     ) -> torch.Tensor:
-        return self._token_losses(model, batch, label_smoothing).sum()
+        smoothing = float(hyperparameters.get("label_smoothing", 0.0))
+        return self._token_losses(model, batch, smoothing).sum()
 
     def loss_count(self, batch: Split) -> int:
         return int((next_tokens(batch) != IGNORED).sum())

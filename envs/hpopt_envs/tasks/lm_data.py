@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from ..data.tables import Table
 from ..errors import WorldError
 from ..settings import Source
-from .base import Split
+from .data import Split
 
 IGNORED = -100  # the target that `cross_entropy` leaves out
 Row = tuple[list[int], list[bool]]  # token ids, and which of them are to be learnt

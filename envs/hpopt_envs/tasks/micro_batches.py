@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 
-from .base import Split, split_size
+from .data import Split, split_size
 
 MOST_TOKENS = 65_536  # of a micro-batch, so that a batch of everything isn't tried at once
 

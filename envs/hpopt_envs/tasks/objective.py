@@ -2,7 +2,8 @@
 
 from ..errors import WorldError
 from ..settings import NO_LIMIT
-from .base import Task, has_reference
+from .base import Task
+from .roles import has_reference
 
 
 def set_objective(task: Task, objective: str | None, forgetting_weight: float | None) -> None:

@@ -13,7 +13,7 @@ from ..data.tables import Table
 from ..errors import WorldError
 from ..scores.scores import make_score, score
 from ..settings import Source
-from .base import Split
+from .data import Split
 from .lm_data import Row, pad_rows
 from .sampling import draw, pad_prompts, responses
 

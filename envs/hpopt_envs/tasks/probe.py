@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-from .base import Split, split_size
+from .data import Split, split_size
 
 EXAMPLES = 2000  # that the head is fitted to
 BATCH = 32  # examples

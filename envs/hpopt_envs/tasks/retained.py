@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from ..errors import WorldError, foreign
-from .base import Split
+from .data import Split
 
 SEQUENCES = {"train": 128, "validation": 32, "test": 32}
 LONGEST = 64  # tokens

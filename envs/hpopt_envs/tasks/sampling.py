@@ -7,7 +7,8 @@ import torch
 
 from ..divergences.f_divergence import divergence
 from ..errors import WorldError
-from .base import AsBase, Split
+from .data import Split
+from .roles import AsBase
 
 # What many a model's own generation settings change; together they mean: draw from the model.
 PLAIN = {

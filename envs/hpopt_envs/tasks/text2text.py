@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
+from hpopt_search_spaces import Value
+
 from .. import models
 from ..data.locale_formats import new_locale_tables, retained_tables
 from ..data.sources import read_retained, read_splits
@@ -16,9 +18,10 @@ from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
 from ..settings import Source
-from .base import Data, Split, Task, split_size
+from .data import Data, Split, split_size
 from .lm_data import IGNORED, next_tokens, token_losses
 from .retained import sample_text
+from .roles import ParametricLoss, Reference, Writing
 from .text2text_data import Encoded, as_split, decode_text, encode, read_pairs, shorten
 
 MOST_NEW_TOKENS = 256  # of what is written, where nothing else says
@@ -37,7 +40,7 @@ GREEDY: dict[str, Any] = {
 }
 
 
-class TextToText(Task):
+class TextToText(ParametricLoss, Reference, Writing):
     r"""Rewriting of text, by encoder–decoders or decoders alone. Embedded: locale formatting.
 
     Columns and templates say what is rewritten into what:
@@ -148,10 +151,11 @@ class TextToText(Task):
             return split["length"]
         return torch.full((split_size(split),), split["input_ids"].shape[1])  # of sampled text
 
-    def loss_sum(
-        self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
+    def loss_sum_with(
+        self, model: torch.nn.Module, batch: Split, hyperparameters: Mapping[str, Value]
     ) -> torch.Tensor:
-        return self._token_losses(model, batch, label_smoothing).sum()
+        smoothing = float(hyperparameters.get("label_smoothing", 0.0))
+        return self._token_losses(model, batch, smoothing).sum()
 
     def loss_count(self, batch: Split) -> int:
         return int((self._targets(batch) != IGNORED).sum())

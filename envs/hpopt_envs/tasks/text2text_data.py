@@ -10,7 +10,7 @@ from ..data.tables import Table
 from ..data.templates import fill
 from ..errors import WorldError
 from ..settings import Source
-from .base import Split
+from .data import Split
 from .lm_data import IGNORED, encode_rows, fitting_length, shuffled, texts
 
 _NO_BYTE = 255  # of any UTF-8

@@ -11,16 +11,22 @@ from ..errors import WorldError, foreign
 from ..models import model_hash
 from ..settings import EnvironmentSettings
 from ..tasks import Data, Task, load_task
-from ..tasks.base import BASE_SEED, compares, has_reference
+from ..tasks.base import BASE_SEED
 from ..tasks.checks import check_training
 from ..tasks.objective import divergence_limit, set_objective
+from ..tasks.roles import (
+    ParametricLoss,
+    Reference,
+    Rollouts,
+    has_reference,
+    samples_per_example,
+)
 from .facts import Parts, measured
 from .hyperparameters import check_hyperparameters, extremes
 from .machine import checkpoint_gradients, find_device, find_precision, is_large
 from .optimizers import build_optimizer
 from .plan import Lengths, batch_sizes, plan_trial
 from .real import RealRun
-from .rollouts import rolls_out
 from .threads import using_threads
 from .weights import Structure, Weights
 
@@ -50,7 +56,7 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         weights = _weights(task, model, space, held)
         space = _resolve(space, held, task, weights, lengths, settings.trial_tokens)
         sizes = batch_sizes(space, held, lengths.examples)
-        _check_samples(sizes, task.samples_per_example)
+        _check_samples(sizes, samples_per_example(task))
         parts = Parts(
             task=task,
             source=source,
@@ -74,14 +80,8 @@ def _searched(task: Task, settings: EnvironmentSettings) -> tuple[SearchSpace, d
     space = settings.load_space(task.default_space or fitting)
     unsaid = {name: value for name, value in task.fixed.items() if name not in space}
     held = {**unsaid, **(settings.fixed or {})}
-    check_hyperparameters(
-        space,
-        held,
-        own=task.hyperparameters,
-        rules=task.rules,
-        needed=task.needed,
-        reference=compares(task),
-    )
+    loss = task if isinstance(task, ParametricLoss) else None
+    check_hyperparameters(space, held, loss, reference=isinstance(task, Reference))
     return space, held
 
 
@@ -107,7 +107,7 @@ def _prepare(task: Task, model: torch.nn.Module, data: Data) -> tuple[Data, floa
 def _lengths(task: Task, data: Data) -> Lengths:
     """Return those of the training sequences; those of samples aren't known beforehand."""
     lengths = Lengths.of(task.example_tokens(data.train).tolist())
-    if not rolls_out(task):
+    if not isinstance(task, Rollouts):
         return lengths
     samples = task.samples_per_example
     total, sequences = lengths.total * samples, lengths.examples * samples

@@ -15,11 +15,13 @@ from hpopt_search_spaces import Value
 from ..divergences.f_divergence import divergence
 from ..errors import WorldError
 from ..randomness import key
-from ..tasks.base import Data, Split, Task, compares, passes, split_size
+from ..tasks.base import Task
+from ..tasks.data import Data, Split, split_size
 from ..tasks.micro_batches import MicroBatches, parts
+from ..tasks.roles import Reference, Rollouts, evaluation_passes
 from ..training_run import Evaluation
 from .gradients import DIVERGENCE
-from .rollouts import roll_out, rolls_out
+from .rollouts import roll_out
 from .weights import Weights
 
 BATCH_TOKENS = 4096  # of an evaluation batch
@@ -65,8 +67,8 @@ class Evaluator:
     def cost(self, whole: bool, split: str = "validation") -> float:
         """Return the token-equivalents of one evaluation: a forward pass costs 1/3 a token."""
         own, retained = self._rows(split, whole)
-        tokens = self._tokens(own) * passes(self._task)
-        if compares(self._task):
+        tokens = self._tokens(own) * evaluation_passes(self._task)
+        if isinstance(self._task, Reference):
             tokens += self._tokens(own if retained is None else retained)
         return tokens / 3
 
@@ -83,7 +85,7 @@ class Evaluator:
         Args:
             split: "validation" or "test".
             whole: all of the set, or its first part.
-            asked: hyperparameters that the task's metrics are measured with.
+            asked: the trial's last hyperparameters, which metrics may depend on.
         """
         self._weights.model.eval()
         own, retained = self._rows(split, whole)
@@ -100,9 +102,9 @@ class Evaluator:
                 self._base_retained_loss[split, whole] = base
             loss = self._task_metrics(retained, asked)["loss"]
             metrics["forgetting"] = loss - self._base_retained_loss[split, whole]
-        if compares(self._task):
+        if isinstance(self._task, Reference):
             compared = own if retained is None else retained
-            metrics["divergence"], recomputed = self._divergence(split, compared)
+            metrics["divergence"], recomputed = self._divergence(self._task, split, compared)
         cost = self.cost(whole, split) + recomputed / 3
         return Evaluation(metrics, self._objective(metrics), cost)
 
@@ -111,17 +113,17 @@ class Evaluator:
         value = sign * metrics[self._task.objective]
         return value + self._task.forgetting_weight * metrics.get("forgetting", 0.0)
 
-    def _divergence(self, name: str, split: Split) -> tuple[float, int]:
+    def _divergence(self, task: Reference, name: str, split: Split) -> tuple[float, int]:
         """Return the mean divergence, and for how many tokens the reference was run again."""
         total, count, recomputed = 0.0, 0, 0
         for number, batch in enumerate(self._batches(split)):
-            counted, place = self._task.logits_count(batch), (name, number)
+            counted, place = task.logits_count(batch), (name, number)
             # A validation's first part is the whole one's first part: one cache serves both.
             kept = self._kept.get(place)
             if kept is not None and len(kept) < counted:
                 kept = None
             elsewhere = sum(logits.nbytes for p, logits in self._kept.items() if p != place)
-            values, computed = self._compared(batch, kept, KEPT_BYTES - elsewhere)
+            values, computed = self._compared(task, batch, kept, KEPT_BYTES - elsewhere)
             if computed is not None:
                 self._kept[place] = computed
             elif kept is None:
@@ -131,11 +133,12 @@ class Evaluator:
         return total / count, recomputed
 
     def _compared(
-        self, batch: Split, kept: torch.Tensor | None, room: int
+        self, task: Reference, batch: Split, kept: torch.Tensor | None, room: int
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Compare a batch's distributions with the reference's, a part at a time.
 
         Args:
+            task: has the distributions.
             batch: of some split.
             kept: the reference's logits (at least as many as count, classes), where they are.
             room: bytes that may be kept.
@@ -150,10 +153,10 @@ class Evaluator:
             computed: list[torch.Tensor] = []
             seen = used = 0
             for part in parts(batch, size):
-                logits = self._logits(part)
+                logits = self._logits(task, part)
                 if kept is None:
                     with self._weights.as_base():
-                        reference = self._logits(part)
+                        reference = self._logits(task, part)
                     used += reference.nbytes
                     computed = [*computed, reference] if used <= room else []
                 else:
@@ -164,23 +167,24 @@ class Evaluator:
 
         return self._in_parts(batch, all_parts)
 
-    def _logits(self, part: Split) -> torch.Tensor:
+    def _logits(self, task: Reference, part: Split) -> torch.Tensor:
         """Those of the distributions that count, in order: (counted, classes)."""
         with self._autocast():
-            logits, mask = self._task.logits(self._weights.model, part)
+            logits, mask = task.logits(self._weights.model, part)
         return logits[mask]
 
     def _task_metrics(self, split: Split, asked: Mapping[str, Value]) -> dict[str, float]:
         outputs: list[dict[str, torch.Tensor]] = []
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices, enabled=rolls_out(self._task)):
+        rolls_out = isinstance(self._task, Rollouts)
+        with torch.random.fork_rng(devices=devices, enabled=rolls_out):
             for number, batch in enumerate(self._batches(split)):
-                if rolls_out(self._task):  # the same draws in every evaluation of a split
+                if rolls_out:  # the same draws in every evaluation of a split
                     torch.manual_seed(key(number, "evaluation"))
                     batch = roll_out(self._task, self._weights, batch, self._memory, self._autocast)
                 outputs += self._in_parts(batch, partial(self._predictions, batch))
         joined = {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
-        measured = self._task.metrics(joined, **asked)
+        measured = self._task.metrics_with(joined, asked)
         metrics = {name: float(value) for name, value in measured.items()}
         if "loss" not in metrics:
             names = ", ".join(sorted(metrics))

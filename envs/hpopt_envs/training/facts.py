@@ -9,8 +9,17 @@ from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import foreign
 from ..records import RunFacts
-from ..tasks.base import Data, Task, compares, has_reference, passes
+from ..tasks.base import Task
 from ..tasks.checks import check_base
+from ..tasks.data import Data
+from ..tasks.roles import (
+    Reference,
+    Rollouts,
+    evaluation_passes,
+    has_reference,
+    rollout_passes,
+    weighs_divergence,
+)
 from ..training_run import Evaluation
 from .evaluation import BATCH_TOKENS, Evaluator
 from .plan import Lengths, Plan
@@ -55,7 +64,7 @@ class Parts:
     @property
     def token_cost(self) -> float:
         """Token-equivalents of a training token."""
-        return 1.0 + self.task.rollout_passes / 3
+        return 1.0 + rollout_passes(self.task) / 3
 
     @property
     def retained_tokens(self) -> float:
@@ -68,7 +77,7 @@ class Parts:
         """Whether trials may have a penalty on divergence that isn't the loss's own."""
         name = "divergence_weight"
         searched = name in (*self.space.names, *self.held)
-        return searched and name not in self.task.hyperparameters
+        return searched and not weighs_divergence(self.task)
 
 
 def measured(parts: Parts) -> RealRun:
@@ -78,9 +87,8 @@ def measured(parts: Parts) -> RealRun:
         WorldError: the base model can't be evaluated, or has nothing to improve.
     """
     task, evaluator = parts.task, _evaluator(parts)
-    defaults = {**parts.held, **parts.space.defaults()}
+    asked = {**parts.held, **parts.space.defaults()}
     with foreign(f"task {task.name}: evaluating the base model"):
-        asked = {name: defaults[name] for name in task.measured_with if name in defaults}
         base = evaluator.evaluate("validation", whole=True, asked=asked)
         part = evaluator.evaluate("validation", whole=False, asked=asked)
     check_base(task, base.metrics)
@@ -94,7 +102,8 @@ def _evaluator(parts: Parts) -> Evaluator:
     Forward passes cost 1/3 a token: at most 20% of a segment's compute, 10% of a trial's.
     """
     task, plan, mean = parts.task, parts.plan, parts.lengths.mean
-    evaluated = mean * passes(task) + (parts.retained_tokens if compares(task) else 0.0)
+    compared = parts.retained_tokens if isinstance(task, Reference) else 0.0
+    evaluated = mean * evaluation_passes(task) + compared
     subset = max(1, int(0.2 * parts.token_cost * plan.segment_tokens * 3 / evaluated))
     whole = max(1, int(0.1 * parts.token_cost * plan.trial_tokens * 3 / evaluated))
     batch = max(1, BATCH_TOKENS // mean)
@@ -138,5 +147,5 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         model_hash=parts.model_hash,
         token_cost=parts.token_cost,
         default_max_divergence=task.default_max_divergence,
-        has_probe=task.has_probe,
+        has_probe=not isinstance(task, Rollouts),
     )

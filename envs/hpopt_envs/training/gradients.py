@@ -9,8 +9,10 @@ from hpopt_search_spaces import Value
 
 from ..divergences.f_divergence import divergence
 from ..randomness import key
-from ..tasks.base import Split, Task, split_size
+from ..tasks.base import Task
+from ..tasks.data import Split, split_size
 from ..tasks.micro_batches import MicroBatches, parts
+from ..tasks.roles import Reference, Rollouts
 from .rollouts import roll_out
 from .weights import Weights
 
@@ -63,10 +65,12 @@ class Gradients:
         Raises:
             torch.OutOfMemoryError: not even one example fits.
         """
+        if not isinstance(self._task, Rollouts):
+            return batch
         torch.manual_seed(key(seed, "rollout"))
         made = roll_out(self._task, self._weights, batch, self._memory, self._autocast)
         with torch.no_grad():
-            return self._task.weigh(made, **self._asked(hyperparameters))
+            return self._task.weigh(made, hyperparameters)
 
     def compute(
         self,
@@ -106,12 +110,12 @@ class Gradients:
     def _task_gradient(
         self, batch: Split, size: int, hyperparameters: Mapping[str, Value]
     ) -> StepGradient:
-        asked = self._asked(hyperparameters)
         count, total = self._task.loss_count(batch), torch.zeros((), device=self._device)
+        model = self._weights.model
         first_square = unknown = torch.full((), torch.nan, device=self._device)
         for number, part in enumerate(parts(batch, size)):
             with self._autocast():
-                loss = self._task.loss_sum(self._weights.model, part, **asked) / count
+                loss = self._task.loss_sum_with(model, part, hyperparameters) / count
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
             if number == 0 and size < split_size(batch):
@@ -125,22 +129,21 @@ class Gradients:
         self, batch: Split, size: int, hyperparameters: Mapping[str, Value]
     ) -> torch.Tensor:
         """Add the penalty's gradient to the task's; return the mean D_f(policy, reference)."""
+        task = self._task
+        assert isinstance(task, Reference)  # else `check_hyperparameters` refuses penalties
         name = str(hyperparameters.get("divergence", DIVERGENCE))
         alpha = float(hyperparameters.get("divergence_alpha", DIVERGENCE_ALPHA))
         weight = float(hyperparameters["divergence_weight"])
-        count, total = self._task.logits_count(batch), torch.zeros((), device=self._device)
+        count, total = task.logits_count(batch), torch.zeros((), device=self._device)
         for part in parts(batch, size):
             with self._autocast(), self._weights.as_base():
-                reference, _ = self._task.logits(self._weights.model, part)
+                reference, _ = task.logits(self._weights.model, part)
             with self._autocast():
-                logits, mask = self._task.logits(self._weights.model, part)
+                logits, mask = task.logits(self._weights.model, part)
             penalty = (divergence(name, reference, logits, alpha) * mask).sum() / count
             (weight * penalty).backward()  # type: ignore[no-untyped-call]
             total += penalty.detach()
         return total
-
-    def _asked(self, hyperparameters: Mapping[str, Value]) -> dict[str, Value]:
-        return {n: hyperparameters[n] for n in self._task.hyperparameters if n in hyperparameters}
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

@@ -1,7 +1,7 @@
 """What must hold of hyperparameters before a study spends anything on them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, nearest_names
@@ -9,7 +9,7 @@ from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, 
 from ..divergences.f_divergence import DIVERGENCES
 from ..errors import WorldError
 from ..schedules import SHAPES
-from ..tasks.base import Rule
+from ..tasks.roles import ParametricLoss, Rule
 from .optimizers import OPTIMIZERS, is_optimizer
 from .plan import WHOLE_BATCH
 
@@ -69,10 +69,8 @@ OF_A_TASK = ("label_smoothing",)  # what a task's own loss must know
 def check_hyperparameters(
     space: SearchSpace,
     fixed: Mapping[str, Value],
+    loss: ParametricLoss | None = None,
     *,
-    own: tuple[str, ...] = (),
-    rules: Mapping[str, Rule] | None = None,
-    needed: Sequence[str] = (),
     reference: bool = True,
 ) -> None:
     """Check that training can use every value of a space, and what is fixed beside it.
@@ -80,15 +78,14 @@ def check_hyperparameters(
     Args:
         space: may be unresolved.
         fixed: hyperparameters that are held in every trial.
-        own: names of those that the task's own loss takes.
-        rules: of the task, beyond training's.
-        needed: names of those that the task needs, beside training's.
+        loss: of the task, where it has hyperparameters of its own.
         reference: whether the task has one.
 
     Raises:
         WorldError: a needed hyperparameter is missing, one is unknown, or has impossible values.
     """
-    rules = rules or {}
+    own, rules = (loss.hyperparameters, loss.rules) if loss else ((), {})
+    needed = loss.needed if loss else ()
     for parameter in space.parameters:
         _check(parameter.name, extremes(parameter), f"space {space.name!r}", own, rules)
         if parameter.dynamic and parameter.name in STATIC:

@@ -12,14 +12,15 @@ from hpopt_search_spaces import Value
 from ..randomness import key
 from ..records import Outcome, RunFacts
 from ..schedules import divergence_weight_at, learning_rate_at
-from ..tasks.base import Split, Task, split_size
+from ..tasks.base import Task
+from ..tasks.data import Split, split_size
 from ..tasks.micro_batches import is_out_of_memory
+from ..tasks.roles import Rollouts, samples_per_example, weighs_divergence
 from ..training_run import Evaluation, Progress
 from .evaluation import Evaluator
 from .gradients import Gradients, StepGradient
 from .optimizers import build_optimizer, set_dropout, set_weight_decay
 from .plan import WHOLE_BATCH
-from .rollouts import rolls_out
 from .samples import write_samples
 from .states import RunState, restore_optimizer, restore_state, snapshot_state
 from .threads import using_threads
@@ -106,14 +107,14 @@ class RealRun:
         """
         assert state.optimizer is not None
         task, size = self.task, self.batch_size(hyperparameters)
-        batch, tokens = self._draw(state, "task", size // task.samples_per_example)
+        batch, tokens = self._draw(state, "task", size // samples_per_example(task))
         retained, retained_tokens = None, 0
         weight = divergence_weight_at(self._position(state), hyperparameters)
-        if weight > 0.0 and "divergence_weight" not in task.hyperparameters:
+        if weight > 0.0 and not weighs_divergence(task):
             retained, retained_tokens = self._draw(state, "penalty", size)
         now = {**hyperparameters, "divergence_weight": weight}
-        state.asked = {name: now[name] for name in task.measured_with if name in now}
-        if rolls_out(task):
+        state.asked = now
+        if isinstance(task, Rollouts):
             batch = self._gradients.rollout(batch, now, seed)
             tokens = int(task.example_tokens(batch).sum())
         step: StepGradient = self._gradients.compute(batch, retained, now, seed)
@@ -128,7 +129,7 @@ class RealRun:
     def batch_size(self, hyperparameters: Mapping[str, Value]) -> int:
         """Return the sequences an optimizer step."""
         asked = hyperparameters["batch_size"]
-        whole = split_size(self._splits["task"]) * self.task.samples_per_example
+        whole = split_size(self._splits["task"]) * samples_per_example(self.task)
         return whole if asked == WHOLE_BATCH else int(asked)
 
     def _set_learning_rate(self, state: RunState, hyperparameters: Mapping[str, Value]) -> None:

@@ -5,14 +5,11 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from ..tasks.base import Split, Task, split_size
+from ..tasks.base import Task
+from ..tasks.data import Split, split_size
 from ..tasks.micro_batches import MicroBatches, parts
+from ..tasks.roles import Rollouts
 from .weights import Weights
-
-
-def rolls_out(task: Task) -> bool:
-    """Whether a task works on more than its examples."""
-    return type(task).rollout is not Task.rollout
 
 
 @torch.no_grad()
@@ -28,7 +25,7 @@ def roll_out(
     Raises:
         torch.OutOfMemoryError: not even one example fits.
     """
-    if not rolls_out(task):
+    if not isinstance(task, Rollouts):
         return batch
     model = weights.model
     was_training = model.training

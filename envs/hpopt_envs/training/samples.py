@@ -5,7 +5,9 @@ from pathlib import Path
 
 import torch
 
-from ..tasks.base import Split, Task
+from ..tasks.base import Task
+from ..tasks.data import Split
+from ..tasks.roles import Writing
 from .weights import Weights
 
 FILE = "samples.json"
@@ -25,6 +27,8 @@ def write_samples(task: Task, weights: Weights, split: Split, folder: Path) -> N
         split: the first examples of it are shown.
         folder: of the weights.
     """
+    if not isinstance(task, Writing):
+        return
     examples = {name: tensor[:EXAMPLES] for name, tensor in split.items()}
     model = weights.model.eval()
     device = next(model.parameters()).device

@@ -24,7 +24,7 @@ class RunState:
         mark: task tokens at which its last segment was to end.
         training_tokens: task tokens trained on so far.
         cursors: examples drawn so far for the "task" loss and for the "penalty".
-        asked: the task's own hyperparameters at its last step.
+        asked: its hyperparameters at its last step.
     """
 
     seed: int

@@ -45,7 +45,7 @@ def real(env: FineTuneEnv) -> RealRun:
 
 def owned(env: FineTuneEnv) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """All that a trial has: weights, moments, cursors, tokens."""
-    return env.run.snapshot(env._position.state)
+    return env.run.snapshot(env.position.state)
 
 
 def same(one: Any, other: Any) -> bool:

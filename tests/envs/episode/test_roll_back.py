@@ -76,7 +76,7 @@ def test_a_trial_can_go_back_to_the_same_point_again_and_again(tiny: FineTuneEnv
         segment = train(tiny, {**VALUES, "learning_rate": 1e4}, STEP, probe=True, roll_back=k > 0)
         assert segment.parent == 0
         assert segment.training_tokens == SEGMENT + STEP
-    tiny._position.roll_back()
+    tiny.position.roll_back()
     assert same(owned(tiny), best)
 
 

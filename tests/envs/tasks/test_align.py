@@ -195,7 +195,7 @@ def test_prompts_of_the_users_are_sampled_many_times_each(rewards: Path) -> None
     seen: list[Any] = []
     task = env.run.task  # type: ignore[attr-defined]
     weigh = task.weigh
-    task.weigh = lambda batch, **asked: seen.append(batch) or weigh(batch, **asked)
+    task.weigh = lambda batch, asked: seen.append(batch) or weigh(batch, asked)
     env.reset(seed=0)
     env.train(STEP)
     assert all(len(batch["prompt"]) == 16 for batch in seen)

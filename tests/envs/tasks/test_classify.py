@@ -109,7 +109,7 @@ def test_balanced_weights_are_those_of_scikit_learn_in_the_loss_of_torch(smoothi
         losses = torch.nn.functional.cross_entropy(
             logits, label, reduction="none", label_smoothing=smoothing
         )
-        ours = task.loss_sum(model, split, label_smoothing=smoothing)
+        ours = task.loss_sum_with(model, split, {"label_smoothing": smoothing})
         torch.testing.assert_close(ours, (weight[label] * losses).sum())
         if not smoothing:
             # Torch divides by the sum of weights, which over the training set is its size.
@@ -198,7 +198,7 @@ def test_an_adapter_is_trained_and_saved_with_the_head(
     env.reset(seed=0)
     *_, info = env.train({"learning_rate": 1e-2, "batch_size": 8, "lora_rank": 2})
     assert info["trial"].segments[0].metrics["divergence"] > 1e-3
-    env.run.save_weights(env._position.state, tmp_path / "best")
+    env.run.save_weights(env.position.state, tmp_path / "best")
     saved = load_file(tmp_path / "best" / "adapter_model.safetensors")
     assert {name.rpartition(".classifier.")[2] for name in saved if "lora" not in name} == {
         "weight",

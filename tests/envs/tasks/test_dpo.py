@@ -108,14 +108,9 @@ def test_loss_and_gradient_are_those_of_trl(
     trainer.label_smoothing, trainer.loss_types = smoothing, ["sigmoid", "robust"]
     trainer.loss_weights = [2 * (1 - smoothing), -(1 - 2 * smoothing)]
     theirs = trainer.compute_loss(trainer.model, DataCollatorForPreference(0)(examples))
-    ours = task.loss_sum(
-        model,
-        batch,
-        divergence_weight=0.7,
-        divergence=divergence,
-        divergence_alpha=0.3,
-        label_smoothing=smoothing,
-    ) / task.loss_count(batch)
+    asked = {"divergence_weight": 0.7, "divergence": divergence, "divergence_alpha": 0.3}
+    asked["label_smoothing"] = smoothing
+    ours = task.loss_sum_with(model, batch, asked) / task.loss_count(batch)
     assert abs(float(ours.detach()) - math.log(2)) > 0.01
     torch.testing.assert_close(ours, theirs)
     gradients = [
@@ -194,8 +189,8 @@ def test_metrics_follow_from_the_ratio_of_whole_responses(
     ratios = [
         [log_ratio(model, base, *side) for side in sides(data.validation, row)] for row in range(6)
     ]
-    metrics = task.metrics(
-        task.predict(model, data.validation), divergence_weight=0.2, divergence="forward_kl"
+    metrics = task.metrics_with(
+        task.predict(model, data.validation), {"divergence_weight": 0.2, "divergence": "forward_kl"}
     )
     chosen, rejected = (
         [0.2 * (1 - math.exp(-r)) for r in side] for side in zip(*ratios, strict=True)

@@ -79,7 +79,7 @@ def test_label_smoothing_is_the_one_of_torch(model: Any, data: Data) -> None:
     logits = model(batch["input_ids"]).logits[:, :-1].flatten(0, 1)
     targets = labels_of(batch)[:, 1:].flatten()
     theirs = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.2)
-    ours = TASK.loss_sum(model, batch, label_smoothing=0.2) / TASK.loss_count(batch)
+    ours = TASK.loss_sum_with(model, batch, {"label_smoothing": 0.2}) / TASK.loss_count(batch)
     torch.testing.assert_close(ours, theirs)
 
 

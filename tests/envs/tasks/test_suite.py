@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hpopt_envs.errors import WorldError
-from hpopt_envs.tasks import Data, Task, available_tasks, load_task
+from hpopt_envs.tasks import Data, available_tasks, load_task
 from hpopt_envs.tasks.lm import LanguageModeling
 
 # Every method that a task must have, and not a word of language.
@@ -133,7 +133,25 @@ def test_the_hash_tells_every_split_and_tensor_apart() -> None:
     assert Data(one, one, one, hash="mine").hash == "mine"
 
 
-def test_comparing_distributions_needs_a_task_that_has_them(folder: str) -> None:
-    task: Task = load_task(f"{folder}:Signs")
-    with pytest.raises(NotImplementedError, match="signs"):
-        task.logits(torch.nn.Identity(), {})
+@pytest.mark.parametrize(
+    ("method", "role"),
+    [
+        ("loss_sum_with", "ParametricLoss"),
+        ("metrics_with", "ParametricMetrics"),
+        ("logits", "Reference"),
+        ("rollout", "Rollouts"),
+        ("write", "Writing"),
+    ],
+)
+def test_what_only_a_role_calls_is_refused_without_the_role(
+    folder: str, tmp_path: Path, method: str, role: str
+) -> None:
+    source = f"from {folder} import *\nfrom hpopt_envs.tasks import *\n"
+    source += f"class Bare(Signs):\n    def {method}(self, *given): ...\n"
+    source += f"class Whole({role}, Bare):\n    def {method}(self, *given): ...\n"
+    (tmp_path / f"{folder}_{method}.py").write_text(source)
+    message = f"must be a hpopt_envs.tasks.{role}, since it defines {method}()"
+    with pytest.raises(WorldError) as raised:
+        load_task(f"{folder}_{method}:Bare")
+    assert message in str(raised.value)
+    load_task(f"{folder}_{method}:Whole")

@@ -180,7 +180,9 @@ def test_the_loss_is_smoothed_and_counted_over_what_its_logits_cover(
             == int(task.predict(model, batch)["count"].sum())
         )
         nats = -logits[mask].log_softmax(-1)
-        plain, smooth = (float(task.loss_sum(model, batch, label_smoothing=e)) for e in (0.0, 0.3))
+        plain, smooth = (
+            float(task.loss_sum_with(model, batch, {"label_smoothing": e})) for e in (0.0, 0.3)
+        )
         assert smooth == pytest.approx(0.7 * plain + 0.3 * float(nats.mean(-1).sum()), rel=1e-4)
         with torch.autocast("cpu", torch.bfloat16):
             outputs = task.predict(model, batch)

@@ -8,6 +8,7 @@ import pytest
 from hpopt_envs import make_env
 from hpopt_envs.errors import WorldError
 from hpopt_envs.schedules import HELD_SHAPE
+from hpopt_envs.tasks import ParametricLoss, load_task
 from hpopt_envs.training.hyperparameters import check_hyperparameters
 from hpopt_search_spaces import (
     ChoiceParameter,
@@ -18,7 +19,7 @@ from hpopt_search_spaces import (
     available_spaces,
     load_space,
 )
-from tests.envs.tiny import HERE
+from tests.envs.tiny import HERE, Tempered
 
 Fields = Mapping[str, Any]
 
@@ -39,8 +40,9 @@ def space(*parameters: Any) -> SearchSpace:
 
 @pytest.mark.parametrize("name", [name for name, _ in available_spaces()])
 def test_shipped_spaces_are_fine_where_there_is_a_reference(name: str) -> None:
-    own = ("divergence",) if name == "gdc" else ()  # whose task has no weight
-    check_hyperparameters(load_space(name), {}, own=own)
+    # The task of gdc has no weight.
+    task = load_task("align", {"constraint": ["pep257=0.5"]}) if name == "gdc" else None
+    check_hyperparameters(load_space(name), {}, task if isinstance(task, ParametricLoss) else None)
 
 
 @pytest.mark.parametrize(
@@ -156,12 +158,11 @@ def test_a_divergence_weight_needs_a_reference() -> None:
 
 
 def test_what_a_tasks_own_loss_takes_may_be_held_and_searched() -> None:
-    own = ("label_smoothing", "temperature")
-    check_hyperparameters(
-        space(choice("temperature", "hot", "cold")), {"label_smoothing": 0.1}, own=own
-    )
+    task = Tempered()
+    searched = space(choice("temperature", 1.0, 2.0))
+    check_hyperparameters(searched, {"label_smoothing": 0.1}, task)
     with pytest.raises(WorldError, match="every label_smoothing must be .*below 1, but got 1"):
-        check_hyperparameters(space(), {"label_smoothing": 1}, own=own)
+        check_hyperparameters(space(), {"label_smoothing": 1}, task)
 
 
 def test_what_is_held_reaches_every_segment_and_wins_over_what_the_searcher_holds() -> None:
@@ -177,5 +178,5 @@ def test_what_is_held_reaches_every_segment_and_wins_over_what_the_searcher_hold
         assert {name: asked[name] for name in fixed} == fixed
         assert asked["warmup_fraction"] == HELD_SHAPE["warmup_fraction"]
         assert set(asked) == {*env.space.names, *fixed, *HELD_SHAPE}
-    state: Any = env._position.state  # type: ignore[attr-defined]
+    state: Any = env.position.state  # type: ignore[attr-defined]
     assert not any(".layers.0." in name for name in state.tensors)

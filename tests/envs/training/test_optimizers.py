@@ -99,4 +99,4 @@ def test_plain_sgd_on_everything_is_gradient_descent() -> None:
         assert info["segment"].train_loss == pytest.approx(loss.item())
     assert info["trial"].outcome is Outcome.COMPLETED
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(env._position.state.tensors[name], parameter.detach())
+        torch.testing.assert_close(env.position.state.tensors[name], parameter.detach())

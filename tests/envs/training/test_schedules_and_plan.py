@@ -122,7 +122,7 @@ def test_a_simulated_trial_is_its_stretches_each_with_the_rate_of_its_position(s
                 weight = 0.5 + 1.5 * position
                 values = {"learning_rate": rate, "divergence_weight": weight, "batch_size": 8}
             env.train(values, tokens=1024 if held else 4096)
-        tensors.append(env.run.snapshot(env._position.state)[0])
+        tensors.append(env.run.snapshot(env.position.state)[0])
     for name, tensor in tensors[0].items():
         torch.testing.assert_close(tensor, tensors[1][name])
 

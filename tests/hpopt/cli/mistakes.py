@@ -30,6 +30,8 @@ class NoMetrics(Own):
     def metrics(self, outputs): return {"loss": None, "accuracy": 0.5}
 class Untrainable(Own):
     def metrics(self, outputs): return {"loss": float("nan"), "accuracy": 0.5}
+class Alone(Own):
+    def logits(self, model, batch): return model(batch["x"]), batch["y"] >= 0
 class Forgetful(Own):
     def load_data(self, model_source, sequence_length):
         data = super().load_data(model_source, sequence_length)
@@ -145,7 +147,8 @@ MISTAKES = [
     ("search --task own:LongLoss", "must be a finite scalar"),
     ("search --task own:NoMetrics", "evaluating the base model failed: TypeError"),
     ("search --task own:Untrainable", "the base model's loss must be above 0"),
-    ("search --task own:Forgetful", "must define logits(), since it retains data"),
+    ("search --task own:Forgetful", "must be a hpopt_envs.tasks.Reference, with logits(), since"),
+    ("search --task own:Alone", "must be a hpopt_envs.tasks.Reference, since it defines logits()"),
     ("OWN --model own:raising", "RuntimeError: no weights (own.py, line"),
     ("OWN --model own:nothing", "must return a torch.nn.Module, but returned None"),
     ("OWN --model own:frozen", "must have weights that can be trained"),

@@ -101,7 +101,7 @@ def test_a_journal_that_cannot_be_continued_is_refused_and_kept(
 
 def test_a_task_with_logits_has_a_reference_even_without_retained_data(folder: Path) -> None:
     (folder / "own.py").write_text(
-        OWN + "\nclass Logits(Own):\n"
+        OWN + "\nfrom hpopt_envs.tasks import Reference\nclass Logits(Own, Reference):\n"
         "    def logits(self, model, batch): return model(batch['x']), batch['y'] >= 0\n"
     )
     begun = Settings.of({"task": "own:Logits", "trials": 1, "trial_tokens": 4096, "name": "own"})

@@ -1,0 +1,107 @@
+"""What a stretch of training came to: evaluated where it is due, and put on record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hpopt_search_spaces import Value
+
+from ..records import Control, Outcome, RunFacts, Segment, Trial
+from ..training_run import Progress, TrainingRun
+from .state import EpisodeState
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known at the end of a segment.
+
+    Attributes:
+        outcome: of the trial; None where it goes on.
+        reason: of the outcome.
+        cost: of training and measuring, in token-equivalents.
+        metrics: empty where nothing was evaluated.
+        objective: None where nothing was evaluated, or training had exploded.
+    """
+
+    outcome: Outcome | None
+    reason: str
+    cost: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    objective: float | None = None
+
+
+def reaches_horizon(facts: RunFacts, trial: Trial, progress: Progress) -> bool:
+    """Return whether a trial has trained all of its tokens."""
+    return trial.trained_tokens + progress.tokens >= facts.trial_tokens
+
+
+def measure(
+    run: TrainingRun, episode: EpisodeState, progress: Progress, *, stops: bool, validates: bool
+) -> Measured:
+    """Evaluate a trial after a segment: at its end, and in between where that is asked for.
+
+    Args:
+        run: the training run.
+        episode: the trial, before the segment is on its record.
+        progress: of the segment.
+        stops: whether the trial is to end here.
+        validates: whether it is evaluated where it goes on; never with the test split.
+    """
+    outcome, reason = progress.outcome, progress.reason
+    if outcome not in (None, Outcome.COMPLETED):
+        return Measured(outcome, reason, progress.cost)
+    # A finished run may be shorter than the horizon.
+    if reaches_horizon(run.facts, episode.trial, progress):
+        outcome = Outcome.COMPLETED
+    elif outcome is None and stops:
+        outcome, reason = Outcome.STOPPED, "stopped by the agent"
+    whole = outcome is not None
+    if not whole and not (validates and episode.split == "validation"):
+        return Measured(outcome, reason, progress.cost)
+    split = episode.split if whole else "validation"
+    evaluation = run.evaluate(episode.position.state, split, whole)
+    objective: float | None = evaluation.objective
+    constrained = run.facts.constrained(evaluation.objective, evaluation.metrics)
+    if not np.isfinite(constrained):
+        outcome, reason = Outcome.EXPLODED, f"objective is {constrained} on {split}"
+        objective = None
+    cost = progress.cost + evaluation.cost
+    return Measured(outcome, reason, cost, evaluation.metrics, objective)
+
+
+def record(
+    facts: RunFacts,
+    episode: EpisodeState,
+    progress: Progress,
+    measured: Measured,
+    hyperparameters: Mapping[str, Value],
+    control: Control,
+    probe_loss: float | None,
+    wall_seconds: float,
+) -> Segment:
+    """Return a segment as it goes on record; it begins where the trial stood before."""
+    here, segments = episode.position.segment, episode.trial.segments
+    parent = None if here is None else segments[here]
+    return Segment(
+        id=len(segments),
+        parent=parent.id if parent else None,
+        hyperparameters=hyperparameters,
+        tokens=progress.tokens,
+        training_tokens=progress.tokens + (parent.training_tokens if parent else 0),
+        optimizer_steps=progress.optimizer_steps,
+        train_loss=progress.train_loss,
+        penalty=progress.penalty,
+        gradient_norm=progress.gradient_norm,
+        gradient_norm_std=progress.gradient_norm_std,
+        clip_fraction=progress.clip_fraction,
+        noise_scale=progress.noise_scale,
+        metrics=measured.metrics,
+        objective=measured.objective,
+        control=control,
+        cost=measured.cost,
+        study_cost=0.0,
+        flops=6.0 * facts.total_parameters * measured.cost,
+        wall_seconds=wall_seconds,
+        probe_loss=probe_loss,
+    )

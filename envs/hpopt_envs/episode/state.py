@@ -1,0 +1,76 @@
+"""What an environment knows of its trial, and how that is saved and taken up again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpopt_search_spaces import Value
+
+from ..messages import segment_from_json, to_json
+from ..records import Trial
+from ..training_run import TrainingRun
+from .position import Position
+from .snapshots import read_snapshot, write_snapshot
+
+Unit = tuple[float, ...]  # a point of the unit cube
+
+
+@dataclass
+class EpisodeState:
+    """A trial under way.
+
+    Attributes:
+        trial: as it stands.
+        position: where it is in the training run.
+        initial: where its hyperparameters began.
+        unit: where they are.
+        fixed: hyperparameters that the space lacks.
+        split: that its end is judged on.
+        improvement: over the base model, at the last measurement.
+        returned: the sum of its rewards.
+    """
+
+    trial: Trial
+    position: Position
+    initial: Unit
+    unit: Unit
+    fixed: dict[str, Value]
+    split: str
+    improvement: float = 0.0
+    returned: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write the trial as it stands, so that `load` can take it up in another process."""
+        tensors, position = self.position.snapshot()
+        meta = {
+            **position,
+            "trial": self.trial.id,
+            "seed": self.trial.seed,
+            "segments": [to_json(segment) for segment in self.trial.segments],
+            "initial": self.initial,
+            "unit": self.unit,
+            "fixed": self.fixed,
+            "split": self.split,
+            "improvement": self.improvement,
+            "returned": self.returned,
+        }
+        write_snapshot(path, tensors, meta)
+
+    @classmethod
+    def load(cls, run: TrainingRun, path: Path) -> "EpisodeState":
+        """Take up a trial that `save` wrote.
+
+        Raises:
+            WorldError: the file is missing or broken.
+        """
+        tensors, meta = read_snapshot(path)
+        segments = tuple(segment_from_json(segment) for segment in meta["segments"])
+        return cls(
+            trial=Trial(meta["trial"], meta["seed"], segments),
+            position=Position.restore(run, meta["seed"], tensors, meta),
+            initial=tuple(meta["initial"]),
+            unit=tuple(meta["unit"]),
+            fixed=meta["fixed"],
+            split=meta["split"],
+            improvement=meta["improvement"],
+            returned=meta["returned"],
+        )
