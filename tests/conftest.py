@@ -1,6 +1,11 @@
 """Settings of the whole suite."""
 
+import os
+
 import hypothesis
+
+# One thread a process, those that tests start included: tests run in several at once.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # No deadline, since no test may depend on the machine's speed; the same examples every time, so
 # that a change and not chance makes a test fail.
