@@ -9,6 +9,7 @@ NAMES = {
     hpopt_envs: {
         "Control",
         "Data",
+        "EnvironmentSettings",
         "FineTuneEnv",
         "Outcome",
         "RunFacts",

@@ -11,6 +11,7 @@ import gymnasium
 
 from .errors import WorldError
 from .records import Control, Outcome, RunFacts, Segment, Trial
+from .settings import EnvironmentSettings
 
 if TYPE_CHECKING:
     from .episode.environment import FineTuneEnv
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Control",
     "Data",
+    "EnvironmentSettings",
     "FineTuneEnv",
     "Outcome",
     "RunFacts",

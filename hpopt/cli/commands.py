@@ -96,11 +96,11 @@ def run_report(asked: argparse.Namespace) -> int:
         write_verdict(comparison, asked.study)
         print(comparison.folder(asked.study) / "report.html")
         return 0
-    from ..record.folders import find_study, read_study
+    from ..record.folders import StudyFolder
     from ..report.page.study import write_report
 
-    history = read_study(asked.study, runs, "report")
-    print(write_report(find_study(asked.study, runs, "report"), history))
+    study = StudyFolder.find(asked.study, runs, "report")
+    print(write_report(study, study.read()))
     return 0
 
 

@@ -3,6 +3,7 @@
 from hpopt_envs.records import RunFacts, Trial
 
 from ..commands import resume_command, ui_command, without_password
+from ..record.folders import StudyFolder
 from ..record.judged import Confirmation, Judged
 from ..record.samples import NOTHING, Samples, read_samples
 from ..record.schedule import Schedule
@@ -17,7 +18,7 @@ def report(result: StudyResult, settings: Settings) -> str:
     lines = ["", *_winner(result)]
     if result.confirmation is not None:
         lines += ["", *_confirmation(result.facts, result.confirmation, settings)]
-    samples = None if result.best is None else read_samples(result.folder)
+    samples = None if result.best is None else read_samples(StudyFolder(result.folder))
     if samples is not None:
         lines += ["", *sample_lines(samples)]
     if result.best is not None:
@@ -137,8 +138,10 @@ def _cost(result: StudyResult) -> str:
 
 
 def _record(result: StudyResult, settings: Settings) -> list[str]:
-    names = ("journal.jsonl", "report.html", "schedule.json", "result.json", "best/")
-    there = ", ".join(name for name in names if (result.folder / name).exists())
+    folder = StudyFolder(result.folder)
+    files = (folder.journal, folder.report, folder.schedule, folder.result, folder.best)
+    names = (f"{file.name}/" if file.is_dir() else file.name for file in files if file.exists())
+    there = ", ".join(names)
     lines = [
         f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.uri)}",
         f"Look at it: {ui_command(settings.runs, settings.tracking_uri)}",

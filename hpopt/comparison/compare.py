@@ -11,7 +11,7 @@ import numpy as np
 
 from ..commands import resume_command, ui_command, without_password
 from ..errors import StudyError
-from ..record.folders import check_writable
+from ..record.folders import StudyFolder, check_writable
 from ..searchers.registry import AGENTS
 from ..settings.study import Level
 from ..tracking import Ending
@@ -25,7 +25,7 @@ from ..wording import counted, duration
 from .confirming import read_judged
 from .contestants import PORTFOLIO, Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
-from .running import RESULT, Job, job_processes, run_jobs
+from .running import Job, job_processes, run_jobs
 from .settings import MANIFEST, ComparisonSettings, study_name
 
 BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
@@ -147,9 +147,9 @@ class _Runner:
 
     def record_earlier(self) -> None:
         """Hand studies that ended before, but aren't recorded, to the process that writes."""
-        for result in sorted(self._folder.glob(f"*/{RESULT}")):
-            if not (result.parent / RECORDED).exists():
-                self._tracking.add(result.parent)
+        for path in sorted(path for path in self._folder.iterdir() if path.is_dir()):
+            if StudyFolder(path).has_ended and not (path / RECORDED).exists():
+                self._tracking.add(path)
 
     def searches(self) -> list[Job]:
         """Studies of all searchers that need no other study."""
@@ -166,7 +166,10 @@ class _Runner:
             for seed in range(self._settings.seeds)
             for who in self._settings.contestants
         ]
-        return [p for p in places if not (self._folder / _study_of(p) / RESULT).exists()]
+        return [p for p in places if not self._study(*p).has_ended]
+
+    def _study(self, task: str, who: Contestant, seed: int) -> StudyFolder:
+        return StudyFolder(self._folder / study_name(task, who.file_name, seed))
 
     def _search(self, task: str, who: Contestant, seed: int) -> Job:
         study = self._settings.study_settings(self._name, task, who, seed)
@@ -179,12 +182,12 @@ class _Runner:
             "equivalents": self._settings.equivalents,
         }
         what = f"{who.label} on {task}, seed {seed}"
-        return Job(task, what, self._folder / _study_of((task, who, seed)), request)
+        return Job(task, what, self._study(task, who, seed), request)
 
     def _sources(self, task: str) -> tuple[str, ...]:
         """Studies of the other tasks by searchers that hold configurations."""
         return tuple(
-            _study_of((other, who, seed))
+            self._study(other, who, seed).name
             for other in self._settings.tasks
             if other != task
             for who in self._settings.contestants
@@ -212,7 +215,7 @@ class _Runner:
             "seeds": self._settings.study.confirm_seeds,
         }
         what = f"the best on {task}, on fresh seeds"
-        return Job(task, what, self._folder / str(study.name), request)
+        return Job(task, what, StudyFolder(self._folder / str(study.name)), request)
 
     def _is_confirmed(self, job: Job) -> bool:
         best, seeds = job.request["best"], job.request["seeds"]
@@ -222,13 +225,8 @@ class _Runner:
     def finished(self, job: Job, done: dict[str, Any]) -> None:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
-        if (job.folder / RESULT).exists():
-            self._tracking.add(job.folder)
-
-
-def _study_of(place: tuple[str, Contestant, int]) -> str:
-    task, who, seed = place
-    return study_name(task, who.file_name, seed)
+        if job.folder.has_ended:
+            self._tracking.add(job.folder.path)
 
 
 def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from hpopt_envs.schedules import HELD_SHAPE
 
 from ..pool.budget import Budget, Limits
 from ..pool.metered import MeteredPool
-from ..record.folders import JOURNAL, read_study
+from ..record.folders import StudyFolder
 from ..record.history import FIRST_TEST, History
 from ..record.judged import Judged, judged
 from ..record.schedule import Schedule
@@ -36,7 +36,7 @@ def confirm_best(
     """
     assert settings.name is not None
     schedules = distinct_schedules(best_trials(best, settings.runs))
-    if (Path(settings.runs) / settings.name / JOURNAL).exists():
+    if StudyFolder(Path(settings.runs) / settings.name).has_begun:
         journal, workers, settings = take_up(settings.name, settings.runs, {}, factory)
     else:
         journal, workers = begin(settings, about, factory)
@@ -50,7 +50,7 @@ def confirm_best(
             history,
             Budget(Limits(), workers.facts, validate_segments=False, confirmations=0),
             seed=settings.seed,
-            folder=journal.path.parent,
+            snapshots=StudyFolder(journal.path.parent).snapshots,
             shape=HELD_SHAPE,
             replay=replay,
             first_trial=FIRST_TEST,
@@ -65,7 +65,7 @@ def best_trials(best: Mapping[str, str], runs: str) -> dict[str, Trial]:
     """The best trial of each searcher's best study."""
     found = {}
     for searcher, study in best.items():
-        trial = read_study(study, runs, "compare").best
+        trial = StudyFolder.find(study, runs, "compare").read().best
         assert trial is not None
         found[searcher] = trial
     return found
@@ -85,11 +85,12 @@ def read_judged(
     name: str, runs: str, best: Mapping[str, str], seeds: int
 ) -> dict[str, Judged] | None:
     """What `confirm_best` came to, by searcher; None where it isn't complete."""
-    if not (Path(runs) / name / JOURNAL).is_file():
+    folder = StudyFolder(Path(runs) / name)
+    if not folder.has_begun:
         return None
     trials = best_trials(best, runs)
     schedules = distinct_schedules(trials)
-    history = read_study(name, runs, "compare")
+    history = folder.read()
     ended = [trial for trial in history.trials.values() if trial.outcome is not None]
     if len(ended) < len(schedules) * seeds:
         return None

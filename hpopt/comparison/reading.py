@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.budget import full_run_cost
-from ..record.folders import read_study
+from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.judged import Judged
 from ..verdict.outcome import Comparison, Curve
 from .confirming import read_judged
-from .running import RESULT
 from .settings import ComparisonSettings, study_name
 
 CONFIRMATION = "confirmation"  # in place of a searcher, in the name of a task's confirmation
@@ -23,9 +22,9 @@ def read_studies(settings: ComparisonSettings, name: str) -> dict[tuple[str, str
     for task in settings.tasks:
         for who in settings.contestants:
             for seed in range(settings.seeds):
-                study = study_name(task, who.file_name, seed)
-                if (folder / study / RESULT).exists():
-                    found[task, who.label, seed] = read_study(study, str(folder), "compare")
+                study = StudyFolder(folder / study_name(task, who.file_name, seed))
+                if study.has_ended:
+                    found[task, who.label, seed] = study.read()
     return found
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StudyError
-
-RESULT = "result.json"  # of a study that ended
+from ..record.folders import StudyFolder
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Job:
 
     task: str
     what: str
-    folder: Path
+    folder: StudyFolder
     request: dict[str, Any]
 
 

@@ -16,7 +16,6 @@ from ..settings.study import DEFAULT_TRIALS, Settings
 from .contestants import FORM, Contestant, parse_contestants
 
 MANIFEST = "comparison.json"
-TABLE = "table:"  # before a file of finished runs
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
     *("agent", "pruner", "prior", "portfolio", "seed", "in_order"),
@@ -84,13 +83,13 @@ class ComparisonSettings:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks; a table stands for all tasks in it."""
+        from hpopt_envs.stand_ins.finished_runs import named_tasks  # not above: they bring numpy
+        from hpopt_envs.worlds import FINISHED_RUNS, world_of
+
         names: list[str] = []
         for asked in self.study.task.split(","):
-            file = asked.removeprefix(TABLE)
-            if asked.startswith(TABLE) and file.endswith(".csv"):
-                from hpopt_envs.stand_ins.finished_runs import tasks_of
-
-                names += [f"{asked}:{task}" for task in tasks_of(file)]
+            if world_of(asked) is FINISHED_RUNS:
+                names += named_tasks(asked)
             else:
                 names.append(asked)
         return tuple(dict.fromkeys(names))

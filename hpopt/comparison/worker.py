@@ -14,7 +14,7 @@ from hpopt_search_spaces.errors import HpoptError
 
 from ..pool.budget import full_run_cost
 from ..pool.pipes import open_pipes
-from ..record.folders import JOURNAL
+from ..record.folders import StudyFolder
 from ..searchers.registry import find_agent
 from ..settings.study import Settings
 from ..study.conducting import conduct
@@ -65,7 +65,7 @@ def run_study(settings: Settings, about: Mapping[str, Any], equivalents: int) ->
     # The sum is met to rounding: a search of default trials must get all of them.
     settings = dataclasses.replace(settings, cost=cost * (1 + 1e-9), trials=None)
     name = str(settings.name)
-    if (Path(settings.runs) / name / JOURNAL).exists():
+    if StudyFolder(Path(settings.runs) / name).has_begun:
         journal, pool, settings = take_up(name, settings.runs, {}, FACTORY)
     else:
         journal, pool = begin(settings, about, FACTORY)

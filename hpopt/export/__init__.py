@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import StudyError
-from ..record.folders import find_study, read_study
+from ..record.folders import StudyFolder
 from ..record.schedule import Winner
 
 TARGETS = ("json", "transformers", "trl")
@@ -26,12 +26,13 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     """
     if to not in TARGETS:
         raise StudyError(f"--to: must be one of {', '.join(TARGETS)}, but got {to!r}")
-    winner = Winner.of(read_study(name, runs, "export"), "export")
+    study = StudyFolder.find(name, runs, "export")
+    winner = Winner.of(study.read(), "export")
     if to == "json":
         files = {"schedule.json": json.dumps(winner.to_json(), indent=2) + "\n"}
     else:
         files = _code(winner, to)
-    folder = find_study(name, runs, "export") / "export" if folder is None else folder
+    folder = study.export if folder is None else folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():

@@ -10,6 +10,7 @@ from hpopt_envs.tasks.lm import LanguageModeling
 from hpopt_envs.tasks.text2text import TextToText
 from hpopt_envs.training.optimizers import ADAMW_WEIGHT_DECAY
 from hpopt_envs.training.plan import WHOLE_BATCH
+from hpopt_envs.worlds import world_of
 from hpopt_search_spaces import Value
 
 from ..errors import StudyError
@@ -104,7 +105,7 @@ def _preference(exported: Exported) -> dict[str, Any]:
 
 def _of_task(exported: Exported, to: str) -> str:
     task = exported.task
-    if task == "simulated" or task.startswith("table:"):
+    if not world_of(task).trains:
         return f"task {task!r} trains no model"
     kind = exported.kind
     if kind is None:

@@ -2,9 +2,9 @@
 
 import json
 
-from hpopt_envs.factory import BASE_SEED
 from hpopt_envs.models import load_tokenizer
 from hpopt_envs.tasks import load_task
+from hpopt_envs.tasks.base import BASE_SEED
 
 from .exported import Exported
 

@@ -43,7 +43,7 @@ class MeteredPool:
         history: what the study knows; this pool feeds it.
         budget: says whether a trial may start.
         seed: of the study; trial i has the same seed under every searcher.
-        folder: of the study.
+        snapshots: folder for them.
         shape: hyperparameters that this searcher's trials have beside the space's.
         replay: events of an earlier process, to be lived through again first.
         first_trial: id of the first trial.
@@ -61,7 +61,7 @@ class MeteredPool:
         budget: Budget,
         *,
         seed: int,
-        folder: Path,
+        snapshots: Path,
         shape: Mapping[str, Value],
         replay: Iterable[Event] = (),
         first_trial: int = 0,
@@ -71,7 +71,7 @@ class MeteredPool:
         self.seed = seed
         self.history = history
         self.budget = budget
-        self.workers = EnduringPool(pool, history, folder / "snapshots", self._lose)
+        self.workers = EnduringPool(pool, history, snapshots, self._lose)
         self._journal = journal
         self._shape = dict(shape)
         self._replay = Replay(replay, history.apply)

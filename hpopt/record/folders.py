@@ -2,14 +2,13 @@
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from ..errors import StudyError
 from .history import History
 from .journal import read_events
-
-JOURNAL = "journal.jsonl"
 
 
 def check_writable(folder: Path, what: str) -> None:
@@ -30,38 +29,107 @@ def check_writable(folder: Path, what: str) -> None:
     raise StudyError(f"{what} must be a folder that can be written to, but {reason}")
 
 
-def find_study(name: str, runs: str, what: str = "resume") -> Path:
-    """Return the folder of a study.
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of a study, and what lies where in it.
 
-    Args:
-        name: of the study.
-        runs: folder that studies are kept in.
-        what: is asked for, as errors begin with it.
-
-    Raises:
-        StudyError: there is no such study; the text has the nearest names.
+    Attributes:
+        path: of the folder; it is named after the study.
     """
-    with suppress(OSError):
-        if (Path(runs) / name / JOURNAL).is_file():
-            return Path(runs) / name
-    journals = sorted(Path(runs).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
-    known = [path.parent.name for path in journals]
-    near = get_close_matches(name, known, cutoff=0.5) or known[-3:]
-    raise StudyError(f"{what}: must be a study in {runs}/ ({', '.join(near)}), but got {name!r}")
 
+    path: Path
 
-def read_study(name: str, runs: str, what: str) -> History:
-    """Return everything that a study's journal says; it may still be running.
+    @classmethod
+    def find(cls, name: str, runs: str, what: str) -> "StudyFolder":
+        """Return the folder of a study that has begun.
 
-    Args:
-        name: of the study.
-        runs: folder that studies are kept in.
-        what: is asked for, as errors begin with it.
+        Args:
+            name: of the study.
+            runs: folder that studies are kept in.
+            what: is asked for, as errors begin with it.
 
-    Raises:
-        StudyError: there is no such study, or its journal is broken.
-    """
-    history = History()
-    for event in read_events(find_study(name, runs, what) / JOURNAL):
-        history.apply(event)
-    return history
+        Raises:
+            StudyError: there is no such study; the text has the nearest names.
+        """
+        folder = cls(Path(runs) / name)
+        with suppress(OSError):
+            if folder.has_begun:
+                return folder
+        there = [cls(path.parent) for path in Path(runs).glob(f"*/{folder.journal.name}")]
+        there.sort(key=lambda other: other.journal.stat().st_mtime)
+        known = [other.name for other in there]
+        near = get_close_matches(name, known, cutoff=0.5) or known[-3:]
+        raise StudyError(
+            f"{what}: must be a study in {runs}/ ({', '.join(near)}), but got {name!r}"
+        )
+
+    @property
+    def name(self) -> str:
+        """The study's."""
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        """All that happened; the rest follows from it."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """What the study came to; there once it ended."""
+        return self.path / "result.json"
+
+    @property
+    def schedule(self) -> Path:
+        """The winner's schedule, see `Winner.to_json`."""
+        return self.path / "schedule.json"
+
+    @property
+    def report(self) -> Path:
+        """The page with everything about the study."""
+        return self.path / "report.html"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the winner's weights."""
+        return self.path / "best"
+
+    @property
+    def samples(self) -> Path:
+        """What the winner writes, see `hpopt_envs.training.samples`."""
+        return self.best / "samples.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the states that trials can be taken up from."""
+        return self.path / "snapshots"
+
+    @property
+    def export(self) -> Path:
+        """The folder that exports go to, where nobody names another."""
+        return self.path / "export"
+
+    @property
+    def workers_log(self) -> Path:
+        """What worker processes print."""
+        return self.path / "workers.log"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a journal."""
+        return self.journal.is_file()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is a result; a study that is extended has one too."""
+        return self.result.exists()
+
+    def read(self) -> History:
+        """Return everything that the journal says; the study may still be running.
+
+        Raises:
+            StudyError: the journal is broken.
+        """
+        history = History()
+        for event in read_events(self.journal):
+            history.apply(event)
+        return history

@@ -5,9 +5,9 @@ The texts are a model's and a data set's: nothing in them is markup, on a termin
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-FILE = "best/samples.json"  # in a study's folder, see `hpopt_envs.training.samples`
+from .folders import StudyFolder
+
 NOTHING = "–"  # in place of an empty text
 
 
@@ -44,14 +44,14 @@ class Samples:
     rows: tuple[Sample, ...]
 
 
-def read_samples(study: Path) -> Samples | None:
+def read_samples(folder: StudyFolder) -> Samples | None:
     """Return the samples of a study's winner; None where there are none that can be read.
 
     Args:
-        study: its folder.
+        folder: of the study.
     """
     try:
-        document = json.loads((study / FILE).read_text(encoding="utf-8"))
+        document = json.loads(folder.samples.read_text(encoding="utf-8"))
         return Samples(document["score"], tuple(Sample(**row) for row in document["rows"]))
     except FileNotFoundError:
         return None

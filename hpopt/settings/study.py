@@ -208,8 +208,9 @@ class Settings:
     def tracking_level(self) -> Level:
         """Which MLflow runs are made: "trials" or "parents"."""
         if self.track == "auto":
-            trained = self.task != "simulated" and not self.task.startswith("table:")
-            return "trials" if trained else "parents"
+            from hpopt_envs.worlds import world_of  # not above: it brings numpy
+
+            return "trials" if world_of(self.task).trains else "parents"
         return "parents" if self.track == "parents" else "trials"
 
     @property

@@ -9,6 +9,7 @@ from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from ..pool.base import Pool
 from ..pool.budget import active_seconds
 from ..pool.metered import MeteredPool
+from ..record.folders import StudyFolder
 from ..record.history import FIRST_TEST, History
 from ..record.journal import Event, Journal
 from ..searchers.registry import find_agent, make_searcher
@@ -39,7 +40,7 @@ def conduct(
         tracking: whose state is shown; it is started and ended elsewhere.
         keeps_weights: whether the winner's weights are written, and its snapshot stays.
     """
-    header, folder = journal.events[0], journal.path.parent
+    header, folder = journal.events[0], StudyFolder(journal.path.parent)
     settings = dataclasses.replace(settings, agent=header["agent"])
     history, started = History(), time.monotonic()
     settled, searched, confirmed = split_events(journal.events)
@@ -60,7 +61,7 @@ def conduct(
             history,
             budget,
             seed=settings.seed,
-            folder=folder,
+            snapshots=folder.snapshots,
             shape=HELD_SHAPE if spec.holds else AGENT_SHAPE,
             replay=replay,
             first_trial=first_trial,
@@ -83,14 +84,14 @@ def conduct(
         confirmation = None
         if history.best is not None:
             if keeps_weights:
-                searching.workers.save_weights(history.best, folder / "best")
+                searching.workers.save_weights(history.best, folder.best)
             if settings.confirm_seeds:
                 display.confirming(settings.confirm_seeds)
                 confirming = metered(confirmed, first_test)
                 confirmation = confirm(confirming, history.best, settings.confirm_seeds)
         result = StudyResult(
             name=header["name"],
-            folder=folder,
+            folder=folder.path,
             history=history,
             space=pool.space,
             confirmation=confirmation,
@@ -98,7 +99,7 @@ def conduct(
         )
         write_result(result, settings)
         if not keeps_weights:
-            shutil.rmtree(folder / "snapshots", ignore_errors=True)
+            shutil.rmtree(folder.snapshots, ignore_errors=True)
         return result
     finally:
         pool.close()

@@ -14,7 +14,7 @@ from ..pool.base import Pool
 from ..pool.budget import Budget, Limits
 from ..pool.local import LocalPool
 from ..pool.processes import ProcessPool
-from ..record.folders import JOURNAL, find_study, read_study
+from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.journal import Journal
 from ..searchers.portfolio import AGENT
@@ -24,15 +24,16 @@ from .header import check_same, check_versions, environment_settings, make_heade
 
 
 @contextmanager
-def new_folder(settings: Settings) -> Iterator[Path]:
+def new_folder(settings: Settings) -> Iterator[StudyFolder]:
     """Make the folder of a new study, and take it away again where the study can't begin.
 
     Raises:
         StudyError: the name is taken, or the folder can't be made.
     """
     name = settings.name or _new_name(settings)
-    folder = Path(settings.runs) / name
-    if (folder / JOURNAL).exists():
+    study = StudyFolder(Path(settings.runs) / name)
+    folder = study.path
+    if study.journal.exists():
         raise StudyError(
             f"name: must be new, but {folder} exists; "
             f"`{resume_command(name, settings.runs)}` goes on with it"
@@ -43,9 +44,9 @@ def new_folder(settings: Settings) -> Iterator[Path]:
     except OSError as error:
         raise StudyError(f"runs: {folder} can't be made: {error.strerror}") from None
     try:
-        yield folder
+        yield study
     except BaseException:
-        taken = (folder / JOURNAL).exists()  # by another process, which was quicker
+        taken = study.journal.exists()  # by another process, which was quicker
         if folder in made and not taken:
             shutil.rmtree(folder, ignore_errors=True)
             for parent in made[1:]:
@@ -76,7 +77,7 @@ def read_sources(settings: Settings) -> list[History]:
         raise StudyError(f"portfolio: must go with agent {AGENT}, but got agent {settings.agent!r}")
     if not names and settings.agent == AGENT:
         raise StudyError("portfolio: must name studies of other tasks, but got none")
-    return [read_study(name, settings.runs, "portfolio") for name in names]
+    return [StudyFolder.find(name, settings.runs, "portfolio").read() for name in names]
 
 
 FACTORY = "hpopt_envs.factory:make_env"
@@ -108,7 +109,7 @@ def begin(
             make_budget(settings, pool).check_first_trial()
             header = make_header(settings, folder.name, environment, pool, sources)
             header |= dict(about or {})
-            return Journal.create(folder / JOURNAL, header), pool
+            return Journal.create(folder.journal, header), pool
         except BaseException:
             pool.close()
             raise
@@ -122,13 +123,13 @@ def take_up(
     Raises:
         HpoptError: one line, where it can't go on; its journal stays as it was.
     """
-    folder = find_study(name, runs)
+    folder = StudyFolder.find(name, runs, "resume")
     for setting in changes:
         if setting not in EXTENSIBLE:
             raise StudyError(
                 f"resume: may change {', '.join(EXTENSIBLE)} alone, but got {setting!r}"
             )
-    journal = Journal.open(folder / JOURNAL)
+    journal = Journal.open(folder.journal)
     try:
         header = journal.events[0]
         check_versions(header)
@@ -152,11 +153,14 @@ def take_up(
     return journal, pool, settings
 
 
-def _open_pool(settings: Settings, environment: dict[str, Any], folder: Path, factory: str) -> Pool:
+def _open_pool(
+    settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
+) -> Pool:
     if settings.workers == 1:
         return LocalPool(factory, environment)
-    log = folder / "workers.log"
-    return ProcessPool(factory, environment, settings.workers, log, settings.in_order)
+    return ProcessPool(
+        factory, environment, settings.workers, folder.workers_log, settings.in_order
+    )
 
 
 def make_budget(

@@ -8,6 +8,7 @@ from typing import Any
 from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
 
+from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.judged import Confirmation, Judged
 from ..record.schedule import Schedule, Winner
@@ -72,14 +73,15 @@ class StudyResult:
 
 def write_result(result: StudyResult, settings: Settings) -> None:
     """Write result.json, schedule.json and, beside saved weights, their model card."""
-    (result.folder / "result.json").write_text(json.dumps(_summary(result), indent=2) + "\n")
+    folder = StudyFolder(result.folder)
+    folder.result.write_text(json.dumps(_summary(result), indent=2) + "\n")
     if result.best is None:
         return
     winner = Winner.of(result.history, "schedule")
     schedule = json.dumps(winner.to_json(), indent=2) + "\n"
-    (result.folder / "schedule.json").write_text(schedule)
-    if (result.folder / "best").is_dir():
-        (result.folder / "best" / "README.md").write_text(_model_card(result, settings))
+    folder.schedule.write_text(schedule)
+    if folder.best.is_dir():
+        (folder.best / "README.md").write_text(_model_card(result, settings))
 
 
 def _summary(result: StudyResult) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.samples import FILE
 from ..record.schedule import Winner
 from ..report.page.study import write_report
 from ..report.plot import search_figure
@@ -42,8 +42,9 @@ def log_artifacts(
         search_figure(history).savefig(folder / "search.png", dpi=150)
         client.log_artifacts(run, str(folder))
     if reports:
-        client.log_artifact(run, str(write_report(study, history)))
-    if (study / FILE).is_file():
-        client.log_artifact(run, str(study / FILE))
+        client.log_artifact(run, str(write_report(StudyFolder(study), history)))
+    samples = StudyFolder(study).samples
+    if samples.is_file():
+        client.log_artifact(run, str(samples))
     if (study / "artifacts").is_dir():
         client.log_artifacts(run, str(study / "artifacts"))

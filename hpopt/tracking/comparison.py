@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from ..record.folders import JOURNAL
+from ..record.folders import StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from .projection import Projection
@@ -51,7 +51,7 @@ def main() -> None:
 
 def record_study(study: Path, uri: str, experiment: str, level: Level) -> None:
     """Write a finished study's journal, and mark it as recorded."""
-    header, *events = JournalReader(study / JOURNAL).poll()
+    header, *events = JournalReader(StudyFolder(study).journal).poll()
     projection = Projection(uri, experiment, level, header)
     for event in events:
         projection.apply(event)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+from ..record.folders import StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from . import Ending
@@ -31,7 +32,7 @@ class _Session:
 
     def __init__(self, study: Path, uri: str, experiment: str, level: Level) -> None:
         self._study = study
-        self._reader = JournalReader(study / "journal.jsonl")
+        self._reader = JournalReader(StudyFolder(study).journal)
         header, *self._events = self._reader.poll()
         self._projection = Projection(uri, experiment, level, header)
 

@@ -199,7 +199,7 @@ def make_pool(tmp_path: Path) -> Iterator[Callable[..., MeteredPool]]:
             history,
             Budget(Limits(trials=trials), pool.facts, validates, confirmations=0),
             seed=seed,
-            folder=where,
+            snapshots=where / "snapshots",
             shape=HELD_SHAPE if spec.holds else AGENT_SHAPE,
         )
 

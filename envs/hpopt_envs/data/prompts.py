@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..errors import WorldError
-from .sources import Source
+from ..settings import Source
 from .tables import Table
 
 PROMPT = "Return the number of items.\n\n"  # which the embedded model follows with a docstring

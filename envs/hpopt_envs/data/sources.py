@@ -4,12 +4,12 @@ import random
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import WorldError, foreign
+from ..settings import Source
 from .tables import Table, read_table, with_rows
 
 _HELD_OUT = 0.1  # share of the rows in each split that is made
@@ -18,72 +18,8 @@ _SPLITS = {  # and what data sets call them
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test",),
 }
-_CHOICES = {"class_weights": ("none", "balanced"), "too_long": ("refuse", "truncate")}
 _SAVED = ("dataset_dict.json", "state.json")  # one is in every folder of `save_to_disk`
 _NETWORK_TIMEOUT = 10.0  # seconds
-
-
-@dataclass(frozen=True)
-class Source:
-    """What the settings of a study say of its data; None where they say nothing.
-
-    Attributes:
-        train_file: rows to train on; the other splits are made from it where they have no file.
-        validation_file: rows that searchers are judged by.
-        test_file: rows that the end of a study is judged by.
-        dataset: a Hugging Face id or a folder, in place of the files.
-        retain_file: rows of what the base model should keep doing.
-        text_column, label_column, prompt_column, completion_column, messages_column,
-            chosen_column, rejected_column: names of columns; what is in them is for the task to
-            say.
-        prompt_template, completion_template: texts with columns in braces, in place of a column.
-        reward, constraint: scores of what a model writes, see `hpopt_envs.scores`.
-        max_new_tokens: of what a model writes.
-        samples_per_prompt: that a step takes.
-        class_weights: "balanced": every class counts as much in a classifier's training loss,
-            whatever its size; "none": every example does.
-        too_long: "refuse" examples that are longer than the sequence length, or "truncate" them.
-    """
-
-    train_file: str | None = None
-    validation_file: str | None = None
-    test_file: str | None = None
-    dataset: str | None = None
-    retain_file: str | None = None
-    text_column: str | None = None
-    label_column: str | None = None
-    prompt_column: str | None = None
-    completion_column: str | None = None
-    messages_column: str | None = None
-    chosen_column: str | None = None
-    rejected_column: str | None = None
-    prompt_template: str | None = None
-    completion_template: str | None = None
-    reward: str | None = None
-    constraint: Sequence[str] | None = None
-    max_new_tokens: int | None = None
-    samples_per_prompt: int | None = None
-    class_weights: str = "none"
-    too_long: str = "refuse"
-
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise WorldError(f"{name}: must be one of {', '.join(choices)}, but got {value!r}")
-
-        named = [
-            f.name
-            for f in fields(self)
-            if f.name.endswith(("_column", "_template")) and getattr(self, f.name)
-        ]
-        if named and not self.has_data and not (named == ["text_column"] and self.retain_file):
-            raise WorldError(f"{named[0]}: must come with train_file or dataset")
-
-    @property
-    def has_data(self) -> bool:
-        """Whether it names data, rather than leaving the task to what is embedded."""
-        return self.dataset is not None or self.train_file is not None
 
 
 def read_splits(source: Source, label: str | None = None) -> dict[str, Table] | None:
@@ -109,6 +45,7 @@ def read_splits(source: Source, label: str | None = None) -> dict[str, Table] | 
             raise WorldError(f"dataset: must not be given together with {min(files)}_file")
         tables = _read_dataset(source.dataset)
     elif not files:
+        _check_columns(source)
         return None
     elif "train" not in files:
         raise WorldError(f"{min(files)}_file: must come with train_file")
@@ -118,6 +55,13 @@ def read_splits(source: Source, label: str | None = None) -> dict[str, Table] | 
         setting = "dataset" if source.dataset is not None else "train_file"
         tables |= make_splits(tables["train"], missing, label, setting)
     return tables
+
+
+def _check_columns(source: Source) -> None:
+    """Make sure that no column is named where there are no rows to have it."""
+    named = [name for name in source.given if name.endswith(("_column", "_template"))]
+    if named and not (named == ["text_column"] and source.retain_file):
+        raise WorldError(f"{named[0]}: must come with train_file or dataset")
 
 
 def read_retained(file: str) -> dict[str, Table]:

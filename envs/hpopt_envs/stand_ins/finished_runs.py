@@ -19,8 +19,8 @@ from pathlib import Path
 from hpopt_search_spaces import Value, nearest_names
 
 from ..errors import WorldError
+from ..worlds import TABLE_PREFIX
 
-PREFIX = "table:"
 FOLDER = "HPOPT_TABLES"  # names a folder of tables
 TASK, CHECKPOINT = "task", "checkpoint"
 # Columns that are known to be values, and whether more of them is better.
@@ -136,6 +136,16 @@ def tasks_of(file: str) -> list[str]:
     return _read_table(file).tasks
 
 
+def named_tasks(name: str) -> list[str]:
+    """Return the names of all tasks that "table:FILE.csv" stands for; others stand for themselves.
+
+    Raises:
+        WorldError: there is no such table.
+    """
+    file = name.removeprefix(TABLE_PREFIX)
+    return [f"{name}:{task}" for task in tasks_of(file)] if file.endswith(".csv") else [name]
+
+
 def read_runs(name: str, objective: str | None = None) -> FinishedRuns:
     """Read the runs of a task.
 
@@ -147,7 +157,7 @@ def read_runs(name: str, objective: str | None = None) -> FinishedRuns:
     Raises:
         WorldError: one line, where there is no such table or task, or it isn't what it must be.
     """
-    matched = re.fullmatch(re.escape(PREFIX) + r"(.+?\.csv)(?::(.+))?", name)
+    matched = re.fullmatch(re.escape(TABLE_PREFIX) + r"(.+?\.csv)(?::(.+))?", name)
     if matched is None:
         raise WorldError(f"task: must be table:FILE.csv or table:FILE.csv:TASK, but got {name!r}")
     table = _read_table(matched[1])
@@ -169,7 +179,7 @@ def read_runs(name: str, objective: str | None = None) -> FinishedRuns:
     cells: list[Cell] = list(zip(*(columns[c] for c in varying), strict=True))
     runs, checkpoints = _runs(table.file, rows, cells, values, metric, maximize)
     found = FinishedRuns(
-        name=f"{PREFIX}{Path(table.file).name}:{task}",
+        name=f"{TABLE_PREFIX}{Path(table.file).name}:{task}",
         task=task,
         objective=metric,
         maximize=maximize,
@@ -227,7 +237,7 @@ def _task(table: _Table, task: str | None) -> str:
     first = ", ".join(tasks[:3]) + (", ..." if len(tasks) > 3 else "")
     raise WorldError(
         f"task: {table.file} has {len(tasks)} tasks ({first}), so name one: "
-        f"{PREFIX}{table.file}:{tasks[0]}"
+        f"{TABLE_PREFIX}{table.file}:{tasks[0]}"
     )
 
 

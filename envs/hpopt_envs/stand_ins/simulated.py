@@ -25,8 +25,12 @@ from ..episode.features import Array
 from ..randomness import key
 from ..records import Outcome, RunFacts
 from ..schedules import divergence_weight_at, learning_rate_at
-from ..training.plan import Lengths, batch_sizes, plan_trial
+from ..settings import EnvironmentSettings
+from ..tasks.objective import divergence_limit
+from ..training.hyperparameters import check_hyperparameters
+from ..training.plan import Lengths, Plan, batch_sizes, plan_trial
 from ..training_run import Evaluation, Progress
+from ..worlds import SIMULATION
 
 DIMENSIONS = 32
 FLOOR = 2.6  # nats a token that no training removes
@@ -181,27 +185,35 @@ class SimulatedRun:
         (folder / "weights.json").write_text(json.dumps({"mean": state.mean.tolist()}))
 
 
-def simulated_run(
-    space: SearchSpace,
-    segment_tokens: int | None,
-    trial_tokens: int | None,
-    max_divergence: float | None,
-) -> tuple[SimulatedRun, SearchSpace]:
-    """Return a simulated run and the space, resolved for it; see `hpopt_envs.factory.make_env`."""
-    examples = 10**7
-    lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
-    training_facts = TrainingFacts(
-        total_parameters=PARAMETERS,
-        trainable_parameters=PARAMETERS,
-        training_tokens=trial_tokens or 16 * 4096,
-        sequence_length=SEQUENCE_LENGTH,
-        lora=False,
+def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSpace]:
+    """Build a simulated run.
+
+    Returns:
+        The run, and the space that is asked for, resolved.
+
+    Raises:
+        SpaceError, WorldError: the settings ask for what a simulation doesn't have.
+    """
+    settings.refuse(
+        "the simulated task",
+        *("model", "sequence_length", "objective", "forgetting_weight", "fixed"),
     )
-    resolved = space.resolve(training_facts)
-    plan = plan_trial(batch_sizes(resolved, {}, examples), lengths, segment_tokens, trial_tokens)
+    space = settings.load_space("default")
+    check_hyperparameters(space, {})
+    examples, segment, trial = 10**7, settings.segment_tokens, settings.trial_tokens
+    resolved = space.resolve(
+        TrainingFacts(PARAMETERS, PARAMETERS, trial or 16 * 4096, SEQUENCE_LENGTH, lora=False)
+    )
+    lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
+    plan = plan_trial(batch_sizes(resolved, {}, examples), lengths, segment, trial)
+    facts = _facts(lengths, plan, divergence_limit(settings.max_divergence, None))
+    return SimulatedRun(facts), resolved
+
+
+def _facts(lengths: Lengths, plan: Plan, max_divergence: float | None) -> RunFacts:
     loss = FLOOR + GAIN
-    facts = RunFacts(
-        task="simulated",
+    return RunFacts(
+        task=SIMULATION.task,
         model="noisy quadratic",
         objective_name="loss",
         maximize=False,
@@ -230,4 +242,3 @@ def simulated_run(
         data_hash="simulated",
         model_hash="simulated",
     )
-    return SimulatedRun(facts), resolved

@@ -27,8 +27,9 @@ from hpopt_search_spaces import (
 
 from ..errors import WorldError
 from ..records import Outcome, RunFacts
+from ..settings import EnvironmentSettings
 from ..training_run import Evaluation, Progress
-from .finished_runs import Cell, Checkpoint, FinishedRuns
+from .finished_runs import Cell, Checkpoint, FinishedRuns, read_runs
 
 WIDE = 8  # ratio of the ends of a positive column from which it is on a log scale
 
@@ -127,20 +128,35 @@ def space_of(runs: FinishedRuns) -> SearchSpace:
     return SearchSpace(runs.task, tuple(parameters))
 
 
-def tabulated_run(runs: FinishedRuns, space: SearchSpace) -> tuple[TabulatedRun, SearchSpace]:
-    """Return the finished runs as a training run, and the space, resolved.
+def tabulated_run(settings: EnvironmentSettings) -> tuple[TabulatedRun, SearchSpace]:
+    """Build a training run of finished ones.
 
-    There is no base model: the median of the runs stands for it, so that a normalised regret of 1
-    is the median run. Rewards are in units of its distance from the best.
-
-    Args:
-        runs: of one task.
-        space: what is searched: all hyperparameters of the table, and no others.
+    Returns:
+        The run, and the space, resolved: all hyperparameters of the table, and no others.
 
     Raises:
-        SpaceError, WorldError: one line, where the space isn't one of the table's.
+        SpaceError, WorldError: one line, where the settings ask for what a table doesn't have.
     """
+    settings.refuse(
+        "a table of finished runs",
+        *("model", "sequence_length", "segment_tokens", "trial_tokens", "forgetting_weight"),
+        *("max_divergence", "fixed"),
+    )
+    runs = read_runs(settings.task, settings.objective)
+    space = settings.load_space(space_of(runs).to_dict())
     _check_names(space, runs)
+    facts = _facts(runs)
+    parameters, tokens = facts.total_parameters, facts.trial_tokens
+    resolved = space.resolve(TrainingFacts(parameters, parameters, tokens, 1, lora=False))
+    return TabulatedRun(facts, runs, resolved), resolved
+
+
+def _facts(runs: FinishedRuns) -> RunFacts:
+    """Return the facts of a task without a base model, for which the median of its runs stands.
+
+    A normalised regret of 1 is then the median run. Rewards are in units of its distance from the
+    best.
+    """
     parameters = _whole_number(runs, "parameters") or 1
     # Where nothing says how long runs were, a checkpoint is a token.
     trained = _whole_number(runs, "training_tokens") or runs.checkpoints
@@ -150,7 +166,7 @@ def tabulated_run(runs: FinishedRuns, space: SearchSpace) -> tuple[TabulatedRun,
     middle, best = median(objectives), min(objectives)
     losses = [end.metrics["loss"] for end in runs.ends if end.metrics.get("loss", 0.0) > 0.0]
     base_loss = median(losses) if losses else 1.0
-    facts = RunFacts(
+    return RunFacts(
         task=runs.name,
         model="finished runs",
         objective_name=runs.objective,
@@ -181,8 +197,6 @@ def tabulated_run(runs: FinishedRuns, space: SearchSpace) -> tuple[TabulatedRun,
         model_hash=runs.hash,
         best_objective=best,
     )
-    resolved = space.resolve(TrainingFacts(parameters, parameters, trial_tokens, 1, lora=False))
-    return TabulatedRun(facts, runs, resolved), resolved
 
 
 def _parameter(name: str, grid: tuple[Value, ...], anywhere: tuple[Value, ...]) -> Parameter:

@@ -5,35 +5,34 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ..data.sources import Source
 from ..errors import WorldError
 from ..references import call, import_attribute, is_reference
+from ..settings import Source
+from ..worlds import FINISHED_RUNS, SIMULATION
 from .base import Data, Split, Task
 from .suite import BUILT_IN
 
 __all__ = ["Data", "Source", "Split", "Task", "available_tasks", "load_task"]
 
-_SIMULATED = ("simulated", "A noisy quadratic instead of training: milliseconds a trial.")
-_TABLE = ("table:FILE.csv", "Finished runs, looked up instead of trained; or table:FILE.csv:TASK.")
 
-
-def load_task(name: str, data: Mapping[str, Any] | None = None) -> Task:
+def load_task(name: str, data: Source | Mapping[str, Any] | None = None) -> Task:
     """Makes a task.
 
     Args:
         name: of a built-in task, or of an installed one (an entry point of group "hpopt.tasks"),
             or "module:Class", with modules of the working directory first.
-        data: settings of the user's data, see `Source`; built-in tasks take those that they name.
+        data: settings of the user's data, or a mapping of them; built-in tasks take those that
+            they name.
 
     Raises:
         WorldError: there is no such task, or it can't be made, or isn't a `Task`, or doesn't take
             such data.
     """
-    given = {setting: value for setting, value in (data or {}).items() if value is not None}
+    source = data if isinstance(data, Source) else Source.of(data or {})
     if name in BUILT_IN:
         built_in = BUILT_IN[name]
-        _check_settings(given, built_in.kind.settings, name)
-        return built_in.make(name, Source(**given))
+        _check_settings(source, built_in.kind.settings, name)
+        return built_in.make(name, source)
     reference = name
     if not is_reference(name):
         installed = _installed()
@@ -42,7 +41,7 @@ def load_task(name: str, data: Mapping[str, Any] | None = None) -> Task:
             nearest = " or ".join(map(repr, get_close_matches(name, known) or known))
             raise WorldError(f"task: must be {nearest} or 'module:Class', but got {name!r}")
         reference = installed[name].value
-    _check_settings(given, (), name)
+    _check_settings(source, (), name)
     task = call(import_attribute(reference), reference)
     if not isinstance(task, Task):
         raise WorldError(f"{reference} must be a subclass of hpopt_envs.Task, got {task!r:.100}")
@@ -50,17 +49,18 @@ def load_task(name: str, data: Mapping[str, Any] | None = None) -> Task:
     return task
 
 
-def _check_settings(given: Mapping[str, Any], taken: tuple[str, ...], task: str) -> None:
-    for setting in given:
+def _check_settings(source: Source, taken: tuple[str, ...], task: str) -> None:
+    for setting in source.given:
         if setting not in taken:
             raise WorldError(f"{setting}: must be left out, since task {task!r} doesn't take it")
 
 
 def available_tasks() -> list[tuple[str, str]]:
-    """Names and one-line descriptions: the built-in ones, then the installed ones."""
+    """Names and one-line descriptions: the built-in ones, the stand-ins, the installed ones."""
     built_in = [(name, task.description) for name, task in BUILT_IN.items()]
     others = [(name, f"Installed: {entry.value}.") for name, entry in sorted(_installed().items())]
-    return [*built_in, _SIMULATED, _TABLE, *others]
+    stand_ins = [(world.task, world.description) for world in (SIMULATION, FINISHED_RUNS)]
+    return [*built_in, *stand_ins, *others]
 
 
 def _installed() -> dict[str, EntryPoint]:

@@ -13,12 +13,13 @@ import torch
 
 from .. import models
 from ..data.prompts import PROMPT, encode_prompts, line_ends, prompt_ids
-from ..data.sources import Source, read_splits
+from ..data.sources import read_splits
 from ..divergences.moments import Moments, fit_moments
 from ..divergences.target import effective_sample_share, log_ratios, pseudo_rewards
 from ..errors import WorldError
 from ..models import length_limit
 from ..scores.scores import Score, make_score, parse_constraint, score
+from ..settings import Source
 from .base import AsBase, Data, Rule, Split, Task
 from .lm_data import fitting_length
 from .micro_batches import parts

@@ -15,8 +15,7 @@ from hpopt_search_spaces import Value
 from .. import models
 from ..errors import WorldError
 
-pass
-
+BASE_SEED = 0  # a base model's new layers are the same in every study, whatever its seed
 
 Split = dict[str, torch.Tensor]  # tensors share their leading dimension: the examples
 Rule = tuple[str, Callable[[Any], bool]]  # what must hold of a value, and whether it does

@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy
 
 from .. import models
 from ..data.code_labels import Rows, summaries
-from ..data.sources import Source, read_splits
+from ..data.sources import read_splits
 from ..errors import WorldError
 from ..models import length_limit
+from ..settings import Source
 from .base import Data, Split, Task, split_size
 from .lm_data import fitting_length, shuffled, texts
 from .probe import fit_head

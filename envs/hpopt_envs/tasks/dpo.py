@@ -29,10 +29,11 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from .. import models
-from ..data.sources import Source, read_splits
+from ..data.sources import read_splits
 from ..divergences.target import slope
 from ..errors import WorldError
 from ..models import length_limit
+from ..settings import Source
 from .base import Data, Rule, Split, Task, split_size
 from .lm_data import fitting_length
 from .micro_batches import MicroBatches, parts

@@ -10,11 +10,12 @@ import torch
 
 from .. import models
 from ..data.corpus import Domain, read_corpus
-from ..data.sources import Source, read_retained, read_splits
+from ..data.sources import read_retained, read_splits
 from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
 from ..references import is_reference
+from ..settings import Source
 from .base import Data, Split, Task
 from .lm_data import (
     IGNORED,

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from ..data.sources import Source
 from ..data.tables import Table
 from ..errors import WorldError
+from ..settings import Source
 from .base import Split
 
 IGNORED = -100  # the target that `cross_entropy` leaves out

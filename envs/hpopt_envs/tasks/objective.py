@@ -1,9 +1,8 @@
 """What a task is tuned for, where its user asks for something else than it does itself."""
 
 from ..errors import WorldError
+from ..settings import NO_LIMIT
 from .base import Task, has_reference
-
-NO_LIMIT = "none"
 
 
 def set_objective(task: Task, objective: str | None, forgetting_weight: float | None) -> None:

@@ -9,10 +9,10 @@ from torch.nn.functional import pad as widen
 
 from .. import models
 from ..data.prompts import PROMPT, line_ends, prompt_ids
-from ..data.sources import Source
 from ..data.tables import Table
 from ..errors import WorldError
 from ..scores.scores import make_score, score
+from ..settings import Source
 from .base import Split
 from .lm_data import Row, pad_rows
 from .sampling import draw, pad_prompts, responses

@@ -11,8 +11,8 @@ from typing import Any
 from hpopt_search_spaces import Value
 
 from ..data.code_labels import raises
-from ..data.sources import Source
 from ..data.tables import Table
+from ..settings import Source
 from .align import Alignment
 from .base import Task
 from .classify import Classification

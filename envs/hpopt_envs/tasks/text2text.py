@@ -11,10 +11,11 @@ from torch.nn.functional import pad
 
 from .. import models
 from ..data.locale_formats import new_locale_tables, retained_tables
-from ..data.sources import Source, read_retained, read_splits
+from ..data.sources import read_retained, read_splits
 from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
+from ..settings import Source
 from .base import Data, Split, Task, split_size
 from .lm_data import IGNORED, next_tokens, token_losses
 from .retained import sample_text

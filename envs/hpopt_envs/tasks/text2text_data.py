@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ..data.sources import Source
 from ..data.tables import Table
 from ..data.templates import fill
 from ..errors import WorldError
+from ..settings import Source
 from .base import Split
 from .lm_data import IGNORED, encode_rows, fitting_length, shuffled, texts
 

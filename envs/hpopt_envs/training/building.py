@@ -1,97 +1,179 @@
-"""A real training run from its parts: how much is evaluated, and the facts of the study."""
+"""A real training run from its settings: everything is loaded, completed and checked here."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
-from hpopt_search_spaces import Value
+from hpopt_search_spaces import ChoiceParameter, SearchSpace, TrainingFacts, Value
 
-from ..errors import foreign
-from ..records import RunFacts
-from ..tasks.base import Data, Task, compares, has_reference, passes
-from ..tasks.checks import check_base
-from .evaluation import BATCH_TOKENS, Evaluator
-from .plan import Lengths, Plan
-from .real import PENALTY_COST, RealRun
-from .weights import Weights
+from ..errors import WorldError, foreign
+from ..models import model_hash
+from ..settings import EnvironmentSettings
+from ..tasks import Data, Task, load_task
+from ..tasks.base import BASE_SEED, compares, has_reference
+from ..tasks.checks import check_training
+from ..tasks.objective import divergence_limit, set_objective
+from .facts import Parts, measured
+from .hyperparameters import check_hyperparameters, extremes
+from .machine import checkpoint_gradients, find_device, find_precision, is_large
+from .optimizers import build_optimizer
+from .plan import Lengths, batch_sizes, plan_trial
+from .real import RealRun
+from .rollouts import rolls_out
+from .threads import using_threads
+from .weights import Structure, Weights
 
-EXPLODED_LOSS_RATIO = 4.0  # a mean loss over this multiple of the base model's has exploded
 
+def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
+    """Load a task and its model, and evaluate the base model.
 
-def real_run(
-    task: Task,
-    weights: Weights,
-    data: Data,
-    lengths: Lengths,
-    plan: Plan,
-    *,
-    precision: torch.dtype,
-    setup_cost: float,
-    penalized: bool,
-    defaults: Mapping[str, Value],
-    **about: Any,
-) -> RealRun:
-    """Evaluate the base model, and put the facts together.
-
-    Args:
-        task: with the objective that is asked for.
-        weights: at the base weights, in the default's structure.
-        data: complete, on the model's device.
-        lengths: of the training examples.
-        plan: of segments and trials.
-        precision: of forward passes.
-        setup_cost: token-equivalents spent so far.
-        penalized: whether trials may have a penalty on divergence.
-        defaults: hyperparameters that the base model's metrics are measured with.
-        about: further facts.
+    Returns:
+        The run, and the space that is asked for, or the task's own, resolved.
 
     Raises:
-        WorldError: the base model can't be evaluated, or has nothing to improve.
+        SpaceError, WorldError: one line, where something can't be had or doesn't fit.
     """
-    token_cost = 1.0 + task.rollout_passes / 3
-    retained = data.retained_train or data.train
-    retained_tokens = float(task.example_tokens(retained).double().mean())
-    evaluated = lengths.mean * passes(task) + (retained_tokens if compares(task) else 0.0)
-    # Forward passes cost 1/3 a token: at most 20% of a segment's compute, 10% of a trial's.
-    subset = max(1, int(0.2 * token_cost * plan.segment_tokens * 3 / evaluated))
-    whole = max(1, int(0.1 * token_cost * plan.trial_tokens * 3 / evaluated))
-    batch = max(1, BATCH_TOKENS // lengths.mean)
-    whole = whole // batch * batch or whole
-    evaluator = Evaluator(task, data, weights, precision, subset=min(subset, whole), whole=whole)
-    with foreign(f"task {task.name}: evaluating the base model"):
-        asked = {name: defaults[name] for name in task.measured_with if name in defaults}
-        base = evaluator.evaluate("validation", whole=True, asked=asked)
-        part = evaluator.evaluate("validation", whole=False, asked=asked)
-    check_base(task, base.metrics)
-    facts = RunFacts(
-        task=task.name,
-        objective_name=task.objective,
-        maximize=task.maximize,
-        unit=task.unit,
-        objective_scale=task.objective_scale,
-        forgetting_weight=task.forgetting_weight,
-        has_reference=has_reference(task),
-        sequence_length=lengths.mean,
-        epoch_tokens=lengths.total,
-        segment_tokens=plan.segment_tokens,
-        trial_tokens=plan.trial_tokens,
-        total_parameters=weights.total_count,
-        trainable_parameters=weights.trained_count,
-        lora=weights.has_adapter,
-        base_metrics=base.metrics,
-        base_objective=base.objective,
-        base_objective_subset=part.objective,
-        base_loss=part.metrics["loss"],
-        exploded_loss=EXPLODED_LOSS_RATIO * max(part.metrics["loss"], task.chance_loss),
-        penalty_cost=PENALTY_COST * retained_tokens / lengths.mean if penalized else 0.0,
-        validation_cost=evaluator.cost(whole=False),
-        final_validation_cost=evaluator.cost(whole=True),
-        setup_cost=setup_cost + base.cost,
-        data_hash=data.hash,
-        token_cost=token_cost,
-        default_max_divergence=task.default_max_divergence,
-        has_probe=task.has_probe,
-        **about,
+    device = find_device(settings.device)
+    task = load_task(settings.task, settings.data)
+    set_objective(task, settings.objective, settings.forgetting_weight)
+    limit = divergence_limit(settings.max_divergence, task)
+    space, held = _searched(task, settings)
+    source = settings.model or task.default_model
+    data, model = _load(task, source, settings.sequence_length, device)
+    if settings.gradient_checkpointing:
+        checkpoint_gradients(model)
+    with using_threads(settings.threads if is_large(model) else 1):
+        data, setup_cost = _prepare(task, model, data)
+        base_hash = model_hash(model)
+        lengths = _lengths(task, data)
+        weights = _weights(task, model, space, held)
+        space = _resolve(space, held, task, weights, lengths, settings.trial_tokens)
+        sizes = batch_sizes(space, held, lengths.examples)
+        _check_samples(sizes, task.samples_per_example)
+        parts = Parts(
+            task=task,
+            source=source,
+            model_hash=base_hash,
+            data=data,
+            weights=weights,
+            space=space,
+            held=held,
+            lengths=lengths,
+            plan=plan_trial(sizes, lengths, settings.segment_tokens, settings.trial_tokens),
+            precision=find_precision(settings.precision, device, model),
+            max_divergence=limit,
+            setup_cost=setup_cost,
+        )
+        return measured(parts), space
+
+
+def _searched(task: Task, settings: EnvironmentSettings) -> tuple[SearchSpace, dict[str, Value]]:
+    """Return the space, and what every trial holds beside it; both checked."""
+    fitting = "default" if has_reference(task) else "plain"
+    space = settings.load_space(task.default_space or fitting)
+    unsaid = {name: value for name, value in task.fixed.items() if name not in space}
+    held = {**unsaid, **(settings.fixed or {})}
+    check_hyperparameters(
+        space,
+        held,
+        own=task.hyperparameters,
+        rules=task.rules,
+        needed=task.needed,
+        reference=compares(task),
     )
-    return RealRun(task, weights, evaluator, facts, precision)
+    return space, held
+
+
+def _load(
+    task: Task, source: str, sequence_length: int | None, device: torch.device
+) -> tuple[Data, torch.nn.Module]:
+    """Return data and model, on the device."""
+    with foreign(f"task {task.name}: load_data()"):
+        data = task.load_data(source, sequence_length).to(device)
+    with foreign(f"task {task.name}: load_model({source!r})"):
+        model = task.load_model(source, BASE_SEED).to(device)
+    return data, model
+
+
+def _prepare(task: Task, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
+    """Return complete data, and what that cost; check that task and model can be trained."""
+    with foreign(f"task {task.name}: prepare()"):
+        data, cost = task.prepare(model, data)
+    check_training(task, model, data)
+    return data, cost
+
+
+def _lengths(task: Task, data: Data) -> Lengths:
+    """Return those of the training sequences; those of samples aren't known beforehand."""
+    lengths = Lengths.of(task.example_tokens(data.train).tolist())
+    if not rolls_out(task):
+        return lengths
+    samples = task.samples_per_example
+    total, sequences = lengths.total * samples, lengths.examples * samples
+    return replace(lengths, equal=False, total=total, examples=sequences)
+
+
+def _weights(
+    task: Task, model: torch.nn.Module, space: SearchSpace, held: Mapping[str, Value]
+) -> Weights:
+    """Return the model's, in the default's structure; refuse now what trials could not be."""
+    weights = Weights(model, task.adapter_type)
+    for structure in _structures(space, held):
+        weights.use_base(structure)
+    for name in _optimizers(space, held):
+        build_optimizer(name, weights.parameters)
+    return weights
+
+
+def _structures(space: SearchSpace, held: Mapping[str, Value]) -> list[Structure]:
+    """Return what trials may train, by frozen layers and by targets; the default's is the last.
+
+    Static defaults are in numbers even before the space is resolved.
+    """
+    default = {p.name: p.default for p in space.parameters if not p.dynamic} | dict(held)
+    others: list[dict[str, Value]] = []
+    if "frozen_layers" in space:
+        others.append({"frozen_layers": extremes(space["frozen_layers"])[-1]})
+    if "lora_targets" in space:
+        others += [{"lora_targets": targets} for targets in extremes(space["lora_targets"])]
+    return [Structure.of(default | other) for other in (*others, {})]
+
+
+def _optimizers(space: SearchSpace, held: Mapping[str, Value]) -> list[str]:
+    """Return the names of those that trials may have."""
+    if "optimizer" not in space:
+        return [str(held.get("optimizer", "adamw"))]
+    parameter = space["optimizer"]
+    return [str(n) for n in parameter.choices] if isinstance(parameter, ChoiceParameter) else []
+
+
+def _resolve(
+    space: SearchSpace,
+    held: Mapping[str, Value],
+    task: Task,
+    weights: Weights,
+    lengths: Lengths,
+    trial_tokens: int | None,
+) -> SearchSpace:
+    """Resolve the space before the trial's tokens follow from its batch sizes."""
+    return space.resolve(
+        TrainingFacts(
+            total_parameters=weights.total_count,
+            trainable_parameters=weights.trained_count,
+            training_tokens=trial_tokens or min(16 * 4096, lengths.total),
+            sequence_length=lengths.mean,
+            lora=weights.has_adapter,
+            optimizer=str(held.get("optimizer", "adamw")),
+            task_factor=task.rate_factor,
+        )
+    )
+
+
+def _check_samples(batch_sizes: Sequence[int], samples: int) -> None:
+    for size in batch_sizes:
+        if size % samples:
+            raise WorldError(
+                f"batch_size: must be a multiple of samples_per_prompt={samples}, but the space "
+                f"has {size}"
+            )

@@ -1,6 +1,6 @@
 """What a study's winner writes, beside what the base model wrote."""
 
-from ...record.samples import FILE, NOTHING, Sample, Samples
+from ...record.samples import NOTHING, Sample, Samples
 from . import look
 from .page import Section, table
 
@@ -14,7 +14,7 @@ def samples_section(samples: Samples) -> Section:
         "What the model writes",
         "The first prompts of the test split: what the base model wrote (before), and what "
         f"the winner writes (after). Texts of more than {LONGEST:,} characters are cut; "
-        f"{FILE} has all of them.",
+        "best/samples.json has all of them.",
         html="\n".join(_table(samples.score, row) for row in samples.rows),
     )
 

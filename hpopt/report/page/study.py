@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...record.folders import StudyFolder
 from ...record.history import History
 from ...record.samples import Samples, read_samples
 from .importance import Importances, importances
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure  # type: ignore[import-untyped]
 
 
-def write_report(study: Path, history: History) -> Path:
+def write_report(study: StudyFolder, history: History) -> Path:
     """Write the report of a study into its folder; return its path.
 
     Args:
         study: its folder, with a result.json where it ended, and perhaps with samples.
         history: of the study; it may still be running.
     """
-    result = study / "result.json"
+    result = study.result
     known = json.loads(result.read_text()) if result.is_file() else None
-    return write_study_report(history, known, study / "report.html", read_samples(study))
+    return write_study_report(history, known, study.report, read_samples(study))
 
 
 def write_study_report(

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hpopt_envs.data.sources import Source, read_splits
+from hpopt_envs.data.sources import read_splits
 from hpopt_envs.data.tables import Table
+from hpopt_envs.settings import Source
 
 
 def write_lines(path: Path, values: list[Any]) -> str:

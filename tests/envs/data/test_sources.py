@@ -7,9 +7,10 @@ import datasets
 import pandas
 import pytest
 
-from hpopt_envs.data.sources import Source, read_splits
+from hpopt_envs.data.sources import read_splits
 from hpopt_envs.data.tables import Table, read_table
 from hpopt_envs.errors import WorldError
+from hpopt_envs.settings import Source
 from tests.envs.data.reading import splits_of, values_of, write_lines
 
 ROWS: dict[str, list[Any]] = {

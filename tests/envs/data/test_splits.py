@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from hpopt_envs.data.sources import Source
 from hpopt_envs.errors import WorldError
+from hpopt_envs.settings import Source
 from tests.envs.data.reading import splits_of, values_of, write_lines
 
 

@@ -137,7 +137,7 @@ def test_the_tokenizer_of_smollm2_has_its_special_tokens_and_lone_digits(tokeniz
 @pytest.mark.packaged
 def test_minilm_classifies_better_than_the_embedded_model_ever_does(models: Path) -> None:
     """Its linear probe alone; the embedded model came to a macro-F1 of 0.39 in a full trial."""
-    env = make_env("classify", str(models / "minilm"), trial_tokens=32_768, threads=2)
+    env = make_env("classify", model=str(models / "minilm"), trial_tokens=32_768, threads=2)
     assert env.facts.base_metrics["macro_f1"] > 0.45
 
 
@@ -145,7 +145,7 @@ def test_minilm_classifies_better_than_the_embedded_model_ever_does(models: Path
 def test_a_trial_of_smollm2_with_an_adapter_betters_it(models: Path) -> None:
     env = make_env(
         "lm",
-        str(models / "smollm2"),
+        model=str(models / "smollm2"),
         sequence_length=64,
         segment_tokens=1024,
         trial_tokens=3072,
@@ -175,7 +175,7 @@ def test_a_trial_of_smollm2_with_an_adapter_betters_it(models: Path) -> None:
 def test_a_trial_aligns_smollm2_with_an_adapter(models: Path) -> None:
     env = make_env(
         "align",
-        str(models / "smollm2"),
+        model=str(models / "smollm2"),
         data={"reward": "length:4", "max_new_tokens": 8},
         fixed={"lora_rank": 8},
         segment_tokens=1280,

@@ -70,7 +70,7 @@ MISTAKES: list[tuple[str, Mapping[str, Any], str]] = [
             ("max_divergence", 1.0),
         )
     ],
-    ("rows.csv:small", {"data": {"train_data": "a.txt"}}, "train_data: must be left out"),
+    ("rows.csv:small", {"data": {"train_file": "a.txt"}}, "train_file: must be left out"),
     ("rows.csv:small", {"fixed": {"batch_size": 8}}, "fix: must be left out"),
 ]
 

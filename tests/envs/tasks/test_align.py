@@ -234,7 +234,7 @@ def test_chats_are_prompts_and_adapters_train(rewards: Path) -> None:
     )
     env = make_env(
         "align",
-        str(model),
+        model=str(model),
         data={**data, "max_new_tokens": 4},
         fixed={"lora_rank": 2},
         validate_segments=False,

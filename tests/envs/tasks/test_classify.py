@@ -187,7 +187,7 @@ def test_an_adapter_is_trained_and_saved_with_the_head(
     data = {"train_file": write_csv(tmp_path / "rows.csv", SPLITS["train"])}
     env = make_env(
         "classify",
-        encoders["bert"],
+        model=encoders["bert"],
         data=data,
         fixed={"lora_rank": 2},
         segment_tokens=1200,

@@ -133,11 +133,10 @@ def test_a_text_without_a_token_is_refused() -> None:
     ("task", "setting"),
     [
         ("lm", "label_column"),
-        ("lm", "class_weights"),
+        ("lm", "chosen_column"),
         ("classify", "prompt_column"),
         ("classify", "retain_file"),
         ("hpopt_envs.tasks.lm:LanguageModeling", "train_file"),
-        ("lm", "no_such_setting"),
     ],
 )
 def test_data_that_a_task_does_not_take_is_refused_by_name(task: str, setting: str) -> None:

@@ -59,7 +59,7 @@ def limited_bigrams() -> torch.nn.Module:
 
 def make_limited_env(limit: int, **settings: Any) -> tuple[FineTuneEnv, Limited]:
     env = make_env(
-        f"{HERE}:Words", f"{__name__}:limited", trial_tokens=1024, device="cpu", **settings
+        f"{HERE}:Words", model=f"{__name__}:limited", trial_tokens=1024, device="cpu", **settings
     )
     model: Any = env.run.weights.model  # type: ignore[attr-defined]
     model.limit = limit
@@ -208,7 +208,7 @@ def limit(megabytes):
 
 asked = json.loads(sys.argv[1])
 model = "tests.envs.tiny:Wide"
-runs = [make_env("tests.envs.tiny:Words", model, trial_tokens=512).run for _ in range(2)]
+runs = [make_env("tests.envs.tiny:Words", model=model, trial_tokens=512).run for _ in range(2)]
 for run, megabytes in zip(runs, (2**20, 100)):
     limit(megabytes)
     state = run.start(seed=0)

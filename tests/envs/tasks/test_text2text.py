@@ -12,8 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 
 from hpopt_envs import WorldError, make_env
 from hpopt_envs.data.locale_formats import new_locale_tables
-from hpopt_envs.data.sources import Source
 from hpopt_envs.models import load_tokenizer
+from hpopt_envs.settings import Source
 from hpopt_envs.tasks.objective import set_objective
 from hpopt_envs.tasks.text2text import TextToText
 from hpopt_envs.tasks.text2text_data import decode_text

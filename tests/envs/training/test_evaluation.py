@@ -30,7 +30,7 @@ def make(task: str, model: str | None = None, **settings: Any) -> tuple[FineTune
     tokens = 64 if task == "Parity" else 512
     env = make_env(
         f"{HERE}:{task}",
-        model,
+        model=model,
         segment_tokens=tokens,
         trial_tokens=4 * tokens,
         device="cpu",

@@ -84,7 +84,7 @@ def expected_rate(position: float, shape: str) -> float:
 def test_every_step_of_a_real_trial_has_the_rate_and_the_weight_of_its_position(
     shape: str, cut: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = make_env(f"{HERE}:Words", f"{HERE}:Bigrams", trial_tokens=2560, device="cpu")
+    env = make_env(f"{HERE}:Words", model=f"{HERE}:Bigrams", trial_tokens=2560, device="cpu")
     assert isinstance(env.run, RealRun)
     compute, rates, weights = env.run._gradients.compute, [], []
 

@@ -11,9 +11,10 @@ import pytest
 
 from hpopt.cli.entry import main
 from hpopt.cli.summary import SHOWN, WIDTH, report
+from hpopt.record.folders import StudyFolder
 from hpopt.record.history import History
 from hpopt.record.judged import Confirmation, Judged
-from hpopt.record.samples import FILE, read_samples
+from hpopt.record.samples import read_samples
 from hpopt.report.page.samples import LONGEST
 from hpopt.report.page.study import write_report
 from hpopt.settings.study import Settings
@@ -34,7 +35,7 @@ def row(prompt: str = "p", before: str = "b", after: str = "a", **more: Any) -> 
 
 
 def write(study: Path, *rows: dict[str, Any], score: str = "") -> None:
-    path = study / FILE
+    path = StudyFolder(study).samples
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"score": score, "rows": rows}))
 
@@ -92,7 +93,7 @@ def tell(history: History, space: SearchSpace, tmp_path: Path) -> Callable[..., 
 
 
 def shown(history: History, folder: Path) -> Tables:
-    return Tables(write_report(folder, history).read_text())
+    return Tables(write_report(StudyFolder(folder), history).read_text())
 
 
 def test_the_first_samples_stand_below_the_test_metrics(tell: Callable[..., list[str]]) -> None:
@@ -181,8 +182,8 @@ def test_a_study_without_samples_that_can_be_read_is_told_without(
 ) -> None:
     if text is not None:
         write(tmp_path)
-        (tmp_path / FILE).write_text(text)
-    assert read_samples(tmp_path) is None
+        StudyFolder(tmp_path).samples.write_text(text)
+    assert read_samples(StudyFolder(tmp_path)) is None
     assert not any("What the model writes" in line for line in tell())
     assert shown(history, tmp_path).tables == []
 

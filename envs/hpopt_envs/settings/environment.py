@@ -1,0 +1,153 @@
+"""What an environment is made of: the arguments of `hpopt_envs.make_env`."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpopt_search_spaces import SearchSpace, SpaceError, Value, load_space
+
+from ..errors import WorldError
+from .fields import BUDGET, DATA, MACHINE, TUNED, check_choices, check_names, setting
+from .source import Source
+
+NO_LIMIT = "none"  # a max_divergence
+
+
+@dataclass(frozen=True)
+class EnvironmentSettings:
+    """The arguments of `hpopt_envs.make_env`.
+
+    What isn't for users of a command line has no help text: `view` (how actions are read, see
+    `hpopt_envs.episode.actions`), `validate_segments` (measure on validation between segments) and
+    `threads` (of the CPU for a large model; a small one always gets one). `data` may be given as a
+    mapping; `space` is a name, a TOML file, or `SearchSpace.to_dict()`.
+    """
+
+    task: str = setting(
+        "lm",
+        "what is fine-tuned: a name from `hpopt tasks`, or module:Class of your own (default: lm)",
+        group=DATA,
+    )
+    model: str | None = setting(
+        None,
+        "base model: a Hugging Face id, a local path or module:factory (default: the task's own)",
+        group=DATA,
+    )
+    space: str | Mapping[str, Any] | None = setting(
+        None,
+        "search space: a name from `hpopt spaces`, or a TOML file (default: the task's own)",
+        group=TUNED,
+    )
+    data: Source = Source()  # noqa: RUF009 (it is frozen)
+    view: str = "absolute"
+    validate_segments: bool = True
+    sequence_length: int | None = setting(
+        None,
+        "tokens of the longest example (default: the data's longest; lm on plain text: 64 or 256)",
+        group=DATA,
+        metavar="N",
+    )
+    segment_tokens: int | None = setting(
+        None,
+        "training tokens between decisions (default: 4096, or more where batch sizes need it)",
+        group=BUDGET,
+        metavar="N",
+    )
+    trial_tokens: int | None = setting(
+        None,
+        "training tokens of a full trial (default: 16 segments, or an epoch if that is less)",
+        group=BUDGET,
+        metavar="N",
+    )
+    objective: str | None = setting(
+        None,
+        "metric that is tuned: METRIC, METRIC:min or METRIC:max (default: the task's own)",
+        group=DATA,
+        metavar="METRIC",
+    )
+    forgetting_weight: float | None = setting(
+        None,
+        "weight of forgetting in the objective, where data is retained (default: the task's own)",
+        group=DATA,
+        metavar="W",
+    )
+    max_divergence: float | str | None = setting(
+        None,
+        "most divergence from the base model, in nats a token, or none (default: the task's own)",
+        group=TUNED,
+        metavar="D",
+    )
+    baseline: Mapping[str, Value] | None = setting(
+        None,
+        "values you use now, such as learning_rate=2e-5,batch_size=32 (default: the space's own)",
+        group=TUNED,
+        metavar="VALUES",
+    )
+    fixed: Mapping[str, Value] | None = setting(
+        None,
+        "values held beside the space, such as optimizer=sgd,lora_rank=16 (default: the task's)",
+        group=TUNED,
+        metavar="VALUES",
+        name="fix",
+    )
+    device: str = setting(
+        "auto",
+        "where models are trained: cpu, cuda or auto (default: auto, cuda where there is one)",
+        group=MACHINE,
+    )
+    precision: str = setting(
+        "auto",
+        "number format of forward passes: float32, bfloat16 or auto (default: auto, what pays)",
+        group=MACHINE,
+    )
+    gradient_checkpointing: bool = setting(
+        False,
+        "true: compute activations again in the backward pass, which saves memory (default: false)",
+        group=MACHINE,
+        metavar="B",
+    )
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, Source):  # a mapping, as journals have it, or None
+            object.__setattr__(self, "data", Source.of(self.data or {}))
+        check_choices(self)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "EnvironmentSettings":
+        """Return settings from a mapping; what isn't in it is at its default.
+
+        Raises:
+            WorldError: a name is unknown, or what is said of the data is impossible.
+        """
+        check_names(settings, cls)
+        return cls(**settings)
+
+    def refuse(self, what: str, *names: str) -> None:
+        """Make sure that what means nothing to a world is left out: all of the data, and `names`.
+
+        Raises:
+            WorldError: it isn't.
+        """
+        known = {f.name: f.metadata.get("name") or f.name for f in dataclasses.fields(self)}
+        asked = self.data.given | {known[name]: getattr(self, name) for name in names}
+        for name, value in asked.items():
+            if value is not None:
+                raise WorldError(f"{name}: must be left out for {what}, but got {value!r}")
+
+    def load_space(self, own: str | Mapping[str, Any]) -> SearchSpace:
+        """Return the space that is asked for, with the baseline as its defaults.
+
+        Args:
+            own: the space where none is asked for.
+
+        Raises:
+            SpaceError, WorldError: there is no such space, or the baseline doesn't fit it.
+        """
+        space = self.space or own
+        loaded = SearchSpace.from_dict(space) if isinstance(space, Mapping) else load_space(space)
+        try:
+            return loaded.with_defaults(self.baseline or {})
+        except SpaceError as error:
+            raise WorldError(f"baseline: {error}") from None

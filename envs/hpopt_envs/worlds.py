@@ -1,0 +1,56 @@
+"""The worlds that a task's name may ask for: fine-tuning, and two that stand in for it."""
+
+from dataclasses import dataclass
+
+TABLE_PREFIX = "table:"  # before a file of finished runs
+
+
+@dataclass(frozen=True)
+class World:
+    """What builds environments of some tasks, and what can be done with them.
+
+    Attributes:
+        task: what its tasks are called in a list of them; empty where they have names of their own.
+        description: of such a task, one line.
+        trains: whether a model is fine-tuned, so that a schedule means something to a trainer, and
+            a trial deserves an MLflow run of its own.
+        may_move: whether hyperparameters may change during a trial.
+        build: "module:function" of `hpopt_envs`, which takes `EnvironmentSettings` and returns a
+            training run and the resolved space.
+    """
+
+    task: str
+    description: str
+    trains: bool
+    may_move: bool
+    build: str
+
+
+FINE_TUNING = World(
+    task="",
+    description="Fine-tuning of a model.",
+    trains=True,
+    may_move=True,
+    build="training.building:real_run",
+)
+SIMULATION = World(
+    task="simulated",
+    description="A noisy quadratic instead of training: milliseconds a trial.",
+    trains=False,
+    may_move=True,
+    build="stand_ins.simulated:simulated_run",
+)
+FINISHED_RUNS = World(
+    task="table:FILE.csv",
+    description="Finished runs, looked up instead of trained; or table:FILE.csv:TASK.",
+    trains=False,
+    may_move=False,
+    build="stand_ins.tabulated:tabulated_run",
+)
+
+
+def world_of(task: str) -> World:
+    """Return the world of a task by its name, whether there is such a task or not."""
+    if task == SIMULATION.task:
+        return SIMULATION
+    return FINISHED_RUNS if task.startswith(TABLE_PREFIX) else FINE_TUNING
