@@ -3,13 +3,13 @@
 import json
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
+from hpopt.cli.entry import main
 from hpopt_envs.scores.scores import make_score, score
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -28,14 +28,17 @@ def test_every_example_is_tried_and_short() -> None:
 
 
 @pytest.mark.parametrize("name", BUDGETS)
-def test_its_command_finds_something_better_than_the_base(name: str, tmp_path: Path) -> None:
-    stated = re.search(r"^    python (-m hpopt .*)$", (EXAMPLES / name).read_text(), re.MULTILINE)
+def test_its_command_finds_something_better_than_the_base(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stated = re.search(r"^    python -m hpopt (.*)$", (EXAMPLES / name).read_text(), re.MULTILINE)
     assert stated is not None
-    command = [sys.executable, *shlex.split(stated[1]), *BUDGETS[name]]
-    command += ["--runs", str(tmp_path), "--name", "example", "--confirm-seeds", "1"]
-    told = subprocess.run(command, cwd=EXAMPLES, text=True, capture_output=True, check=False)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "On the test split, 1 fresh seed:" in told.stdout
+    typed = [*shlex.split(stated[1]), *BUDGETS[name]]
+    monkeypatch.chdir(EXAMPLES)
+    assert main([*typed, "--runs", str(tmp_path), "--name", "example", "--confirm-seeds=1"]) == 0
+    told, said = capfd.readouterr()
+    assert said == ""
+    assert "On the test split, 1 fresh seed:" in told
     result = json.loads((tmp_path / "example" / "result.json").read_text())
     gain = result["best_value"] - result["base_value"]
     assert (gain if result["maximize"] else -gain) > 0.3

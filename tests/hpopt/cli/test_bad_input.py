@@ -1,7 +1,6 @@
 """What a newcomer gets wrong is answered in one line, and leaves nothing behind."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield tmp_path
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
     for module in ("own", "broken", "exits"):
         sys.modules.pop(module, None)
 

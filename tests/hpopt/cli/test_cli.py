@@ -1,10 +1,8 @@
 """The command line: help, lists, settings from a file, a dry run."""
 
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,16 +14,6 @@ from hpopt.searchers.registry import AGENTS, PRUNERS, find_agent
 from hpopt.settings.study import FIELDS
 from hpopt_envs.tasks import load_task
 from hpopt_search_spaces import load_space
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """Handlers of signals stay as they were."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
 
 HEAVY = {"torch", "optuna", "mlflow", "transformers", "rich", "matplotlib", "plotly", "pandas"}
 LIGHT_TOO = HEAVY | {"numpy", "gymnasium"}  # which come with the settings' definitions

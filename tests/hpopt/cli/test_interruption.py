@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import hpopt
+from hpopt.cli.entry import main
 from hpopt.record.journal import read_events
 from hpopt_envs.records import Trial
 
@@ -62,7 +63,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("interrupted") / "runs"
 
 
-def test_an_interrupted_study_keeps_its_trials_and_is_resumed(runs: Path) -> None:
+def test_an_interrupted_study_keeps_its_trials_and_is_resumed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     study = Study(runs)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
     begin = ["search", *options, "--name", "otter"]
@@ -83,8 +86,10 @@ def test_an_interrupted_study_keeps_its_trials_and_is_resumed(runs: Path) -> Non
     assert study.ended_trials() > first
     assert study.recorded()["RUNNING"] == 0
 
-    status, told, said = study.run("resume", "otter")
-    assert (status, said) == (0, "")
+    monkeypatch.chdir(EXAMPLES)
+    assert main(["resume", "otter", "--runs", str(runs)]) == 0
+    told, said = capfd.readouterr()
+    assert said == ""
     assert "Winner: trial" in told
     assert set(study.recorded()) == {"FINISHED"}
     there = {"best", "journal.jsonl", "report.html", "result.json", "schedule.json"}

@@ -2,8 +2,6 @@
 
 import json
 import shlex
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +19,11 @@ OWN = (
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a file of pairs."""
     (tmp_path / "pairs.jsonl").write_text(PAIRS)
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield tmp_path
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return tmp_path
 
 
 def test_pairs_of_one_s_own_are_searched_under_a_limit_on_divergence(

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import hpopt
 from hpopt.record.history import History
 from hpopt.record.journal import read_events
 from hpopt.settings.study import Settings
@@ -24,17 +26,16 @@ MEDIAN = {"agent": "tpe+median"}
 PPO = {"agent": "ppo"}
 TWO_WORKERS = {"agent": "ppo", "workers": 2}
 KILLS = 20
-TIMEOUT = 300.0  # seconds
 
 Asked = dict[str, Any]
 
 
-def start(command: str, asked: Asked, *arguments: str) -> "subprocess.Popen[str]":
+def start(asked: Asked) -> "subprocess.Popen[str]":
     options = [
         part for name, v in asked.items() for part in (f"--{name.replace('_', '-')}", str(v))
     ]
     return subprocess.Popen(
-        [sys.executable, "-m", "hpopt", command, *arguments, *options],
+        [sys.executable, "-m", "hpopt", "search", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,7 +46,7 @@ def start(command: str, asked: Asked, *arguments: str) -> "subprocess.Popen[str]
 def kill(runs: Path, length: int, asked: Asked) -> None:
     """Start a study, and kill its process when its journal has reached a length in bytes."""
     journal = runs / "otter" / "journal.jsonl"
-    process = start("search", {"name": "otter", "runs": runs, **asked})
+    process = start({"name": "otter", "runs": runs, **asked})
     while not journal.exists() or journal.stat().st_size < length:
         assert process.poll() is None
         time.sleep(0.001)
@@ -54,19 +55,14 @@ def kill(runs: Path, length: int, asked: Asked) -> None:
     assert process.returncode == -9
 
 
-def await_writer(runs: Path) -> None:
-    """Wait for the process that outlives a study and closes its runs in MLflow."""
-    deadline = time.monotonic() + TIMEOUT
+def kill_writer(runs: Path) -> None:
+    """Kill the process that outlives a study to close its runs in MLflow, which takes seconds."""
     study = str(runs / "otter").encode()
-    while True:
-        lines = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                lines.append(path.read_bytes())
-        if not any(study in line and b"tracking.writer" in line for line in lines):
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            line = path.read_bytes()
+            if study in line and b"tracking.writer" in line:
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def told(runs: Path) -> list[str]:
@@ -96,12 +92,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     return find
 
 
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of one database, since making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 def random_length(runs: Path, seed: str) -> int:
     whole = (runs / "otter" / "journal.jsonl").read_bytes()
     return random.Random(seed).randint(whole.index(b"\n") + 1, len(whole))
@@ -123,43 +113,41 @@ def kills(study: Asked, suite: int, slow: int) -> list[Any]:
     [*kills(MEDIAN, 1, KILLS - 1), *kills(PPO, 0, KILLS), *kills(TWO_WORKERS, 1, 0)],
 )
 def test_a_killed_study_comes_to_the_same_trials(
-    study: Asked, number: int, undisturbed: Callable[..., Path], uri: str, tmp_path: Path
+    study: Asked, number: int, undisturbed: Callable[..., Path], tmp_path: Path
 ) -> None:
     whole = undisturbed(**SIMULATED, **study)
     length = random_length(whole, f"{study['agent']} {number}")
-    kill(tmp_path, length, {**SIMULATED, **study, "tracking_uri": uri})
+    kill(tmp_path, length, {**SIMULATED, **study})
+    kill_writer(tmp_path)
     run(take_up("otter", str(tmp_path), {}))
     assert told(tmp_path) == told(whole)
-    await_writer(tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", [MEDIAN, PPO], ids=["tpe", "ppo"])
 def test_a_killed_study_on_a_real_model_comes_to_the_same_trials(
-    study: Asked, undisturbed: Callable[..., Path], uri: str, tmp_path: Path
+    study: Asked, undisturbed: Callable[..., Path], tmp_path: Path
 ) -> None:
     whole = undisturbed(**EMBEDDED, **study)
     length = random_length(whole, study["agent"])
-    kill(tmp_path, length, {**EMBEDDED, **study, "tracking_uri": uri})
+    kill(tmp_path, length, {**EMBEDDED, **study})
+    kill_writer(tmp_path)
     run(take_up("otter", str(tmp_path), {}))
     assert told(tmp_path) == told(whole)
-    await_writer(tmp_path)
 
 
 def test_a_killed_study_has_each_run_once_in_mlflow_and_none_running(
-    undisturbed: Callable[..., Path], uri: str, tmp_path: Path
+    undisturbed: Callable[..., Path], tmp_path: Path
 ) -> None:
     from mlflow import MlflowClient
 
     whole = undisturbed(**SIMULATED, **MEDIAN)
-    asked = {**SIMULATED, **MEDIAN, "tracking_uri": uri, "experiment": "kill", "track": "trials"}
+    asked = {**SIMULATED, **MEDIAN, "experiment": "kill", "track": "trials"}
     kill(tmp_path, random_length(whole, "record"), asked)
-    resumed = start("resume", {"runs": tmp_path}, "otter")
-    assert resumed.communicate()[1] == ""
-    assert resumed.returncode == 0
+    assert hpopt.resume("otter", runs=str(tmp_path)).tracking_error is None
     assert told(tmp_path) == told(whole)
 
-    client = MlflowClient(uri)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("kill")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
