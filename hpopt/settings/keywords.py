@@ -1,4 +1,4 @@
-"""The keywords of `hpopt.search`, for type checkers; written by scripts/keywords.py."""
+"""Keywords of `hpopt.search`, for type checkers; written by scripts/reference.py."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
