@@ -203,11 +203,19 @@ def make_searcher(
     Raises:
         StudyError, WorldError: see `find_agent`.
     """
-    spec = find_agent(agent, pruner)
+    find_agent(agent, pruner)
     if prior not in PRIORS:
         raise StudyError(f"prior: must be one of {', '.join(PRIORS)}, but got {prior!r}")
-    plan = SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio))
-    build = _imported(spec.build)
+    return build_searcher(SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio)))
+
+
+def build_searcher(plan: SearchPlan) -> Searcher:
+    """Return the searcher of a plan.
+
+    Raises:
+        StudyError, WorldError: see `find_agent`.
+    """
+    build = _imported(find_agent(plan.agent, plan.pruner).build)
     searcher: Searcher
     if hasattr(build, "ask"):
         from .driver import ProposerSearcher

@@ -1,12 +1,16 @@
 """Searching, confirming, and writing down what came of it; replay included."""
 
 import time
+from contextlib import nullcontext
+
+from hpopt_envs.errors import foreign
 
 from ..pool.metered import MeteredPool
 from ..record.history import FIRST_TEST, History
 from ..record.journal import Event
 from ..record.judged import Confirmation
-from ..searchers.registry import make_searcher
+from ..searchers.base import NO_PRUNER
+from ..searchers.registry import AGENTS, PRUNERS, build_searcher
 from ..tracking.client import TrackingProcess
 from .confirmation import confirm
 from .display import Display
@@ -65,16 +69,11 @@ def conduct(
 
 
 def _search(study: OpenStudy, pool: MeteredPool) -> None:
-    header, asked = study.header, study.settings.searcher
-    searcher = make_searcher(
-        study.agent,
-        asked.pruner,
-        trials=header["planned_trials"],
-        seed=asked.seed,
-        prior=asked.prior,
-        portfolio=header.get("portfolio", ()),
-    )
-    searcher.search(pool)
+    plan = study.plan
+    ours = plan.agent in AGENTS and plan.pruner in PRUNERS
+    pruned = "" if plan.pruner == NO_PRUNER else f"+{plan.pruner}"
+    with nullcontext() if ours else foreign(f"agent {plan.agent}{pruned}"):
+        build_searcher(plan).search(pool)
 
 
 def _confirm(study: OpenStudy, pool: MeteredPool, display: Display) -> Confirmation | None:
