@@ -81,6 +81,7 @@ class ComparisonSettings:
                 COMPARISON_FIELDS[name].check(value)
         mine = {name: values[name] for name in ("agents", "seeds", "against") if name in values}
         shared = {name: value for name, value in values.items() if name not in mine}
+        mine["agents"] = tuple(mine.get("agents", AGENTS))
         settings = cls(**mine, study=Settings.of({"trials": DEFAULT_TRIALS, **shared}))
         settings._check()
         return settings
