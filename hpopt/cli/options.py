@@ -50,7 +50,7 @@ def add_settings(parser: argparse.ArgumentParser, fields: "Iterable[Field]", *ot
 
 
 def _groups(fields: "Iterable[Field]") -> list[str]:
-    """The groups of some settings, in the order in which a user meets them."""
+    """Return the groups of some settings, in the order in which a user meets them."""
     there = {field.about["group"] for field in fields}
     order = ("task and data", "what is tuned", "who decides", "budget", "record", "machine")
     return [group for group in order if group in there]

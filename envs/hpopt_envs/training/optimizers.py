@@ -27,7 +27,7 @@ ADAMW_WEIGHT_DECAY = 0.01  # where it isn't given; others have none
 
 
 def is_optimizer(name: Any) -> bool:
-    """Whether it names a built-in optimizer, or has the form "module:Class"."""
+    """Return whether it names a built-in optimizer, or has the form "module:Class"."""
     return isinstance(name, str) and (name in OPTIMIZERS or is_reference(name))
 
 
