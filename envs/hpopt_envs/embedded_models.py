@@ -9,7 +9,7 @@ from .models import load_model
 
 
 def shallow() -> torch.nn.Module:
-    """The embedded model without its upper block: 0.34 M parameters."""
+    """Return the embedded model without its upper block: 0.34 M parameters."""
     model: Any = load_model("embedded", seed=0)
     model.model.layers = model.model.layers[:1]
     model.config.num_hidden_layers = 1

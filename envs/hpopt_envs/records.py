@@ -215,7 +215,7 @@ class RunFacts:
         return 0.0 - objective if self.maximize else objective  # 0 rather than −0
 
     def feasible(self, metrics: Mapping[str, float]) -> bool:
-        """Whether metrics keep the limit on divergence; where there is none, they do."""
+        """Return whether metrics keep the limit on divergence; where there is none, they do."""
         return self.max_divergence is None or metrics["divergence"] <= self.max_divergence
 
     def constrained(self, objective: float, metrics: Mapping[str, float]) -> float:

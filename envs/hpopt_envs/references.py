@@ -12,12 +12,12 @@ _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text has the form "module:name"."""
+    """Return whether a text has the form "module:name"."""
     return _REFERENCE.fullmatch(text) is not None
 
 
 def import_attribute(reference: str) -> Any:
-    """What "module:name" refers to; modules of the working directory come first.
+    """Return what "module:name" refers to; modules of the working directory come first.
 
     Raises:
         WorldError: the module can't be imported, or has no such name.
@@ -34,7 +34,7 @@ def import_attribute(reference: str) -> Any:
 
 
 def call(made_by: Any, reference: str) -> Any:
-    """What a user's function or class returns when called without arguments.
+    """Return what a user's function or class returns when called without arguments.
 
     Raises:
         WorldError: it raised something, or can't be called so.

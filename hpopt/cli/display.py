@@ -93,7 +93,7 @@ class LineDisplay(Display):
         return f"{self.facts.shown(trial.value):.4f}{star}{where}"
 
     def _divergence(self, trial: Trial) -> str:
-        """The column that there is under a limit: where the trial ended, and whether it's over."""
+        """Return the column that a limit adds: where the trial ended, and whether it's over."""
         if self.facts.max_divergence is None:
             return ""
         metrics = trial.segments[-1].metrics if trial.segments else {}
@@ -103,7 +103,7 @@ class LineDisplay(Display):
         return f"{metrics['divergence']:.4f}{over}".ljust(16)
 
     def _hyperparameters(self, trial: Trial) -> str:
-        """What of the space the trial was trained with, on its path."""
+        """Return what of the space the trial was trained with, on its path."""
         return describe_path(trial.path, self.space.names)
 
     def confirming(self, seeds: int) -> None:
@@ -142,7 +142,7 @@ class LiveDisplay(LineDisplay):
             self._asked[event["trial"]] = describe(self._decided(event["request"]))
 
     def _decided(self, request: dict[str, Any]) -> dict[str, Value]:
-        """What a request says of hyperparameters; moves from where a trial stands say nothing."""
+        """Return what a request says of hyperparameters; relative moves say none."""
         if request["hyperparameters"] is not None:
             given = request["hyperparameters"]
             return {name: given[name] for name in self.space.names if name in given}
@@ -201,7 +201,7 @@ class LiveDisplay(LineDisplay):
         return bar
 
     def _seconds_left(self, used: float, elapsed: float) -> float:
-        """Of the search at its pace so far, and of the confirmation at its longest."""
+        """Return seconds: of the search at its pace so far, and the confirmation at its longest."""
         trials = 2 * self.settings.budget.confirm_seeds / self.settings.machine.workers
         return elapsed * (1.0 - used) / used + trials * self.history.longest_seconds
 

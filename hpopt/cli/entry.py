@@ -64,7 +64,7 @@ def _flush() -> None:
 
 
 def _as_option(message: str) -> str:
-    """An error about a setting begins with its name: here that is an option's."""
+    """Return an error about a setting begins with its name: here that is an option's."""
     from ..comparison.settings import COMPARISON_FIELDS
     from ..settings.study import FIELDS
 

@@ -51,7 +51,7 @@ def _winner(result: StudyResult) -> list[str]:
 
 
 def _nearest(facts: RunFacts, over: list[Trial]) -> str:
-    """What is said where every trial that ended is over the limit on divergence."""
+    """Return what is said where every trial that ended is over the limit on divergence."""
     trial = min(over, key=_divergence)
     return (
         f"No trial kept the limit on divergence, {facts.max_divergence:g} nats: trial "
@@ -61,7 +61,7 @@ def _nearest(facts: RunFacts, over: list[Trial]) -> str:
 
 
 def _divergence(trial: Trial) -> float:
-    """Where a trial ended, on validation."""
+    """Return where a trial ended, on validation."""
     return trial.segments[-1].metrics["divergence"]
 
 
@@ -98,7 +98,7 @@ def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Setting
 
 
 def _mean(facts: RunFacts, name: str, mean: float | None) -> str:
-    """A metric's mean over seeds; a divergence, beside its limit."""
+    """Return a metric's mean over seeds; a divergence, beside its limit."""
     if mean is None:
         return "–"
     if name != "divergence" or facts.max_divergence is None:
@@ -108,7 +108,7 @@ def _mean(facts: RunFacts, name: str, mean: float | None) -> str:
 
 
 def _other(settings: Settings) -> str:
-    """What the winner is compared with."""
+    """Return what the winner is compared with."""
     return "baseline" if settings.environment.baseline else "default"
 
 
@@ -118,7 +118,7 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
 
 
 def _schedule(result: StudyResult) -> list[str]:
-    """A line for each stretch of equal hyperparameters."""
+    """Return a line for each stretch of equal hyperparameters."""
     assert result.best is not None
     parts = Schedule.of(result.best).spans
     width = max(10, *(len(span) for span, _ in parts))
@@ -182,7 +182,7 @@ def sample_lines(samples: Samples) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """A text in one line: no more than `WIDTH` characters, none of which moves the cursor."""
+    """Return a text in one line: at most `WIDTH` characters, none of which moves the cursor."""
     words = " ".join(text.split())
     plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
     return (plain if len(plain) <= WIDTH else plain[: WIDTH - 1] + "…") or NOTHING

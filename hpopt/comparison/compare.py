@@ -76,7 +76,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
 
 
 def _essence(settings: ComparisonSettings) -> ComparisonSettings:
-    """What results depend on: neither where they are kept nor how many run at a time."""
+    """Return what results depend on: neither where they are kept nor how many run at a time."""
     study = settings.study.changed(workers=1, runs="", tracking_uri=None)
     return dataclasses.replace(settings, study=study)
 
@@ -198,7 +198,7 @@ class _Runner:
         )
 
     def confirmations(self) -> list[Job]:
-        """The confirmation of each task's best trials, where that isn't complete."""
+        """Return the confirmation of each task's best trials, where that isn't complete."""
         seeds = self._settings.study.budget.confirm_seeds
         studies = read_studies(self._settings, self._name)
         jobs = [self._confirmation(task, studies) for task in self._settings.tasks if seeds]

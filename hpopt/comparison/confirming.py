@@ -44,7 +44,7 @@ def confirm_best(
 
 
 def best_trials(best: Mapping[str, str], runs: str) -> dict[str, Trial]:
-    """The best trial of each searcher's best study."""
+    """Return the best trial of each searcher's best study."""
     found = {}
     for searcher, study in best.items():
         trial = StudyFolder.find(study, runs, "compare").read().best
@@ -54,7 +54,7 @@ def best_trials(best: Mapping[str, str], runs: str) -> dict[str, Trial]:
 
 
 def distinct_schedules(trials: Mapping[str, Trial]) -> list[Schedule]:
-    """The trials' schedules in order, equal ones once: searchers often share their best."""
+    """Return the trials' schedules in order, equal ones once: searchers often share their best."""
     schedules: list[Schedule] = []
     for trial in trials.values():
         schedule = Schedule.of(trial)
@@ -66,7 +66,7 @@ def distinct_schedules(trials: Mapping[str, Trial]) -> list[Schedule]:
 def read_judged(
     name: str, runs: str, best: Mapping[str, str], seeds: int
 ) -> dict[str, Judged] | None:
-    """What `confirm_best` came to, by searcher; None where it isn't complete."""
+    """Return what `confirm_best` came to, by searcher; None where it isn't complete."""
     folder = StudyFolder(Path(runs) / name)
     if not folder.has_begun:
         return None

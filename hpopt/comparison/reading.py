@@ -17,7 +17,7 @@ Studies = Mapping[tuple[str, str, int], History]
 
 
 def read_studies(settings: ComparisonSettings, name: str) -> dict[tuple[str, str, int], History]:
-    """The studies that ended, by (task, searcher, seed)."""
+    """Return the studies that ended, by (task, searcher, seed)."""
     folder, found = settings.folder(name), {}
     for task in settings.tasks:
         for who in settings.contestants:
@@ -29,7 +29,7 @@ def read_studies(settings: ComparisonSettings, name: str) -> dict[tuple[str, str
 
 
 def best_studies(settings: ComparisonSettings, task: str, studies: Studies) -> dict[str, str]:
-    """Name of the study that has a searcher's best trial on a task, by searcher."""
+    """Return the name of the study that has a searcher's best trial on a task, by searcher."""
     best: dict[str, str] = {}
     for who in settings.contestants:
         values = {
@@ -83,7 +83,7 @@ def read_comparison(settings: ComparisonSettings, name: str, studies: Studies) -
 
 
 def curve(history: History) -> Curve:
-    """The best so far of a study, over cost."""
+    """Return the best so far of a study, over cost."""
     facts = history.facts
     whole = full_run_cost(facts, SearchSpace.from_dict(history.header["space"]))
     return Curve(

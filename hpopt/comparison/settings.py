@@ -81,6 +81,7 @@ class ComparisonSettings:
                 COMPARISON_FIELDS[name].check(value)
         mine = {name: values[name] for name in ("agents", "seeds", "against") if name in values}
         shared = {name: value for name, value in values.items() if name not in mine}
+        mine["agents"] = tuple(mine.get("agents", AGENTS))
         settings = cls(**mine, study=Settings.of({"trials": DEFAULT_TRIALS, **shared}))
         settings._check()
         return settings
@@ -119,11 +120,11 @@ class ComparisonSettings:
         return self.study.budget.trials
 
     def folder(self, name: str) -> Path:
-        """Where a comparison of that name is kept, its studies below it."""
+        """Return where a comparison of that name is kept, its studies below it."""
         return Path(self.study.tracking.runs) / name
 
     def study_settings(self, name: str, task: str, who: Contestant, seed: int) -> Settings:
-        """Settings of one study; its cost is set where the task is loaded."""
+        """Return settings of one study; its cost is set where the task is loaded."""
         return self.study.changed(
             task=task,
             agent=who.agent,
@@ -159,7 +160,7 @@ class ComparisonSettings:
 
 
 def _fields() -> dict[str, Field]:
-    """The settings of a comparison, by their flat names, with what they mean here."""
+    """Return the settings of a comparison, by their flat names, with what they mean here."""
     found = {name: f for name, f in fields_of(ComparisonSettings).items() if name not in OWN}
     for name, text in HELP.items():
         about = {**found[name].about, "help": text}
@@ -171,13 +172,13 @@ COMPARISON_FIELDS = _fields()
 
 
 def study_name(task: str, searcher: str, number: int | str) -> str:
-    """The name of a comparison's study, in the characters that a study's name may have."""
+    """Return the name of a comparison's study, in the characters that a study's name may have."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "-", task.rpartition("/")[2])
     return f"{plain}.{searcher}.{number}"
 
 
 def read_settings(name: str, runs: str) -> ComparisonSettings | None:
-    """Settings of a comparison; None where there is none of that name."""
+    """Return settings of a comparison; None where there is none of that name."""
     manifest = Path(runs) / name / MANIFEST
     if not manifest.is_file():
         return None

@@ -43,7 +43,7 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
 
 
 def _code(winner: Winner, to: str) -> dict[str, str]:
-    """The files for a trainer; their text by name."""
+    """Return the files for a trainer; their text by name."""
     from .code import code
     from .exported import Exported
 

@@ -58,7 +58,7 @@ def arguments(exported: Exported) -> dict[str, Any]:
 
 
 def needs_trainer(exported: Exported) -> bool:
-    """Whether the schedule asks for more than a learning rate that changes."""
+    """Return whether the schedule asks for more than a learning rate that changes."""
     return exported.penalized or len(set(exported.batch_sizes)) > 1
 
 
@@ -76,22 +76,22 @@ def check_expressible(exported: Exported, to: str) -> None:
 
 
 def is_language_model(exported: Exported) -> bool:
-    """Whether the task is language modeling."""
+    """Return whether the task is language modeling."""
     return exported.kind is LanguageModeling
 
 
 def is_classifier(exported: Exported) -> bool:
-    """Whether the task is classification."""
+    """Return whether the task is classification."""
     return exported.kind is Classification
 
 
 def is_preference(exported: Exported) -> bool:
-    """Whether the task is direct preference optimization."""
+    """Return whether the task is direct preference optimization."""
     return exported.kind is PreferenceOptimization
 
 
 def _preference(exported: Exported) -> dict[str, Any]:
-    """What `DPOConfig` adds: β, and what holds the model to its reference."""
+    """Return what `DPOConfig` adds: β, and what holds the model to its reference."""
     held = exported.held
     divergence = str(held.get("divergence", "reverse_kl"))
     made: dict[str, Any] = {
@@ -169,7 +169,7 @@ def _weight_decay(exported: Exported) -> float:
 
 
 def _shape(exported: Exported) -> dict[str, Any]:
-    """The learning rate's shape over the run."""
+    """Return the learning rate's shape over the run."""
     (only,) = exported.stretches
     shape, peak = str(only.get("schedule_shape", "constant")), float(only["learning_rate"])
     warmup, final = float(only.get("warmup_fraction", 0.0)), float(only.get("final_fraction", 0.0))

@@ -73,13 +73,13 @@ def code(exported: Exported, to: str) -> str:
 
 
 def _stretches(exported: Exported) -> str:
-    """A list of dictionaries; what the code takes for granted is left out."""
+    """Return a list of dictionaries; what the code takes for granted is left out."""
     shown = ({n: v for n, v in s.items() if _UNSAID.get(n) != v} for s in exported.stretches)
     return "[\n" + "".join(f"{indent(_literal(s), '    ')},\n" for s in shown) + "]"
 
 
 def _literal(values: Mapping[str, Any], width: int = 94) -> str:
-    """A dictionary, on one line where it fits."""
+    """Return a dictionary, on one line where it fits."""
     entries = [
         f'"{name}": {json.dumps(value) if isinstance(value, str) else repr(value)}'
         for name, value in values.items()
@@ -110,7 +110,7 @@ def _imports(body: str, to: str) -> str:
 
 
 def _preparation(exported: Exported) -> list[str]:
-    """What makes the base model ready for the trainer; nothing where it is as it comes."""
+    """Return what makes the base model ready for the trainer; nothing where it is as it comes."""
     structure = Structure.of(exported.held)
     blocks, lines = [], []
     if structure.lora_rank:

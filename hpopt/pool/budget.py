@@ -86,7 +86,7 @@ class Budget:
             )
 
     def allows(self, history: History, paused: int | None = None) -> bool:
-        """Whether a trial may start beside those that run, which keep what they may still need.
+        """Return whether a trial may start beside those that run, which keep what they may need.
 
         Args:
             history: of the study.
@@ -131,7 +131,7 @@ class Budget:
         return max(0.0, min(shares))
 
     def _trial_seconds(self, history: History) -> float:
-        """Of a whole trial, at its longest; scaled up as long as none was trained to its end."""
+        """Return the longest trial's time, scaled up while none was trained to its end."""
         most = max((trial.trained_tokens for trial in history.trials.values()), default=0)
         if not most:
             return 0.0

@@ -83,7 +83,7 @@ class MeteredPool:
         self._failures = 0
 
     def can_start(self) -> bool:
-        """Whether the budget allows another whole trial, the dearest of the space."""
+        """Return whether the budget allows another whole trial, the dearest of the space."""
         recorded = self._replay.allows()
         if recorded is not None:
             return recorded
@@ -177,7 +177,7 @@ class MeteredPool:
         self._trained = True
 
     def can_unpause(self, trial: int) -> bool:
-        """Whether the budget allows what is left of a paused trial.
+        """Return whether the budget allows what is left of a paused trial.
 
         Where it does, `unpause` comes next: replay finds the answer in that.
         """
@@ -294,5 +294,5 @@ class MeteredPool:
 
 
 def _plain(request: Start | Advance) -> dict[str, Any]:
-    """A request as the journal has it."""
+    """Return a request as the journal has it."""
     return {name: value for name, value in to_json(request).items() if name != "snapshot"}

@@ -21,7 +21,7 @@ class Replay:
         self._apply = apply
 
     def allows(self) -> bool | None:
-        """Whether a trial could start at this point; None at the end.
+        """Return whether a trial could start at this point; None at the end.
 
         Stays as it is until something else is taken.
         """
@@ -29,7 +29,7 @@ class Replay:
         return self._events[0]["event"] != "refused" if self._events else None
 
     def unpauses(self, trial: int) -> bool | None:
-        """Whether a paused trial was taken up at this point; None at the end."""
+        """Return whether a paused trial was taken up at this point; None at the end."""
         self._pass_over("lost")
         event = next((event for event in self._events if event["event"] != "refused"), None)
         if event is None:
@@ -87,7 +87,7 @@ class Replay:
 
 
 def _essence(event: Event) -> Event:
-    """What of a decision has to be the same: not its time, nor what was known of the budget."""
+    """Return what of a decision has to be the same: not its time, nor what the budget was."""
     essence: Event = {name: event[name] for name in ("event", "worker", "trial") if name in event}
     if "request" in event:
         essence |= {name: v for name, v in event["request"].items() if name != "study"}

@@ -24,7 +24,7 @@ class SnapshotFolder:
         self._written: dict[int, float] = {}
 
     def next_path(self, trial: Trial, last: bool) -> Path | None:
-        """Where the next segment of a trial is to be saved; None where it is too soon.
+        """Return where the next segment of a trial is to be saved; None where it is too soon.
 
         Args:
             trial: before the segment.
@@ -42,7 +42,7 @@ class SnapshotFolder:
         self.keep_only(trial.id, Path(path))
 
     def newest(self, trial: Trial) -> tuple[int, Path | None]:
-        """The newest snapshot that isn't ahead of the journal, and the segments that it holds."""
+        """Return the newest snapshot that isn't ahead of the journal, and its segments."""
         for segments in range(len(trial.segments), 0, -1):
             path = self._path(trial.id, segments)
             if path.is_file():

@@ -90,7 +90,7 @@ class History:
         return self._facts
 
     def apply(self, event: Event) -> None:
-        """Takes in the next event.
+        """Take in the next event.
 
         Raises:
             StudyError: no version of hpopt up to this one writes such an event.
@@ -209,7 +209,7 @@ class History:
 
 
 def last_cost(history: History) -> float:
-    """What the study had spent when its last trial stood where it does; at least 1.
+    """Return what the study had spent when its last trial stood where it does; at least 1.
 
     In an extended study that includes the confirmation before the extension, as trials' costs do.
     """

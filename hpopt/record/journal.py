@@ -25,13 +25,13 @@ SYNC_SECONDS = 1.0  # a power cut costs at most this much; a killed process cost
 
 
 def encode_line(event: Event) -> bytes:
-    """One event as a line of the journal, newline included."""
+    """Return one event as a line of the journal, newline included."""
     text = json.dumps(event, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def _decode_line(line: bytes) -> Event | None:
-    """The event of a line without its newline; None where the line is broken."""
+    """Return the event of a line without its newline; None where the line is broken."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
@@ -53,7 +53,7 @@ class JournalReader:
         self._lines = 0
 
     def poll(self) -> list[Event]:
-        """The whole events that were added since the last call.
+        """Return the whole events that were added since the last call.
 
         Raises:
             StudyError: the file can't be read, or a line other than the last is broken.
@@ -81,7 +81,7 @@ class JournalReader:
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """The events of a journal, in order; a torn last line is left out.
+    """Return the events of a journal, in order; a torn last line is left out.
 
     Raises:
         StudyError: the file can't be read, or a line other than the last is broken.
@@ -107,7 +107,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, header: Event) -> "Journal":
-        """Starts the journal of a new study, and its folder.
+        """Start the journal of a new study, and its folder.
 
         Args:
             path: of the journal; the folder that it lies in carries the study's name.
@@ -140,7 +140,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> "Journal":
-        """Opens the journal of a study to go on with it; a torn last line is cut off.
+        """Open the journal of a study to go on with it; a torn last line is cut off.
 
         What is appended first comes after a "resumed" event, so that all can see that the time
         before it wasn't the study's.
@@ -200,7 +200,7 @@ class Journal:
         return event
 
     def flush(self) -> None:
-        """Waits until everything journaled so far is on the disk."""
+        """Wait until everything journaled so far is on the disk."""
         os.fsync(self._file)
         self._synced = time.monotonic()
 
@@ -218,7 +218,7 @@ class Journal:
 
 
 def _lock(path: Path) -> int:
-    """Takes the lock of the study whose journal is at `path`; the system frees it at our death."""
+    """Take the lock of the study whose journal is at `path`; the system frees it at our death."""
     try:
         file = take_lock(path.parent / LOCK, wait=False)
     except BlockingIOError:

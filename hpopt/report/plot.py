@@ -67,7 +67,7 @@ class _Scale:
         return cls(sign, sign * best, sign * (worst if worst > best else best + 1.0))
 
     def fits(self, value: float) -> bool:
-        """Whether a value, as minimised, is better than the edge of the axis."""
+        """Return whether a value, as minimised, is better than the edge of the axis."""
         return math.isfinite(value) and value <= self.sign * self.worst
 
     def limits(self) -> tuple[float, float]:
@@ -85,7 +85,7 @@ class _Scale:
 
 
 def search_figure(history: History) -> "Figure":
-    """Draws what a search tried over its cost, and what came of it.
+    """Draw what a search tried over its cost, and what came of it.
 
     Above, the objective of every trial with the best so far; below, one strip a hyperparameter
     that varied, with every segment at what it was trained with, on the scale of the search space
@@ -139,7 +139,7 @@ def _draw_objective(axis: "Axes", history: History, scale: _Scale) -> None:
 
 
 def _placed(trial: Trial, facts: RunFacts, scale: _Scale) -> tuple[str, float]:
-    """The kind of an ended trial's marker, and its height."""
+    """Return the kind of an ended trial's marker, and its height."""
     edge = scale.worst + 0.04 * (scale.worst - scale.best)
     if trial.outcome in BROKEN_OUTCOMES:
         return "not", edge
@@ -159,7 +159,7 @@ def _shade(trial: Trial, scale: _Scale) -> Any:
 
 
 def _draw_colours(axis: "Axes", scale: _Scale) -> None:
-    """What the strips' colours stand for, beside the axis that has the numbers."""
+    """Draw what the strips' colours stand for, beside the axis that has the numbers."""
     low, high = scale.limits()
     bottom, top = ((end - low) / (high - low) for end in sorted((scale.best, scale.worst)))
     beside = axis.inset_axes((1.008, bottom, 0.012, top - bottom))
@@ -172,7 +172,7 @@ def _draw_colours(axis: "Axes", scale: _Scale) -> None:
 
 
 def _draw_best(axis: "Axes", history: History, scale: _Scale) -> None:
-    """The line of the best so far, its last point ringed, and the base model's value."""
+    """Draw the line of the best so far, its last point ringed, and the base model's value."""
     base = scale.sign * history.facts.base_objective
     low, high = scale.limits()
     if low <= base <= high:
@@ -229,7 +229,7 @@ def _draw_parameter(axis: "Axes", parameter: Parameter, history: History, scale:
 
 
 def _bars(parameter: Parameter, trial: Trial) -> list[list[tuple[float, float]]]:
-    """A horizontal line for each stretch of a trial in which the value stayed the same."""
+    """Return a horizontal line for each stretch of a trial in which the value stayed the same."""
     bars: list[list[tuple[float, float]]] = []
     for segment in trial.segments:
         if parameter.name not in segment.hyperparameters:
@@ -285,6 +285,6 @@ def _objective_label(facts: RunFacts) -> str:
 
 
 def _varied(parameter: Parameter, trials: list[Trial]) -> bool:
-    """Whether the search tried more than one value."""
+    """Return whether the search tried more than one value."""
     name = parameter.name
     return len({s.hyperparameters.get(name) for t in trials for s in t.segments}) > 1

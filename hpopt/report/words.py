@@ -8,7 +8,7 @@ from ..record.judged import Confirmation, Judged
 
 
 def exceeded(facts: RunFacts, columns: Mapping[str, Judged]) -> list[str]:
-    """A line for each that is over the limit on divergence on average."""
+    """Return a line for each that is over the limit on divergence on average."""
     means = {who: judged.metric("divergence") for who, judged in columns.items()}
     return [
         f"The {who} exceeds the limit on divergence on fresh seeds: {mean:.4f} on average."

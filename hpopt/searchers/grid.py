@@ -82,7 +82,7 @@ def grid_counts(space: SearchSpace, size: int) -> list[int]:
 
 
 def _values(parameter: Parameter) -> float:
-    """How many values a parameter has."""
+    """Return how many values a parameter has."""
     if isinstance(parameter, ChoiceParameter):
         return len(parameter.choices)
     if isinstance(parameter, FloatParameter):

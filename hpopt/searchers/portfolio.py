@@ -101,7 +101,7 @@ def transfer(
 
 
 def _place(value: Value, source: Parameter, target: Parameter) -> float:
-    """The coordinate that a value of one parameter gets in another of the same name."""
+    """Return the coordinate that a value of one parameter gets in another of the same name."""
     if isinstance(source, ChoiceParameter) or isinstance(target, ChoiceParameter):
         return target.to_unit(value if target.contains(value) else target.default)
     return source.to_unit(value)
@@ -110,7 +110,7 @@ def _place(value: Value, source: Parameter, target: Parameter) -> float:
 def _distinct(
     configurations: Sequence[dict[str, Value]], space: SearchSpace
 ) -> list[dict[str, Value]]:
-    """The configurations but for those that an earlier one is the same as, to rounding."""
+    """Return the configurations but for those that an earlier one is the same as, to rounding."""
     points = np.array([space.encode(values) for values in configurations])
     kept: list[int] = []
     for index, point in enumerate(points):
@@ -133,14 +133,14 @@ def _check_source(source: History, task: str) -> None:
 
 
 def _problem(study: History) -> Hashable:
-    """What studies must share for their values to be compared: the task in all that matters."""
+    """Return what studies must share to be comparable: the task in all that matters."""
     facts = study.facts
     data = (facts.task, facts.model_hash, facts.data_hash, facts.trial_tokens)
     return (*data, facts.objective_name, facts.forgetting_weight, facts.max_divergence)
 
 
 def _held_trials(study: History) -> list[tuple[dict[str, Value], Trial]]:
-    """The ended trials that held one configuration, which is what can be held again.
+    """Return the ended trials that held one configuration, which is what can be held again.
 
     A schedule's mean isn't a configuration that anything is known of, so the trials of agents
     that acted inside them are left out.
@@ -160,7 +160,7 @@ def _held_trials(study: History) -> list[tuple[dict[str, Value], Trial]]:
 
 
 def _transferred(studies: list[History], space: SearchSpace) -> Tried:
-    """What was tried on a task, as configurations of another space with their regrets.
+    """Return what was tried on a task, as configurations of another space with their regrets.
 
     The regret is normalised: 0 is the best of all these studies, 1 the base model or worse.
     """
@@ -178,7 +178,7 @@ def _transferred(studies: list[History], space: SearchSpace) -> Tried:
 
 
 def _value(study: History, trial: Trial) -> float:
-    """The objective of a trial that could have won, else infinity."""
+    """Return the objective of a trial that could have won, else infinity."""
     value = trial.value
     if value is None or not trial.can_win or not math.isfinite(value):
         return math.inf
@@ -186,7 +186,7 @@ def _value(study: History, trial: Trial) -> float:
 
 
 def _predicted(tried: Tried, space: SearchSpace, points: Floats) -> Floats:
-    """The regrets on a task at some points of the unit cube.
+    """Return the regrets on a task at some points of the unit cube.
 
     Args:
         tried: there.

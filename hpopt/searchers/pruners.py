@@ -38,5 +38,5 @@ def hyperband(plan: SearchPlan, segments: int) -> BasePruner:
 
 
 def _first(segments: int) -> int:
-    """The segments of a trial before its first checkpoint."""
+    """Return the segments of a trial before its first checkpoint."""
     return max(1, segments // 8)

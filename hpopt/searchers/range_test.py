@@ -57,7 +57,7 @@ class RangeTestSearcher:
 
 
 def _narrowed(space: SearchSpace, rate: FloatParameter, found: float) -> SearchSpace:
-    """The space around the rate found, which becomes the default."""
+    """Return the space around the rate found, which becomes the default."""
     low, high = max(rate.low, found * NARROWED[0]), min(rate.high, found * NARROWED[1])
     around = replace(rate, low=low, high=high, default=found)
     others = (around if p.name == rate.name else p for p in space.parameters)
@@ -174,7 +174,7 @@ class _Controller:
         return reply.segment.probe_loss
 
     def _rose(self, loss: float, share: float) -> bool:
-        """Whether a probe loss is so bad that the trial must go back to its best point."""
+        """Return whether a probe loss is so bad that the trial must go back to its best point."""
         rise = share * self._pool.facts.base_loss
         self._worse = not loss < math.inf or loss > self._best + rise
         return self._worse

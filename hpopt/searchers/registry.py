@@ -103,7 +103,7 @@ def find_pruner(pruner: str) -> PrunerSpec:
 
 
 def _own_agent(agent: str) -> AgentSpec:
-    """What is known of somebody else's searcher."""
+    """Return what is known of somebody else's searcher."""
     made = _own("agent", agent, AGENTS)
     if not hasattr(made, "search") and not (hasattr(made, "ask") and hasattr(made, "tell")):
         raise StudyError(

@@ -89,7 +89,7 @@ class Field:
             raise StudyError(f"{self.name}: must be {wrong}, but got {value!r}")
 
     def _wrong(self, value: Any) -> str:
-        """What must hold and doesn't; "" where all is well."""
+        """Return what must hold and doesn't; "" where all is well."""
         kinds, choices = self.kinds, self.about["choices"]
         if choices:
             return "" if value in choices else f"one of {', '.join(choices)}"
@@ -109,7 +109,7 @@ class Field:
         return "a table of values"
 
     def _limits(self) -> tuple[float, bool]:
-        """The least number, and whether it is excluded."""
+        """Return the least number, and whether it is excluded."""
         least, above = self.about["least"], self.about["above"]
         if above is not None:
             return above, True

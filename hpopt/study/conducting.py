@@ -33,39 +33,45 @@ def conduct(
         tracking: whose state is shown; it is started and ended elsewhere.
         keeps_weights: whether the winner's weights are written.
     """
+    with study:
+        try:
+            return _conduct(study, display, tracking, keeps_weights)
+        finally:
+            display.end()
+
+
+def _conduct(
+    study: OpenStudy, display: Display, tracking: TrackingProcess | None, keeps_weights: bool
+) -> StudyResult:
     history, started = History(), time.monotonic()
     settled, searched, confirmed = split_events(study.journal.events)
     for event in settled:
         history.apply(event)
     first_test = FIRST_TEST + len(history.tests)
     budget = study.budget(history)
-    with study:
-        try:
-            display.begin(study, history, budget, tracking)
-            searching = study.metered(history, budget, searched, watch=display.event)
-            _search(study, searching)
-            confirmation, saved = None, True
-            if history.best is not None:
-                if keeps_weights and not has_weights(study.folder, history.best):
-                    saved = searching.workers.save_weights(history.best, study.folder.best)
-                confirming = study.metered(
-                    history, budget, confirmed, first_trial=first_test, watch=display.event
-                )
-                confirmation = _confirm(study, confirming, display)
-            result = StudyResult(
-                name=study.name,
-                folder=study.folder.path,
-                history=history,
-                space=study.space,
-                confirmation=confirmation,
-                wall_seconds=time.monotonic() - started,
-            )
-            write_result(result, study.settings)
-            if saved:  # nothing needs snapshots now: an extension begins with new trials
-                searching.workers.clear_snapshots()
-            return result
-        finally:
-            display.end()
+    display.begin(study, history, budget, tracking)
+    searching = study.metered(history, budget, searched, watch=display.event)
+    _search(study, searching)
+    confirmation, saved = None, True
+    if history.best is not None:
+        if keeps_weights and not has_weights(study.folder, history.best):
+            saved = searching.workers.save_weights(history.best, study.folder.best)
+        confirming = study.metered(
+            history, budget, confirmed, first_trial=first_test, watch=display.event
+        )
+        confirmation = _confirm(study, confirming, display)
+    result = StudyResult(
+        name=study.name,
+        folder=study.folder.path,
+        history=history,
+        space=study.space,
+        confirmation=confirmation,
+        wall_seconds=time.monotonic() - started,
+    )
+    write_result(result, study.settings)
+    if saved:  # nothing needs snapshots now: an extension begins with new trials
+        searching.workers.clear_snapshots()
+    return result
 
 
 def _search(study: OpenStudy, pool: MeteredPool) -> None:

@@ -15,7 +15,7 @@ from ..record.schedule import Schedule
 
 
 def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
-    """All hyperparameters of the default configuration."""
+    """Return all hyperparameters of the default configuration."""
     return HELD_SHAPE | dict(facts.fixed) | space.defaults()
 
 

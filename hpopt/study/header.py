@@ -22,7 +22,7 @@ PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gy
 
 
 def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
-    """The arguments of the environment's factory, as the journal and workers get them."""
+    """Return the arguments of the environment's factory, as the journal and workers get them."""
     asked, workers = settings.environment, settings.machine.workers
     arguments = {field.name: getattr(asked, field.name) for field in dataclasses.fields(asked)}
     return arguments | {

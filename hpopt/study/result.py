@@ -54,7 +54,7 @@ class StudyResult:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the trials, and where the page is."""
+        """Return what a notebook shows: the trials, and where the page is."""
         told, where = html.escape(repr(self)), html.escape(str(self.folder))
         table = self.to_dataframe().to_html(border=0, index=False, float_format="{:.4g}".format)
         return f"<p>{told}</p>{table}<p>{where}</p>"
@@ -146,7 +146,7 @@ def write_result(result: StudyResult, settings: Settings) -> None:
 
 
 def has_weights(folder: StudyFolder, best: Trial) -> bool:
-    """Whether a study that ended before has the weights of its winner, and that is still the same.
+    """Return whether a study that ended before has the weights of the winner of now.
 
     Args:
         folder: of the study.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def log_artifacts(client: "MlflowClient", run: str, history: History, study: Path) -> None:
-    """Logs what follows from the history, samples, and the files of the folder `artifacts`.
+    """Log what follows from the history, samples, and the files of the folder `artifacts`.
 
     Args:
         client: of the record.
@@ -48,7 +48,7 @@ def log_artifacts(client: "MlflowClient", run: str, history: History, study: Pat
 
 
 def log_page(client: "MlflowClient", run: str, page: Path) -> None:
-    """Logs where a report is, and to a server the page itself; nothing where there is none.
+    """Log where a report is, and to a server the page itself; nothing where there is none.
 
     Args:
         client: of the record.

@@ -26,11 +26,11 @@ def open_channel() -> int:
 
 
 def report(channel: int, status: dict[str, Any]) -> None:
-    """Tells something; where nobody listens any more, the rest is to be written all the same."""
+    """Tell something; where nobody listens any more, the rest is to be written all the same."""
     with contextlib.suppress(OSError):
         os.write(channel, json.dumps(status).encode() + b"\n")
 
 
 def report_failure(channel: int, error: Exception) -> None:
-    """Tells what went wrong, in one line."""
+    """Tell what went wrong, in one line."""
     report(channel, {"error": what_failed(error)})

@@ -36,7 +36,7 @@ class TrackingProcess:
         self._log = study / "tracking.log"
 
     def start(self) -> None:
-        """Starts the process; what it prints goes to `tracking.log` in the study's folder."""
+        """Start the process; what it prints goes to `tracking.log` in the study's folder."""
         path = os.pathsep.join(filter(None, sys.path))  # ours, however it came about
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -51,7 +51,7 @@ class TrackingProcess:
         self._listener.start()
 
     def finish(self, ending: Ending, timeout: float = 120.0) -> str | None:
-        """Says how the study ended, and waits until the rest is written.
+        """Say how the study ended, and wait until the rest is written.
 
         Args:
             ending: how the study ended.
@@ -105,5 +105,5 @@ class ComparisonTracking(TrackingProcess):
     _main = "from hpopt.tracking.comparison import main; main()"
 
     def add(self, study: Path) -> None:
-        """Writes a study that ended."""
+        """Write a study that ended."""
         self._tell({"study": str(study)})

@@ -71,7 +71,7 @@ class Projection:
         self._known = self._find_trials() if level == "trials" else {}
 
     def apply(self, event: Event) -> None:
-        """Takes in an event; `flush` writes what came of it."""
+        """Take in an event; `flush` writes what came of it."""
         self._history.apply(event)
         if event["event"] == "resumed":
             return  # that alone changes nothing, times included
@@ -87,7 +87,7 @@ class Projection:
                     self._end(trial)
 
     def flush(self) -> int:
-        """Writes what is unwritten, and returns the number of metrics written."""
+        """Write what is unwritten, and return the number of metrics written."""
         written = self._write(self._study)
         for trial, run in self._runs.items():
             if run.complete:
@@ -101,7 +101,7 @@ class Projection:
         return written
 
     def finish(self, ending: Ending, folder: Path) -> None:
-        """Writes what is left, closes every run, and logs the artifacts.
+        """Write what is left, close every run, and log the artifacts.
 
         Args:
             ending: how the study ended.
@@ -115,7 +115,7 @@ class Projection:
         log_artifacts(self._client, self._study.id, self._history, folder)
 
     def _open_study(self, identity: str) -> None:
-        """Finds the study's run, or makes it; `identity` tells studies of one name apart."""
+        """Find the study's run, or makes it; `identity` tells studies of one name apart."""
         found = self._client.search_runs(
             [self._experiment], f"tags.`hpopt.study_id` = '{identity}'", max_results=1
         )
@@ -204,7 +204,7 @@ class Projection:
         run.metrics += [Metric(key, value, self._now, step) for key, value in metrics.items()]
 
     def _write(self, run: _Run) -> int:
-        """Logs what a run lacks, and returns the number of metrics."""
+        """Log what a run lacks, and return the number of metrics."""
         from mlflow.entities import Param, RunTag
 
         metrics = run.metrics

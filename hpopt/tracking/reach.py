@@ -13,7 +13,7 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # databases that MLf
 
 
 def check_reachable(uri: str, seconds: float = 20.0) -> None:
-    """Checks that MLflow can be written to.
+    """Check that MLflow can be written to.
 
     Args:
         uri: MLflow tracking URI.

@@ -22,12 +22,12 @@ OF_A_COMPARISON = ("comparison", "searcher")  # parts of the header of one of it
 
 
 def key(name: str) -> str:
-    """A name that MLflow takes for a metric or a parameter."""
+    """Return a name that MLflow takes for a metric or a parameter."""
     return re.sub(r"[^A-Za-z0-9_.\- ]", "_", name)
 
 
 def finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    """Those that MLflow can show: it stores infinity as 1.8e308."""
+    """Return those that MLflow can show: it stores infinity as 1.8e308."""
     return {
         key(name): float(value)
         for name, value in metrics.items()
@@ -36,7 +36,7 @@ def finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
-    """Metrics of one segment, hyperparameters that are numbers included."""
+    """Return metrics of one segment, hyperparameters that are numbers included."""
     numbers = {
         name: value
         for name, value in segment.hyperparameters.items()
@@ -64,13 +64,13 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
 
 
 def trial_params(trial: Trial) -> dict[str, str]:
-    """Hyperparameters of a trial's first segment; what changes later is in the metrics."""
+    """Return hyperparameters of a trial's first segment; what changes later is in the metrics."""
     first = trial.segments[0].hyperparameters if trial.segments else {}
     return {key(name): str(value) for name, value in first.items()}
 
 
 def best_metrics(history: History) -> dict[str, float]:
-    """The best trial's value, and what it is made of and limited by; nothing without a best."""
+    """Return the best trial's value, and what it is made of and limited by; {} without a best."""
     best, facts = history.best, history.facts
     if best is None or best.value is None:
         return {}
@@ -112,7 +112,7 @@ def unit_tags(facts: RunFacts) -> dict[str, str]:
 
 
 def study_params(history: History) -> dict[str, str]:
-    """Settings of the study's first budget: MLflow's parameters can't change."""
+    """Return settings of the study's first budget: MLflow's parameters can't change."""
     header = history.header
     about = {name: header[name] for name in ABOUT}
     return {
@@ -123,7 +123,7 @@ def study_params(history: History) -> dict[str, str]:
 
 
 def public(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without what may hold a password."""
+    """Return settings without what may hold a password."""
     return {name: value for name, value in settings.items() if name != "tracking_uri"}
 
 
@@ -147,7 +147,7 @@ def study_tags(history: History) -> dict[str, str]:
 
 
 def note(history: History) -> str:
-    """What the study is, as Markdown."""
+    """Return what the study is, as Markdown."""
     header, facts = history.header, history.facts
     direction = "highest" if facts.maximize else "lowest"
     unit = f" ({facts.unit})" if facts.unit else ""

@@ -20,19 +20,19 @@ ENVIRONMENT = {  # of every process that runs mlflow
 
 
 def is_server(uri: str) -> bool:
-    """Whether a URI is of a server, whose users needn't reach this machine's disk."""
+    """Return whether a URI is of a server, whose users needn't reach this machine's disk."""
     return uri.startswith(("http://", "https://"))
 
 
 def database_path(uri: str) -> Path | None:
-    """The file of a `sqlite:///` URI; None for any other."""
+    """Return the file of a `sqlite:///` URI; None for any other."""
     if not uri.startswith(SQLITE):
         return None
     return Path(uri.removeprefix(SQLITE).partition("?")[0])
 
 
 def artifact_folder(uri: str) -> Path | None:
-    """Where the artifacts of a `sqlite:///` URI lie, beside the database; None for any other.
+    """Return where the artifacts of a `sqlite:///` URI lie, beside it; None for any other.
 
     MLflow's own choice is a folder of the working directory, whatever that is.
     """
@@ -42,7 +42,7 @@ def artifact_folder(uri: str) -> Path | None:
 
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
-    """Keeps others out while a database is made: two that made it together both failed."""
+    """Keep others out while a database is made: two that made it together both failed."""
     database = database_path(uri)
     if database is None:
         yield
@@ -57,7 +57,7 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
-    """Opens the store, made if it is new.
+    """Open the store, made if it is new.
 
     Args:
         uri: MLflow tracking URI.

@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 def open_ui(uri: str, port: int = 5000) -> None:
-    """Serves the user interface until Ctrl-C; a server's own is only pointed at.
+    """Serve the user interface until Ctrl-C; a server's own is only pointed at.
 
     Args:
         uri: MLflow tracking URI.

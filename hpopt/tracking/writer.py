@@ -50,7 +50,7 @@ class _Ending:
         self._read = b""
 
     def wait(self, seconds: float) -> Ending | None:
-        """How the study ended; None if it didn't within that time."""
+        """Return how the study ended; None if it didn't within that time."""
         deadline = time.monotonic() + seconds
         while select.select([0], [], [], max(0.0, deadline - time.monotonic()))[0]:
             data = os.read(0, 4096)
@@ -64,7 +64,7 @@ class _Ending:
 
 
 def main() -> None:
-    """Follows a journal to its study's end.
+    """Follow a journal to its study's end.
 
     Arguments: the study's folder, MLflow's tracking URI, the experiment, and the level: "trials",
     or "parents" for the study's run alone.
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _follow(study: Path, uri: str, experiment: str, level: Level, channel: int) -> bool:
-    """Writes a journal to MLflow until its study ends; returns whether the record is complete."""
+    """Write a journal to MLflow until its study ends; returns whether the record is complete."""
     ending, session, wait = _Ending(), None, 0.0
     while True:
         end = ending.wait(wait)

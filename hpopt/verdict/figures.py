@@ -45,7 +45,7 @@ def regret_curves(comparison: Comparison) -> "Figure":
 
 
 def _costs(comparison: Comparison) -> list[float]:
-    """Where curves are evaluated, in full-run equivalents; the checkpoints are among them."""
+    """Return where curves are evaluated, in full-run equivalents, the checkpoints included."""
     even = np.linspace(0, comparison.equivalents, POINTS + 1)
     return sorted({*even.tolist(), *map(float, comparison.checkpoints)})
 
@@ -58,7 +58,7 @@ def _add_band(
     searcher: str,
     generator: np.random.Generator,
 ) -> None:
-    """A searcher's line with what its seeds would make of it; regrets (costs, tasks, seeds)."""
+    """Add a searcher's line with what its seeds would make of it; regrets (costs, tasks, seeds)."""
     shade = look.colour(index)
     found = [
         bootstrap_interval(interquartile_mean, at, generator=generator, resamples=RESAMPLES)

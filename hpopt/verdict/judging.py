@@ -186,12 +186,12 @@ def _conclude(differences: Array, adjusted_p: float, comparisons: int) -> Conclu
 
 
 def blocks_needed(comparisons: int) -> int:
-    """The least number of blocks whose sign-flip test can reach the level after Holm."""
+    """Return the least number of blocks whose sign-flip test can reach the level after Holm."""
     return next(blocks for blocks in count(1) if least_p(blocks) * comparisons <= LEVEL)
 
 
 def blocks_warning(blocks: int, comparisons: int) -> str | None:
-    """What to say before a comparison that can't show anything; None where it can.
+    """Return what to say before a comparison that can't show anything; None where it can.
 
     Args:
         blocks: tasks × seeds.
@@ -211,7 +211,7 @@ def blocks_warning(blocks: int, comparisons: int) -> str | None:
 def _estimate(
     statistic: Callable[..., Array], *arrays: Array, generator: np.random.Generator
 ) -> Estimate | None:
-    """Of arrays (tasks, seeds); None where no block is in all of them."""
+    """Return an estimate over arrays (tasks, seeds); None where no block is in all of them."""
     if np.isnan(arrays).any(axis=0).all():
         return None
     interval = bootstrap_interval(statistic, *arrays, generator=generator)
@@ -240,7 +240,7 @@ def _contrast(
 
 
 def _costs(comparison: Comparison, leader: str, follower: str) -> tuple[Array, Array]:
-    """Cost at which each came within ε of the leader's final value.
+    """Return cost at which each came within ε of the leader's final value.
 
     Returns:
         Shape (tasks, seeds) each, in full-run equivalents; NaN where a study is missing or the
@@ -263,7 +263,7 @@ def _costs(comparison: Comparison, leader: str, follower: str) -> tuple[Array, A
 
 
 def _cost_of(curve: Curve, target: float, equivalents: float) -> float:
-    """Cost at which a study reached a value; infinite where it took more than it could spend."""
+    """Return the cost at which a study reached a value; infinite where that took too much."""
     reached = (e for e, v in zip(curve.equivalents, curve.values, strict=True) if v <= target)
     cost = next(reached, math.inf)
     return cost if cost <= equivalents + TOLERANCE else math.inf

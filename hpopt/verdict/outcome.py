@@ -63,7 +63,7 @@ class Comparison:
         return tuple(sorted({*(c for c in CHECKPOINTS if c < self.equivalents), self.equivalents}))
 
     def best_known(self, task: str) -> float:
-        """The lowest objective on a task that is known: of its table, else of all its studies."""
+        """Return the lowest known objective on a task: of its table, else of all its studies."""
         facts = self.facts[task]
         if facts.best_objective is not None:
             return facts.best_objective
@@ -93,7 +93,7 @@ class Comparison:
 
 
 def best_at(curve: Curve, equivalents: float, before: float) -> float:
-    """The best so far at a cost, as minimised; `before` where there was none yet."""
+    """Return the best so far at a cost, as minimised; `before` where there was none yet."""
     pairs = zip(curve.equivalents, curve.values, strict=True)
     reached = [value for cost, value in pairs if cost <= equivalents + TOLERANCE]
     return reached[-1] if reached else before

@@ -41,7 +41,7 @@ def mean_difference(a: Array, b: Array) -> Array:
 
 
 def probability_of_improvement(a: Array, b: Array) -> Array:
-    """How often a is below b: over all pairs of seeds of a task, ties half, mean over tasks.
+    """Return how often a is below b: over all pairs of seeds of a task, ties half, mean over tasks.
 
     Agarwal et al. 2021, arXiv 2108.13264.
 
@@ -137,7 +137,7 @@ class ComputeRatio:
 def compute_ratio(
     own: Array, other: Array, budget: float, generator: np.random.Generator
 ) -> ComputeRatio | None:
-    """How many times the compute another searcher needs to reach a searcher's results.
+    """Return how many times the compute another searcher needs to reach a searcher's results.
 
     Args:
         own: cost at which the searcher itself got there, above 0; shape (tasks, seeds).
@@ -174,7 +174,7 @@ def _median_ratio(ratios: Array, reached: Array) -> Array:
 
 
 def kaplan_meier_median(times: Array, reached: Array) -> Array:
-    """The least time at which the estimated survival is at most one half.
+    """Return the least time at which the estimated survival is at most one half.
 
     Kaplan & Meier 1958; at equal times, what was reached comes before what was censored.
 
@@ -227,12 +227,12 @@ def sign_flip_p(differences: Array, generator: np.random.Generator) -> float:
 
 
 def least_p(blocks: int) -> float:
-    """The smallest p that a sign-flip test of so many blocks can give."""
+    """Return the smallest p that a sign-flip test of so many blocks can give."""
     return min(1.0, 2.0 ** (1 - blocks))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts p values for their number; in the order in which they were given (Holm 1979)."""
+    """Adjust p values for their number; in the order in which they were given (Holm 1979)."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
     highest = 0.0

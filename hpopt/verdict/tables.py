@@ -52,7 +52,7 @@ def _compute(contrast: Contrast, compute: ComputeRatio) -> str:
 
 
 def _effect(contrast: Contrast) -> str:
-    """The difference of regrets, as the leader has it."""
+    """Return the difference of regrets, as the leader has it."""
     value, interval = contrast.difference.value, contrast.difference.interval
     if value == 0:
         return "their mean regret is the same"
@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def _grid(verdict: Verdict, intervals_from: int) -> list[list[str]]:
-    """The cells of a table, its head first; intervals from a checkpoint's index on."""
+    """Return the cells of a table, its head first; intervals from a checkpoint's index on."""
     first, *others = verdict.checkpoints
     head = ["searcher", f"regret at {first}", *map(str, others), "rank", "better", "p"]
     confirmed = any(row.optimism is not None for row in verdict.rows)

@@ -47,7 +47,7 @@ class TrainingFacts:
 
 
 def auto_learning_rate(facts: TrainingFacts) -> float:
-    """The learning rate to start from, to two significant digits.
+    """Return the learning rate to start from, to two significant digits.
 
     0.42 · N^−0.45, times 5 for LoRA, times the optimizer's and the task's factor; N: parameters of
     the model (of its trained part, where that is a part and not an adapter).
@@ -86,7 +86,7 @@ def auto_batch_size(facts: TrainingFacts) -> int:
 
 
 def auto_default(name: str, facts: TrainingFacts) -> float:
-    """The default of the parameter of that name, before its range clips it.
+    """Return the default of the parameter of that name, before its range clips it.
 
     Raises:
         SpaceError: the facts are impossible, or the optimizer is unknown.

@@ -15,7 +15,7 @@ AUTO_NAMES = ("learning_rate", "batch_size")
 
 
 def nearest_names(name: str, known: Iterable[str]) -> str:
-    """What to say after an unknown name: the names closest to it.
+    """Return what to say after an unknown name: the names closest to it.
 
     Returns:
         "nearest: a, b" or, where nothing is close, "known: a, b, c".
@@ -33,24 +33,24 @@ def require(holds: bool, name: str, what: str, /, **got: object) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite int or float; a bool is not a number here."""
+    """Return whether it is a finite int or float; a bool is not a number here."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def is_integer(value: object) -> bool:
-    """Whether it is an int; a bool is not."""
+    """Return whether it is an int; a bool is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def checked_number(name: str, raw: Value) -> float:
-    """The value, after a check that it is a number."""
+    """Return the value, after a check that it is a number."""
     if isinstance(raw, str) or not is_number(raw):
         raise SpaceError(f"{name}: must be a finite number, but got {raw!r}")
     return raw
 
 
 def clip(value: float, low: float, high: float) -> float:
-    """The nearest number in [low, high]."""
+    """Return the nearest number in [low, high]."""
     return min(max(value, low), high)
 
 
@@ -72,7 +72,7 @@ def check_flags(name: str, **flags: object) -> None:
 def checked_octaves(
     name: str, octaves: Any, low: float, high: float, is_log: bool
 ) -> tuple[float, float]:
-    """A range in octaves around the default, after a check; it replaces low and high."""
+    """Return a range in octaves around the default, after a check; it replaces low and high."""
     pair = isinstance(octaves, list | tuple) and len(octaves) == 2 and all(map(is_number, octaves))
     require(pair, name, "octaves must be two numbers", octaves=octaves)
     below, above = octaves

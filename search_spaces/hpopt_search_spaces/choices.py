@@ -51,11 +51,11 @@ class ChoiceParameter:
         return True
 
     def contains(self, value: Value) -> bool:
-        """Whether it is one of the choices, of the same type (True is not 1)."""
+        """Return whether it is one of the choices, of the same type (True is not 1)."""
         return type(value) is type(self.choices[0]) and value in self.choices
 
     def snap(self, raw: Value) -> Value:
-        """The value itself.
+        """Return the value itself.
 
         Raises:
             SpaceError: it isn't one of the choices.
@@ -64,11 +64,11 @@ class ChoiceParameter:
         return raw
 
     def from_unit(self, unit: float) -> Value:
-        """The choice at a place in [0, 1]."""
+        """Return the choice at a place in [0, 1]."""
         return self.choices[min(int(unit * len(self.choices)), len(self.choices) - 1)]
 
     def to_unit(self, value: Value) -> float:
-        """The centre of the choice's bin."""
+        """Return the centre of the choice's bin."""
         return (self.choices.index(self.snap(value)) + 0.5) / len(self.choices)
 
     @property

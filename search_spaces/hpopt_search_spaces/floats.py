@@ -42,14 +42,14 @@ class FloatParameter(RangeParameter):
         return "be 0 or lie" if self.zero else "lie"
 
     def contains(self, value: Value) -> bool:
-        """Whether a native value, at six significant digits, is in the range."""
+        """Return whether a native value, at six significant digits, is in the range."""
         checks.check_resolved(self.name, self.octaves)
         if isinstance(value, str) or not checks.is_number(value):
             return False
         return (self.zero and value == 0) or self.low <= round_significant(value) <= self.high
 
     def snap(self, raw: Value) -> float:
-        """The legal value nearest to a number; below `low` it is 0 where `zero` is set."""
+        """Return the legal value nearest to a number; below `low` it is 0 where `zero` is set."""
         number = checks.checked_number(self.name, raw)
         first, last = self._scaled_range
         if self.zero and number < self.low:
@@ -59,7 +59,7 @@ class FloatParameter(RangeParameter):
         return round_significant(clip(number, self.low, self.high))
 
     def from_unit(self, unit: float) -> float:
-        """The native value at a place in [0, 1]."""
+        """Return the native value at a place in [0, 1]."""
         if self.zero and unit < NOTCH:
             return 0.0
         first, last = self._scaled_range
@@ -68,7 +68,7 @@ class FloatParameter(RangeParameter):
         return self.snap(clip(math.exp(scaled) if self.log else scaled, self.low, self.high))
 
     def to_unit(self, value: Value) -> float:
-        """The place of a native value in [0, 1]; of the 0 in a notch, the notch's middle."""
+        """Return the place of a native value in [0, 1]; of the 0 in a notch, the notch's middle."""
         number = self.snap(value)
         if self.zero and number == 0:
             return NOTCH / 2

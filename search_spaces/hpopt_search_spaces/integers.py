@@ -10,7 +10,7 @@ from .ranges import RangeParameter
 
 
 def nearest_power_of_two(number: float) -> int:
-    """The power of two nearest to a number ≥ 1, on the log scale."""
+    """Return the power of two nearest to a number ≥ 1, on the log scale."""
     return int(2 ** round(math.log2(number)))
 
 
@@ -67,7 +67,7 @@ class IntegerParameter(RangeParameter):
         return nearest_power_of_two(least) if self.powers_of_two else round(least)
 
     def contains(self, value: Value) -> bool:
-        """Whether a native value is legal."""
+        """Return whether a native value is legal."""
         checks.check_resolved(self.name, self.octaves)
         if not isinstance(value, int) or not checks.is_integer(value):
             return False
@@ -76,13 +76,13 @@ class IntegerParameter(RangeParameter):
         )
 
     def snap(self, raw: Value) -> int:
-        """The legal value nearest to a number (for powers of two, on the log scale)."""
+        """Return the legal value nearest to a number (for powers of two, on the log scale)."""
         checks.check_resolved(self.name, self.octaves)
         number = clip(checks.checked_number(self.name, raw), self.low, self.high)
         return nearest_power_of_two(number) if self.powers_of_two else round(number)
 
     def from_unit(self, unit: float) -> int:
-        """The native value at a place in [0, 1]."""
+        """Return the native value at a place in [0, 1]."""
         first, last = self._scaled_range
         scaled = first + unit * (last - first)
         if self.log:
@@ -91,7 +91,7 @@ class IntegerParameter(RangeParameter):
         return self.snap(2.0**whole if self.powers_of_two else whole)
 
     def to_unit(self, value: Value) -> float:
-        """The place of a native value in [0, 1]: the centre of its bin."""
+        """Return the place of a native value in [0, 1]: the centre of its bin."""
         number = self.snap(value)
         first, last = self._scaled_range
         if self.log:

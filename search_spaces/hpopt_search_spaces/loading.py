@@ -12,12 +12,12 @@ from .space import SearchSpace
 
 
 def available_spaces() -> list[tuple[str, str]]:
-    """Name and one-line description of every shipped space, by name."""
+    """Return name and one-line description of every shipped space, by name."""
     return [(name, _read(text, f"{name}.toml")["description"]) for name, text in _shipped().items()]
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
-    """A shipped space by its name, or one from a TOML file.
+    """Return a shipped space by its name, or one from a TOML file.
 
     A file has an optional `description` and a table `[parameters.NAME]` for each parameter, with
     `type` ("float", "integer" or "choice") and that type's attributes (see `FloatParameter`,

@@ -24,7 +24,7 @@ _KINDS: dict[str, type[Parameter]] = {
 
 
 def parameter_from_table(name: str, table: Any) -> Parameter:
-    """A parameter from its table: `type`, and the attributes of that type but for the name.
+    """Return a parameter from its table: `type`, and the attributes of that type but for the name.
 
     `low` and `high` are left out beside `octaves`; whatever has a default value may be left out.
 
@@ -52,7 +52,7 @@ def parameter_from_table(name: str, table: Any) -> Parameter:
 
 
 def parameter_to_table(parameter: Parameter) -> dict[str, Any]:
-    """The table that `parameter_from_table` reads back exactly; JSON can carry it."""
+    """Return the table that `parameter_from_table` reads back exactly; JSON can carry it."""
     table: dict[str, Any] = {"type": next(t for t, k in _KINDS.items() if k is type(parameter))}
     for key in fields(parameter):
         value = getattr(parameter, key.name)

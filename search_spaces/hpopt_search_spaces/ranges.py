@@ -71,7 +71,7 @@ class RangeParameter(ABC):
 
     @abstractmethod
     def _checked(self, key: str, value: float) -> float:
-        """A value of this kind as it is kept, after a check that it is one."""
+        """Return a value of this kind as it is kept, after a check that it is one."""
 
     def _check_range(self) -> None:
         checks.check_range(self.name, self.low, self.high, self._is_log)
@@ -99,20 +99,20 @@ class RangeParameter(ABC):
         return self.octaves is None and self.default != "auto"
 
     def resolve(self, default: float) -> Self:
-        """The same, with numbers for "auto" and octaves; a fixed range clips the default."""
+        """Return the same, with numbers for "auto" and octaves; a fixed range clips the default."""
         if self.octaves is None:
             return replace(self, default=self.snap(default))
         low, high = (self._end(default * 2**octave) for octave in self.octaves)
         return replace(self, low=low, high=high, default=default, octaves=None)
 
     def _end(self, number: float) -> float:
-        """An end of the range in octaves, as it is legal."""
+        """Return an end of the range in octaves, as it is legal."""
         return number
 
     @abstractmethod
     def contains(self, value: Value) -> bool:
-        """Whether a native value is legal."""
+        """Return whether a native value is legal."""
 
     @abstractmethod
     def snap(self, raw: Value) -> float:
-        """The legal value nearest to a number."""
+        """Return the legal value nearest to a number."""

@@ -69,7 +69,7 @@ class SearchSpace:
         return all(parameter.is_resolved for parameter in self.parameters)
 
     def resolve(self, facts: TrainingFacts) -> "SearchSpace":
-        """The space with numbers for "auto" and octave ranges.
+        """Return the space with numbers for "auto" and octave ranges.
 
         Where the space has a parameter `optimizer`, its default counts, not that of `facts`.
         """
@@ -78,7 +78,7 @@ class SearchSpace:
         return replace(self, parameters=tuple(_resolved(p, facts) for p in self.parameters))
 
     def decode(self, unit: Sequence[float]) -> dict[str, Value]:
-        """The values at a point of the unit cube, of the active parameters only.
+        """Return the values at a point of the unit cube, of the active parameters only.
 
         Raises:
             SpaceError: the point isn't in the unit cube, or the space isn't resolved.
@@ -94,7 +94,7 @@ class SearchSpace:
         return values
 
     def encode(self, values: Mapping[str, Value]) -> tuple[float, ...]:
-        """The point of the unit cube for some values; missing or inactive ones get the default.
+        """Return the point of the unit cube for values; missing or inactive ones get the default.
 
         Raises:
             SpaceError: an unknown name, an illegal value, or the space isn't resolved.
@@ -104,7 +104,7 @@ class SearchSpace:
         return tuple(p.to_unit(active.get(p.name, p.default)) for p in self.parameters)
 
     def snap(self, raw: Mapping[str, Value]) -> dict[str, Value]:
-        """The nearest legal values, of the active parameters only; missing ones get the default.
+        """Return the nearest legal values of the active parameters; missing ones get the default.
 
         Args:
             raw: values drawn from each parameter's `native_range`, or its choices.
@@ -122,7 +122,7 @@ class SearchSpace:
         return values
 
     def defaults(self) -> dict[str, Value]:
-        """The default values of the active parameters."""
+        """Return the default values of the active parameters."""
         return self.snap({})
 
     @cached_property
@@ -150,7 +150,7 @@ class SearchSpace:
             check_value(self[name], value)
 
     def with_defaults(self, values: Mapping[str, Value]) -> "SearchSpace":
-        """The space with other defaults; octaves that aren't resolved yet go around the new ones.
+        """Return the space with other defaults; unresolved octaves go around the new ones.
 
         Raises:
             SpaceError: an unknown name, or a value that the range doesn't have.
@@ -165,7 +165,7 @@ class SearchSpace:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchSpace":
-        """The space that `to_dict` wrote.
+        """Return the space that `to_dict` wrote.
 
         Raises:
             SpaceError: it isn't one.

@@ -83,7 +83,7 @@ def raises() -> dict[str, Rows]:
 
 
 def library_files(library: str) -> dict[str, Path]:
-    """A library's source files by name, relative to the parent of its folder, in hashed order.
+    """Return a library's source files by name, relative to its folder's parent, in hashed order.
 
     Raises:
         WorldError: it is not installed, or without its source.
@@ -103,14 +103,14 @@ def library_files(library: str) -> dict[str, Path]:
 
 
 def find_summaries(source: bytes) -> Iterator[str]:
-    """The first lines of a file's docstrings."""
+    """Return the first lines of a file's docstrings."""
     for node in _statements(source):
         if isinstance(node, _DOCUMENTED) and (docstring := ast.get_docstring(node)):
             yield docstring.partition("\n")[0]
 
 
 def find_raises(source: bytes) -> Iterator[Row]:
-    """The messages in a file, each with the name of the exception that it is raised with.
+    """Return the messages in a file, each with the name of the exception that it is raised with.
 
     A message is a string, or an f-string with "{}" for what is filled in; others are left out.
     """
@@ -124,7 +124,7 @@ def find_raises(source: bytes) -> Iterator[Row]:
 def _read(
     libraries: tuple[str, ...], find: Callable[[str, bytes], Iterable[Row]]
 ) -> dict[str, list[Row]]:
-    """The rows of each split, in an order that depends on their texts alone.
+    """Return the rows of each split, in an order that depends on their texts alone.
 
     Args:
         libraries: whose files are read, each until it has `_ENOUGH` rows.
@@ -156,14 +156,14 @@ def _read(
 
 
 def _usable(rows: Iterable[Row]) -> list[Row]:
-    """Rows with enough words to tell anything by, which a single space separates."""
+    """Return rows with enough words to tell anything by, which a single space separates."""
     words = ((text.split(), label) for text, label in rows)
     spaced = [(" ".join(words), label) for words, label in words if len(words) >= _MIN_WORDS]
     return [row for row in spaced if row[0].isprintable()]
 
 
 def _balance(rows: list[Row]) -> list[Row]:
-    """The first rows of each label, as many as the scarcest has."""
+    """Return the first rows of each label, as many as the scarcest has."""
     limit = min(Counter(label for _, label in rows).values())
     seen: Counter[str] = Counter()
     balanced = []
@@ -179,7 +179,7 @@ def _columns(rows: list[Row]) -> Rows:
 
 
 def _statements(source: bytes) -> Iterator[ast.AST]:
-    """A module and all statements in it, in order; nothing if it is for another Python."""
+    """Return a module and all statements in it, in order; nothing if it is for another Python."""
     with warnings.catch_warnings(action="ignore"):  # about invalid escapes and the like
         try:
             module = ast.parse(source)
@@ -196,7 +196,7 @@ def _descend(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _literal(message: ast.expr) -> str:
-    """The text of a string or an f-string; empty for anything else."""
+    """Return the text of a string or an f-string; empty for anything else."""
     match message:
         case ast.Constant(value=str(text)):
             return text

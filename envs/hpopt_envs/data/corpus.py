@@ -59,7 +59,7 @@ class Corpus:
 
 
 def read_corpus(train_characters: int = 1_200_000, held_out_characters: int = 150_000) -> Corpus:
-    """Reads the corpus of this Python, in an order that depends on names alone.
+    """Read the corpus of this Python, in an order that depends on names alone.
 
     Args:
         train_characters: of code in the training split, and a little more: files are read until
@@ -92,7 +92,7 @@ def read_corpus(train_characters: int = 1_200_000, held_out_characters: int = 15
 
 
 def split_of(name: str) -> str:
-    """The split of a topic or file: train for 80% of all names, validation or test for 10%."""
+    """Return the split of a topic or file: train for 80% of names, validation or test for 10%."""
     return {0: "validation", 1: "test"}.get(name_hash(name) % 10, "train")
 
 
@@ -112,7 +112,7 @@ class _KnownText:
         return any(hash(text[i : i + _WINDOW]) in self._windows for i in starts)
 
     def add_new_paragraphs(self, text: str) -> str:
-        """Returns the text without paragraphs that were met before, and adds the others."""
+        """Return the text without paragraphs that were met before, and add the others."""
         new = []
         for paragraph in text.split("\n\n"):
             if not self.overlaps(paragraph):
@@ -124,7 +124,7 @@ class _KnownText:
 def _add_files(
     prose: dict[str, str], code: dict[str, str], files: list[str], limit: int, known: _KnownText
 ) -> None:
-    """Adds files to a split until its code has `limit` characters."""
+    """Add files to a split until its code has `limit` characters."""
     size = 0
     for file in files:
         if size >= limit:
@@ -138,7 +138,7 @@ def _add_files(
 
 
 def _take_docstrings(node: ast.AST) -> Iterator[str]:
-    """Removes the docstrings of a node and of all within it, and yields them in order."""
+    """Remove the docstrings of a node and of all within it, and yields them in order."""
     if isinstance(node, _DOCUMENTED) and (docstring := ast.get_docstring(node)) is not None:
         node.body = node.body[1:] or [ast.Pass()]
         yield docstring
@@ -148,7 +148,7 @@ def _take_docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def _standard_library() -> Iterator[str]:
-    """Names of its files, relative to its folder and with slashes."""
+    """Return the names of its files, relative to its folder and with slashes."""
     for module in sorted(sys.stdlib_module_names - _EXCLUDED):
         if (_LIBRARY / f"{module}.py").is_file():
             yield f"{module}.py"
@@ -164,7 +164,7 @@ def name_hash(name: str) -> int:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Parsing makes so many objects that the collector would take two thirds of the time."""
+    """Hold the garbage collector off: parsing's objects would cost it two thirds of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -47,7 +47,7 @@ _CLOCK: tuple[tuple[Literal["day", "hour", "minute"], int, timedelta], ...] = (
 
 @lru_cache(maxsize=1)
 def new_locale_tables() -> dict[str, Table]:
-    """The pairs of `NEW`, by split: columns `prompt` and `completion`."""
+    """Return the pairs of `NEW`, by split: columns `prompt` and `completion`."""
     return _tables(locale_pairs((NEW,), NEW_SIZES))
 
 
@@ -204,6 +204,6 @@ def _time(random: Random) -> time:
 
 
 def _number(random: Random, places: int) -> Decimal:
-    """Of one to seven digits, of which none to `places` are decimals."""
+    """Return a number of one to seven digits, of which none to `places` are decimals."""
     digits = random.randrange(1, 10 ** random.randint(1, 7))
     return Decimal(digits).scaleb(-random.randint(0, places))

@@ -12,7 +12,7 @@ PROMPT = "Return the number of items.\n\n"  # which the embedded model follows w
 def encode_prompts(
     tokenizer: Any, table: Table, source: Source
 ) -> tuple[list[str], list[list[int]]]:
-    """The prompts of a table as text and as ids, each with a token at least.
+    """Return the prompts of a table as text and as ids, each with a token at least.
 
     Raises:
         WorldError: the column is missing or holds something else, there is no chat template, or
@@ -30,7 +30,7 @@ def encode_prompts(
 
 
 def prompt_ids(tokenizer: Any, text: str, begin: bool = True) -> list[int]:
-    """A prompt's ids: with the token that texts begin with, where the tokenizer says so.
+    """Return a prompt's ids: with the token that texts begin with, where the tokenizer says so.
 
     Raises:
         WorldError: there are none.
@@ -51,7 +51,7 @@ def prompt_ids(tokenizer: Any, text: str, begin: bool = True) -> list[int]:
 
 
 def _chat(tokenizer: Any, messages: Any, where: str) -> str:
-    """A chat up to where the model is to speak."""
+    """Return a chat up to where the model is to speak."""
     is_list = isinstance(messages, list) and all(isinstance(m, dict) for m in messages)
     if not is_list:
         raise WorldError(f"{where}: must be a text or a list of messages, got {messages!r:.60}")

@@ -23,7 +23,7 @@ _NETWORK_TIMEOUT = 10.0  # seconds
 
 
 def read_splits(source: Source, label: str | None = None) -> dict[str, Table] | None:
-    """Reads "train", "validation" and "test"; None where a source has neither files nor a dataset.
+    """Read "train", "validation" and "test"; None where a source has neither files nor a dataset.
 
     Validation and test, where there are none, are a tenth of the rows of train each: the same ones
     every time, in order, and all rows that are equal in one split.
@@ -65,7 +65,7 @@ def _check_columns(source: Source) -> None:
 
 
 def read_retained(file: str) -> dict[str, Table]:
-    """Reads rows to be retained: "retained_train", "retained_validation" and "retained_test".
+    """Read rows to be retained: "retained_train", "retained_validation" and "retained_test".
 
     Raises:
         WorldError: they can't be read, or there are too few to make splits from.
@@ -78,7 +78,7 @@ def read_retained(file: str) -> dict[str, Table]:
 def make_splits(
     table: Table, names: Sequence[str], label: str | None, setting: str
 ) -> dict[str, Table]:
-    """Splits of the given names, and train: the rest of a table.
+    """Return splits of the given names, and train: the rest of a table.
 
     Args:
         table: what they are made of.
@@ -153,7 +153,7 @@ def _read_dataset(name: str) -> dict[str, Table]:
 
 
 def _load_dataset(name: str, cache: str) -> Any:
-    """A `Dataset` or a `DatasetDict`; local files are cached in a folder of ours."""
+    """Return a `Dataset` or a `DatasetDict`; local files are cached in a folder of ours."""
     import datasets  # type: ignore[import-untyped]
     from datasets.exceptions import DatasetGenerationError  # type: ignore[import-untyped]
 
@@ -171,7 +171,7 @@ def _load_dataset(name: str, cache: str) -> Any:
 
 
 def _ask_hub(name: str) -> None:
-    """Asks once whether the hub is there: the loader would try for half a minute."""
+    """Ask once whether the hub is there: the loader would try for half a minute."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 

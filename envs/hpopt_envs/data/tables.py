@@ -38,7 +38,7 @@ class Table:
         return len(next(iter(self.columns.values()), ()))
 
     def column(self, name: str, setting: str, skip_empty: bool = False) -> list[Any]:
-        """The values of a column.
+        """Return the values of a column.
 
         Args:
             name: of the column.
@@ -67,7 +67,7 @@ class Table:
         return values
 
     def take(self, rows: Sequence[int]) -> "Table":
-        """Some of the rows, counted from 0."""
+        """Return some of the rows, counted from 0."""
         numbers = self.numbers or range(1, len(self) + 1)
         return Table(
             {name: [values[row] for row in rows] for name, values in self.columns.items()},
@@ -81,7 +81,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def read_table(path: str, setting: str) -> Table:
-    """Reads a file.
+    """Read a file.
 
     Args:
         path: of the file.
@@ -112,7 +112,7 @@ def read_table(path: str, setting: str) -> Table:
 
 
 def with_rows(table: Table, setting: str) -> Table:
-    """The table, if it has a row.
+    """Return the table, if it has a row.
 
     Raises:
         WorldError: it has none.

@@ -12,7 +12,7 @@ _FIELD = re.compile(r"([^\[\].]+)((?:\[[^\[\]]+\])*)")  # a column, and keys int
 
 
 def fill(template: str, table: Table, setting: str) -> list[str]:
-    """A template's text for each row.
+    """Return a template's text for each row.
 
     Args:
         template: text with columns in braces; "{translation[en]}" is an entry of a mapping in a
@@ -43,7 +43,7 @@ def fill(template: str, table: Table, setting: str) -> list[str]:
 
 
 def _look_up(value: Any, keys: Sequence[str]) -> str:
-    """The text at the end of keys.
+    """Return the text at the end of keys.
 
     Raises:
         LookupError: with what must be there.
@@ -61,7 +61,7 @@ def _look_up(value: Any, keys: Sequence[str]) -> str:
 
 
 def _parse(template: str, setting: str) -> list[tuple[str, str, list[str]]]:
-    """What stands before a column, the column ("" at the end), and keys."""
+    """Return what stands before a column, the column ("" at the end), and keys."""
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:

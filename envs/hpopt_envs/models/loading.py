@@ -24,7 +24,7 @@ _NETWORK_TIMEOUT = 10.0  # seconds
 def load_model(
     source: str, seed: int, auto: str = "AutoModelForCausalLM", **options: Any
 ) -> torch.nn.Module:
-    """Loads a model of transformers', or whatever a factory makes, in float32 on the CPU.
+    """Load a model of transformers', or whatever a factory makes, in float32 on the CPU.
 
     Args:
         source: a name of `EMBEDDED`; a folder or a Hugging Face id with safetensors weights; or
@@ -56,7 +56,7 @@ def load_model(
 
 
 def save_model(model: torch.nn.Module, folder: Path, tokenizer: Any = None) -> None:
-    """Writes a model's weights: in Hugging Face's format where it can, else safetensors alone.
+    """Write a model's weights: in Hugging Face's format where it can, else safetensors alone.
 
     Args:
         model: to be written.
@@ -78,7 +78,7 @@ def save_model(model: torch.nn.Module, folder: Path, tokenizer: Any = None) -> N
 
 
 def _save_adapter(model: Any, folder: Path) -> None:
-    """Writes the active adapter; peft puts one that isn't called "default" into a folder below."""
+    """Write the active adapter; peft puts one that isn't called "default" into a folder below."""
     name = model.active_adapter
     with _quiet():
         model.save_pretrained(folder, selected_adapters=[name])
@@ -88,7 +88,7 @@ def _save_adapter(model: Any, folder: Path) -> None:
 
 
 def load_tokenizer(source: str) -> Any:
-    """Loads the tokenizer of a model of `load_model`; a factory's model has the embedded one's.
+    """Load the tokenizer of a model of `load_model`; a factory's model has the embedded one's.
 
     Raises:
         WorldError: there is none, or it can't be loaded or reached.
@@ -97,13 +97,13 @@ def load_tokenizer(source: str) -> Any:
 
 
 def pad_token(tokenizer: Any) -> int:
-    """A token to pad with: the tokenizer's own, else its end token, else its first."""
+    """Return a token to pad with: the tokenizer's own, else its end token, else its first."""
     tokens = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     return next(int(token) for token in tokens if token is not None)
 
 
 def max_positions(source: str) -> int | None:
-    """The longest sequence that a model of `load_model` takes; None where it doesn't say."""
+    """Return the longest sequence that a model of `load_model` takes; None where it doesn't say."""
     if is_reference(source):
         return None
     config = _from_pretrained("AutoConfig", source).get_text_config()
@@ -112,7 +112,7 @@ def max_positions(source: str) -> int | None:
 
 
 def is_encoder_decoder(source: str) -> bool:
-    """Whether a model of `load_model` has an encoder beside its decoder; no factory's has."""
+    """Return whether a model of `load_model` has an encoder and a decoder; no factory's has."""
     if is_reference(source):
         return False
     return bool(_from_pretrained("AutoConfig", source).is_encoder_decoder)
@@ -128,7 +128,7 @@ def model_hash(model: torch.nn.Module) -> str:
 
 
 def tensor_bytes(tensor: torch.Tensor) -> bytes:
-    """What a tensor holds, in order, whatever its type, layout and device."""
+    """Return what a tensor holds, in order, whatever its type, layout and device."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes()
 
@@ -151,7 +151,7 @@ def _from_pretrained(loader: str, source: str, **options: Any) -> Any:
 
 @lru_cache
 def _is_local(source: str) -> bool:
-    """Whether folders and the cache are all there is: asked once, not with a minute of retries."""
+    """Return whether folders and the cache are all there is: asked once, without retries."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -190,7 +190,7 @@ def _first_line(error: Exception) -> str:
 
 
 def length_limit(model_source: str, tokenizer: Any, asked: int | None, least: int) -> int | None:
-    """The longest sequence that a model takes, in tokens; None where it doesn't say.
+    """Return the longest sequence that a model takes, in tokens; None where it doesn't say.
 
     Args:
         model_source: of the model.

@@ -59,7 +59,7 @@ class Classifier:
 
 
 def load_classifier(source: str, label: str) -> Classifier:
-    """A classifier or a reward model as a score.
+    """Return a classifier or a reward model as a score.
 
     Args:
         source: a Hugging Face id or a folder.
@@ -101,7 +101,7 @@ def _load(source: str) -> tuple[Any, Any, int | None]:
 
 
 def _batches(lengths: list[int]) -> list[list[int]]:
-    """Rows by length, in batches of at most `_BATCH_TOKENS`, or of one row."""
+    """Return rows by length, in batches of at most `_BATCH_TOKENS`, or of one row."""
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
         if not batches or (len(batches[-1]) + 1) * lengths[row] > _BATCH_TOKENS:

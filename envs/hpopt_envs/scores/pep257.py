@@ -15,7 +15,7 @@ _NEXT_SENTENCE = re.compile(r"[.!?]\s+[A-Z]")
 
 
 def pep257(response: str) -> float:
-    """The form of the first line that isn't blank, in [0, 1]: 0 where there is none.
+    """Return the form of the first line that isn't blank, in [0, 1]: 0 where there is none.
 
     It is the product of four marks, since the mean of them is high for nearly any text, and one
     rule kept is little: it begins with a capital letter (0 or 1); it is one sentence with
@@ -41,7 +41,7 @@ def pep257(response: str) -> float:
 
 @lru_cache(maxsize=1)
 def known_words() -> frozenset[str]:
-    """The words of the embedded prose's training split, in lower case; read once, in a second.
+    """Return the words of the embedded prose's training split, in lower case; read once.
 
     Raises:
         WorldError: this Python comes without the source of its standard library.
@@ -51,5 +51,5 @@ def known_words() -> frozenset[str]:
 
 
 def split_words(texts: Iterable[str]) -> list[str]:
-    """What stands between spaces, in lower case and without the punctuation around it."""
+    """Return what stands between spaces, in lower case and without the punctuation around it."""
     return [word.strip(string.punctuation).lower() for text in texts for word in text.split()]

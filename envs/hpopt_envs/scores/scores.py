@@ -43,13 +43,13 @@ class Score:
         return sum(p.numel() for p in self.model.parameters()) if self.model is not None else 0
 
     def to(self, device: torch.device) -> None:
-        """Moves the model, which every score of that model shares."""
+        """Move the model, which every score of that model shares."""
         if self.model is not None:
             self.model.to(device)
 
 
 def make_score(spec: str, setting: str) -> Score:
-    r"""A score from its description.
+    r"""Return a score from its description.
 
     Args:
         spec: one of
@@ -85,7 +85,7 @@ def make_score(spec: str, setting: str) -> Score:
 
 
 def score(function: Score, prompts: list[str], responses: list[str], setting: str) -> torch.Tensor:
-    """What a score says of responses: (n,), float64, finite.
+    """Return what a score says of responses: (n,), float64, finite.
 
     Args:
         function: the score.
@@ -112,7 +112,7 @@ def score(function: Score, prompts: list[str], responses: list[str], setting: st
 
 
 def parse_constraint(text: str) -> tuple[Score, float]:
-    r"""A score and the mean that it is to have, from text such as "regex:\bamazing\b=0.5".
+    r"""Return a score and the mean that it is to have, from text such as "regex:\bamazing\b=0.5".
 
     Raises:
         WorldError: there is no finite number behind the last "=", or no score before it.
@@ -150,7 +150,7 @@ def _length(text: str, setting: str) -> Function:
 
 @contextmanager
 def _at(setting: str) -> Iterator[None]:
-    """Says which setting asked for what can't be loaded."""
+    """Say which setting asked for what can't be loaded."""
     try:
         yield
     except WorldError as error:
@@ -158,7 +158,7 @@ def _at(setting: str) -> Iterator[None]:
 
 
 def _number(value: Any, where: str, response: str) -> float:
-    """A score as a float: Python's numbers, NumPy's, and tensors of one.
+    """Return a score as a float: Python's numbers, NumPy's, and tensors of one.
 
     Raises:
         WorldError: it is something else, or not finite.

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def load_task(name: str, data: Source | Mapping[str, Any] | None = None) -> Task:
-    """Makes a task.
+    """Make a task.
 
     Args:
         name: of a built-in task, or of an installed one (an entry point of group "hpopt.tasks"),
@@ -72,7 +72,7 @@ def _check_settings(source: Source, taken: tuple[str, ...], task: str) -> None:
 
 
 def available_tasks() -> list[tuple[str, str]]:
-    """Names and one-line descriptions: the built-in ones, the stand-ins, the installed ones."""
+    """Return names with one-line descriptions: built in, stand-ins, and installed ones."""
     built_in = [(name, task.description) for name, task in BUILT_IN.items()]
     others = [(name, f"Installed: {entry.value}.") for name, entry in sorted(_installed().items())]
     stand_ins = [(world.task, world.description) for world in (SIMULATION, FINISHED_RUNS)]

@@ -128,7 +128,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
         return Data(splits["train"], splits["validation"], splits["test"])
 
     def _split(self, prompts: list[list[int]], rows: Any, first: int = 0) -> Split:
-        """Rows of prompts, the first of which is the task's prompt number `first`."""
+        """Return rows of prompts, the first of which is the task's prompt number `first`."""
         split = {
             **pad_prompts(prompts, self._pad),
             "prompt": torch.arange(len(prompts)) + first,
@@ -188,7 +188,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
         return draw(model, batch, self._new_tokens, self._ends, self._pad)
 
     def _score(self, prompt: torch.Tensor, drawn: Split) -> torch.Tensor:
-        """All scores of responses: (n, k)."""
+        """Return all scores of responses: (n, k)."""
         prompts = [self._prompts[int(index)] for index in prompt]
         written = self._decode(drawn)
         columns = [score(scored, prompts, written, self._setting) for scored in self._scores]
@@ -222,7 +222,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
         return log_ratios(batch["log_policy"], batch["log_reference"], target, batch["prompt"])
 
     def _target_score(self, scores: torch.Tensor, divergence_weight: float) -> torch.Tensor:
-        """The s of the target a·e^s: (n,)."""
+        """Return the s of the target a·e^s: (n,)."""
         if self._moments is not None:
             return self._moments.score(scores)
         return scores[:, 0] / divergence_weight
@@ -230,7 +230,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
     def loss_sum_with(
         self, model: torch.nn.Module, batch: Split, hyperparameters: Mapping[str, Value]
     ) -> torch.Tensor:
-        """A surrogate with the gradient of D_f, and the value of KL(model ‖ target), in nats."""
+        """Return a surrogate with the gradient of D_f, and KL(model ‖ target) in nats."""
         surrogate = (batch["slope"] * log_probability(*token_logits(model, batch))).sum()
         return surrogate - surrogate.detach() + batch["log_t"].sum()
 
@@ -256,7 +256,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
         }
 
     def _judged(self, means: torch.Tensor) -> dict[str, float]:
-        """The objective, from the mean of each score (k,)."""
+        """Return the objective, from the mean of each score (k,)."""
         if not self._targets:
             return {"reward": means[0].item()}
         targets = torch.tensor(self._targets, dtype=means.dtype, device=means.device)

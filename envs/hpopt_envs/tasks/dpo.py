@@ -110,7 +110,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
         return Data(**splits)  # type: ignore[arg-type]  # none is called "hash"
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
-        """Adds the base model's log-probabilities, which no trial then needs to compute."""
+        """Add the base model's log-probabilities, which no trial then needs to compute."""
         splits = (data.train, data.validation, data.test)
         tokens = sum(int(self.example_tokens(split).sum()) for split in splits)
         train, validation, test = (
@@ -158,7 +158,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
         }
 
     def write(self, model: torch.nn.Module, batch: Split) -> list[dict[str, str | float]]:
-        """What is written to the prompts, with the chosen responses as reference."""
+        """Return what is written to the prompts, with the chosen responses as reference."""
         if not hasattr(model, "generate"):
             return []
         learnt, length = batch["learnt"][:, 0], batch["length"][:, 0]
@@ -199,12 +199,12 @@ def implicit_rewards(log_ratios: torch.Tensor, divergence: str, alpha: float) ->
 
 
 def _apart(batch: Split) -> Split:
-    """The two sides of each pair as rows of their own: 2n sequences."""
+    """Return the two sides of each pair as rows of their own: 2n sequences."""
     return {name: batch[name].flatten(0, 1) for name in ("input_ids", "learnt", "length")}
 
 
 def _together(rows: torch.Tensor) -> torch.Tensor:
-    """The way back: from (2n, ...) to (n, 2, ...)."""
+    """Return the way back: from (2n, ...) to (n, 2, ...)."""
     return rows.view(-1, 2, *rows.shape[1:])
 
 

@@ -16,7 +16,7 @@ Row = tuple[list[int], list[bool]]  # token ids, and which of them are to be lea
 
 
 def texts(table: Table, name: str, setting: str, skip_empty: bool = False) -> list[str]:
-    """A column as text, numbers written out.
+    """Return a column as text, numbers written out.
 
     Raises:
         WorldError: see `Table.column`; or something else is in it.
@@ -31,7 +31,7 @@ def texts(table: Table, name: str, setting: str, skip_empty: bool = False) -> li
 
 
 def tokenize(tokenizer: Any, documents: list[str]) -> torch.Tensor:
-    """The ids of documents in a row, each followed by the end-of-text token: (tokens,)."""
+    """Return the ids of documents in a row, each followed by the end-of-text token: (tokens,)."""
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     encoded = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
     return torch.tensor([token for ids in encoded for token in (*ids, *end)])
@@ -59,7 +59,7 @@ def pack(tokenizer: Any, documents: list[str], sequence_length: int, where: str)
 
 
 def encode_rows(tokenizer: Any, table: Table, source: Source) -> list[Row]:
-    """Rows of prompts and completions, or of chats, as ids; completions alone are to be learnt.
+    """Return prompts and completions, or chats, as ids; completions alone are to be learnt.
 
     Raises:
         WorldError: a column is missing or holds something else, or there is no chat template.
@@ -87,13 +87,13 @@ def encode_rows(tokenizer: Any, table: Table, source: Source) -> list[Row]:
 
 
 def is_chat(table: Table, source: Source) -> bool:
-    """Whether a table's rows are chats, by the settings or else by its columns."""
+    """Return whether a table's rows are chats, by the settings or else by its columns."""
     others = source.text_column or source.prompt_column or source.completion_column
     return source.messages_column is not None or ("messages" in table.columns and not others)
 
 
 def has_rows(table: Table, source: Source) -> bool:
-    """Whether a table has prompts and completions, or chats, and not plain text."""
+    """Return whether a table has prompts and completions, or chats, and not plain text."""
     named = source.prompt_column or source.completion_column
     both = "prompt" in table.columns and "completion" in table.columns
     plain = source.text_column is not None
@@ -110,7 +110,7 @@ def _completion(tokenizer: Any, prompt: str, completion: str) -> Row:
 
 
 def _chat(tokenizer: Any, messages: Any) -> Row:
-    """A chat through the model's template; all that the assistant answers is learnt.
+    """Return a chat through the model's template; all that the assistant answers is learnt.
 
     What it begins a chat with answers nothing: no template makes a prompt of nothing.
     """
@@ -145,13 +145,13 @@ def _chat(tokenizer: Any, messages: Any) -> Row:
 
 
 def _shared(one: list[int], other: list[int]) -> int:
-    """How many tokens two sequences begin with alike."""
+    """Return how many tokens two sequences begin with alike."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def pad_rows(rows: Sequence[Row], sequence_length: int, pad: int) -> Split:
-    """Rows as tensors, shuffled: input_ids and learnt (n, longest), length (n,)."""
+    """Return rows as tensors, shuffled: input_ids and learnt (n, longest), length (n,)."""
     longest = max(len(ids) for ids, _ in rows)
     width = min(longest, sequence_length)
     input_ids = torch.full((len(rows), width), pad)
@@ -168,7 +168,7 @@ def pad_rows(rows: Sequence[Row], sequence_length: int, pad: int) -> Split:
 def fitting_length(
     longest: Sequence[int], asked: int | None, limit: int | None, source: Source
 ) -> int:
-    """The sequence length for examples of their own lengths.
+    """Return the sequence length for examples of their own lengths.
 
     Args:
         longest: tokens of each example.
@@ -192,12 +192,12 @@ def fitting_length(
 
 
 def shuffled(size: int) -> torch.Tensor:
-    """The order in which a split's rows are kept, so that the first ones are a sample of all."""
+    """Return the order of a split's rows, so that the first ones are a sample of all."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(0))
 
 
 def next_tokens(batch: Split) -> torch.Tensor:
-    """What each position is to predict, `IGNORED` for nothing: (n, longest of the batch)."""
+    """Return what each position is to predict, `IGNORED` for nothing: (n, longest of the batch)."""
     ids = batch["input_ids"]
     if "length" in batch:
         ids = ids[:, : int(batch["length"].max())]

@@ -52,7 +52,7 @@ class MicroBatches:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that there isn't enough memory, on whatever device."""
+    """Return whether an error says that there isn't enough memory, on whatever device."""
     return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
 
 

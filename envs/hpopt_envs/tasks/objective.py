@@ -37,7 +37,7 @@ def set_objective(task: Task, objective: str | None, forgetting_weight: float | 
 
 
 def divergence_limit(asked: float | str | None, task: Task | None) -> float | None:
-    """The limit on divergence that holds.
+    """Return the limit on divergence that holds.
 
     Args:
         asked: a number; "none" for no limit, None for the task's own.

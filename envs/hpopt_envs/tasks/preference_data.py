@@ -27,7 +27,7 @@ SEED = 0
 
 
 def encode_pairs(tokenizer: Any, table: Table, source: Source) -> list[Pair]:
-    """Rows of a prompt, a chosen and a rejected response as ids; the responses are to be learnt.
+    """Return prompts, chosen and rejected responses as ids; the responses are to be learnt.
 
     Each may be a text or, all three, a list of messages, which goes through the chat template.
     Without a column of prompts, what both responses begin with is the prompt: tokens of texts,
@@ -104,7 +104,7 @@ def _pair(prompt: list[int], chosen: list[int], rejected: list[int]) -> Pair:
 
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """How many items two sequences begin with alike; the last of either isn't counted."""
+    """Return how many items two sequences begin with alike; the last of either isn't counted."""
     pairs = enumerate(zip(one[:-1], other[:-1], strict=False))
     return next((i for i, (a, b) in pairs if a != b), max(0, min(len(one), len(other)) - 1))
 

@@ -20,7 +20,7 @@ def fit_head(
     logits: Callable[[Split], torch.Tensor],
     balanced: bool,
 ) -> int:
-    """Fits a model's last linear layer by logistic regression, in place.
+    """Fit a model's last linear layer by logistic regression, in place.
 
     A model whose logits don't come from a linear layer keeps its head; and so does one whose first
     examples are all of the same class.
@@ -65,7 +65,7 @@ def fit_head(
 def _of_texts(
     head: torch.nn.Linear, inputs: torch.Tensor, logits: torch.Tensor, length: torch.Tensor
 ) -> torch.Tensor | None:
-    """What the head made each text's logits of: (n, width); None if it didn't make them.
+    """Return what the head made each text's logits of: (n, width); None if it didn't make them.
 
     Causal models run it at every token, and pick one: mostly, but not always, the last.
     """
@@ -95,7 +95,7 @@ def _regression(
 
 @torch.no_grad()
 def _set(head: torch.nn.Linear, regression: Any) -> None:
-    """Copies a regression's coefficients; classes that it didn't meet get none."""
+    """Copy a regression's coefficients; classes that it didn't meet get none."""
     weight = torch.from_numpy(regression.coef_)
     bias = torch.from_numpy(regression.intercept_)
     if len(regression.classes_) == 2:  # scikit-learn has one row then, for the second class

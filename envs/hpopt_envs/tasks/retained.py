@@ -13,7 +13,7 @@ SEED = 0
 
 
 def sample_text(model: torch.nn.Module, longest: int) -> tuple[dict[str, Split], float]:
-    """Draws text from a base model, at temperature 1, from its first token.
+    """Draw text from a base model, at temperature 1, from its first token.
 
     Args:
         model: one of transformers' that can generate.

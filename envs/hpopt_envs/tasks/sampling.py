@@ -82,13 +82,13 @@ def draw(model: Any, batch: Split, max_new_tokens: int, ends: Sequence[int], pad
 
 
 def responses(batch: Split) -> list[torch.Tensor]:
-    """The tokens of each response."""
+    """Return the tokens of each response."""
     rows = zip(batch["input_ids"], batch["learnt"], strict=True)
     return [ids[learnt] for ids, learnt in rows]
 
 
 def token_logits(model: Any, batch: Split) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What a model says of each token of a response.
+    """Return what a model says of each token of a response.
 
     Returns:
         Logits (n, longest − 1, vocabulary) of all tokens but the first, these tokens (n, longest
@@ -108,7 +108,7 @@ def log_probability(logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor)
 
 @torch.no_grad()
 def compare(model: Any, batch: Split, as_base: AsBase) -> Split:
-    """How likely model and base model find responses.
+    """Return how likely model and base model find responses.
 
     Returns:
         `log_policy` and `log_reference` (n,) of whole responses, and `divergence` (n,): KL(model ‖

@@ -40,7 +40,7 @@ class BuiltIn:
     embedded: Any = None
 
     def make(self, name: str, source: Source) -> Task:
-        """The task, on a user's data where the source has some."""
+        """Return the task, on a user's data where the source has some."""
         options = {} if self.embedded is None else {"embedded": self.embedded}
         task: Task = self.kind(source, **options)
         task.name, task.fixed = name, dict(self.fixed)

@@ -105,7 +105,7 @@ class TextToText(ParametricLoss, Reference, Writing):
         return Data(**splits)  # type: ignore[arg-type]  # none is called "hash"
 
     def _most_new_tokens(self, cut: dict[str, Encoded], limit: int | None) -> int:
-        """How many tokens may be written: as asked, or somewhat more than a target of train has.
+        """Return how many tokens may be written: as asked, or some more than targets of train have.
 
         Raises:
             WorldError: a decoder has no room for as many as were asked for behind its prompts.
@@ -122,7 +122,7 @@ class TextToText(ParametricLoss, Reference, Writing):
         return asked or int(min(longest * 5 // 4 + 1, MOST_NEW_TOKENS, room))
 
     def _retained(self) -> dict[str, Table]:
-        """Rows that the base model should keep rewriting."""
+        """Return rows that the base model should keep rewriting."""
         if self.source.retain_file is not None:
             return read_retained(self.source.retain_file)
         if self.source.has_data:
@@ -170,7 +170,7 @@ class TextToText(ParametricLoss, Reference, Writing):
         return output.logits, targets != IGNORED
 
     def _targets(self, batch: Split) -> torch.Tensor:
-        """What each position is to predict, `IGNORED` for nothing: (n, longest of the batch)."""
+        """Return what each position is to predict, or `IGNORED`: (n, the batch's longest)."""
         if not self._encoder:
             return next_tokens(batch)
         labels = batch["labels"]
@@ -193,7 +193,7 @@ class TextToText(ParametricLoss, Reference, Writing):
         return outputs
 
     def _write(self, model: Any, batch: Split) -> torch.Tensor:
-        """What the model makes of sources, greedily: ids (n, most new tokens), padding behind."""
+        """Return what the model makes of sources, greedily: ids (n, most new tokens), padded."""
         if self._encoder:
             ids, mask = _source(batch)
             begin = 1  # the decoder's first token
@@ -242,7 +242,7 @@ class TextToText(ParametricLoss, Reference, Writing):
 
 
 def judge(written: list[str], references: list[str]) -> dict[str, float]:
-    """Scores: chrF and BLEU, sacrebleu's by its defaults, in [0, 100]; the share of exact matches.
+    """Score: chrF and BLEU, sacrebleu's by its defaults, in [0, 100]; the share of exact matches.
 
     Args:
         written: n texts.
@@ -259,7 +259,7 @@ def judge(written: list[str], references: list[str]) -> dict[str, float]:
 
 
 def _source(batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask of an encoder: (n, longest of the batch)."""
+    """Return ids and attention mask of an encoder: (n, longest of the batch)."""
     length = batch["source_length"]
     ids = batch["source_ids"][:, : int(length.max())]
     return ids, (torch.arange(ids.shape[1], device=ids.device) < length[:, None]).long()

@@ -18,7 +18,7 @@ Encoded = list[tuple[list[int], list[int]]]  # ids of source and target
 
 
 def read_pairs(table: Table, source: Source) -> tuple[list[str], list[str]]:
-    """Sources and targets of a table's rows, from columns or templates.
+    """Return sources and targets of a table's rows, from columns or templates.
 
     Raises:
         WorldError: a column is missing or holds something else, or a template comes with a column.
@@ -40,7 +40,7 @@ def read_pairs(table: Table, source: Source) -> tuple[list[str], list[str]]:
 def encode(
     tokenizer: Any, pairs: tuple[list[str], list[str]], where: str, encoder: bool
 ) -> Encoded:
-    """Ids of pairs; those of decoders alone are as `lm` takes prompts and completions."""
+    """Return ids of pairs; those of decoders alone are as `lm` takes prompts and completions."""
     prompts, completions = pairs
     if encoder:
         sources = tokenizer(prompts, verbose=False)["input_ids"]
@@ -141,5 +141,5 @@ def as_split(encoded: Encoded, pad: int, encoder: bool, references: Sequence[str
 
 
 def decode_text(text: torch.Tensor) -> list[str]:
-    """The texts of `as_split`: (n, longest)."""
+    """Return the texts of `as_split`: (n, longest)."""
     return [bytes(row[row != _NO_BYTE].tolist()).decode() for row in text.cpu()]

@@ -168,7 +168,7 @@ class Evaluator:
         return self._in_parts(batch, all_parts)
 
     def _logits(self, task: Reference, part: Split) -> torch.Tensor:
-        """Those of the distributions that count, in order: (counted, classes)."""
+        """Return those of the distributions that count, in order: (counted, classes)."""
         with self._autocast():
             logits, mask = task.logits(self._weights.model, part)
         return logits[mask]
@@ -216,7 +216,7 @@ class Evaluator:
         return int(self._task.example_tokens(split).max())
 
     def _rows(self, name: str, whole: bool) -> tuple[Split, Split | None]:
-        """The first examples of a split, and of the retained one where there is one."""
+        """Return the first examples of a split, and of the retained one where there is one."""
         own, retained = self.data.validation, self.data.retained_validation
         if name != "validation":
             own, retained = self.data.test, self.data.retained_test

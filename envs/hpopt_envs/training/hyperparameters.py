@@ -216,7 +216,7 @@ def _check(
 
 
 def extremes(parameter: Parameter) -> tuple[Value, ...]:
-    """The values of a choice, or the least and the greatest of a range; those in numbers so far."""
+    """Return a choice's values, or a range's least and greatest; those in numbers so far."""
     if isinstance(parameter, ChoiceParameter):
         return parameter.choices
     zero = (0.0,) if getattr(parameter, "zero", False) else ()

@@ -23,7 +23,7 @@ def find_device(name: str) -> torch.device:
 
 
 def is_large(model: torch.nn.Module) -> bool:
-    """Whether a model is worth more than one thread, or shorter numbers."""
+    """Return whether a model is worth more than one thread, or shorter numbers."""
     return sum(p.numel() for p in model.parameters()) >= LARGE
 
 

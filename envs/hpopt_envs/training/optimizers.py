@@ -28,7 +28,7 @@ MAX_GRADIENT_NORM = 1.0  # where it isn't given
 
 
 def is_optimizer(name: Any) -> bool:
-    """Whether it names a built-in optimizer, or has the form "module:Class"."""
+    """Return whether it names a built-in optimizer, or has the form "module:Class"."""
     return isinstance(name, str) and (name in OPTIMIZERS or is_reference(name))
 
 

@@ -121,7 +121,7 @@ class Weights:
 
     @contextmanager
     def as_base(self) -> Iterator[None]:
-        """The model as its own reference: at its base weights, in evaluation mode.
+        """Return the model as its own reference: at its base weights, in evaluation mode.
 
         What is called here must not be followed by a backward pass outside.
         """

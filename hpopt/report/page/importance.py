@@ -88,7 +88,7 @@ def fanova(study: "optuna.Study", space: SearchSpace) -> dict[str, float]:
 def _on_even_scales(
     trial: "optuna.trial.FrozenTrial", space: SearchSpace
 ) -> "optuna.trial.FrozenTrial":
-    """The trial with numbers at their places in the unit interval; choices stay."""
+    """Return the trial with numbers at their places in the unit interval; choices stay."""
     import optuna
 
     params, scales = dict(trial.params), dict(trial.distributions)

@@ -37,23 +37,23 @@ UNITS = {  # of hyperparameters that have one
 
 
 def colour(index: int) -> str:
-    """The colour of the line at an index; see `dash` for what tells equal ones apart."""
+    """Return the colour of the line at an index; see `dash` for what tells equal ones apart."""
     return COLOURS[index % len(COLOURS)]
 
 
 def dash(index: int) -> str:
-    """How the line at an index is drawn."""
+    """Return how the line at an index is drawn."""
     return DASHES[index // len(COLOURS) % len(DASHES)]
 
 
 def faint(hexadecimal: str, alpha: float) -> str:
-    """A colour as RGBA."""
+    """Return a colour as RGBA."""
     red, green, blue = (int(hexadecimal[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
 def dressed(figure: "Figure", height: int, **layout: Any) -> "Figure":
-    """Gives a figure the look of all others; returns it.
+    """Give a figure the look of all others; returns it.
 
     Args:
         figure: with its traces.
@@ -86,18 +86,18 @@ def dressed(figure: "Figure", height: int, **layout: Any) -> "Figure":
 
 
 def title(name: str) -> str:
-    """A hyperparameter's or a metric's name as an axis has it, with its unit."""
+    """Return a hyperparameter's or a metric's name as an axis has it, with its unit."""
     unit = UNITS.get(name)
     return name.replace("_", " ") + (f"<br>({unit})" if unit else "")
 
 
 def objective_title(facts: RunFacts) -> str:
-    """What trials are judged by, with its unit, as HTML."""
+    """Return what trials are judged by, with its unit, as HTML."""
     return escape(objective(facts) + (f" ({facts.unit})" if facts.unit else ""))
 
 
 def number(value: float | None) -> str:
-    """A number at four significant digits."""
+    """Return a number at four significant digits."""
     if value is None:
         return "–"
     if abs(value) >= 1000 and math.isfinite(value):
@@ -106,14 +106,14 @@ def number(value: float | None) -> str:
 
 
 def placed(space: SearchSpace, name: str, values: Iterable[Value]) -> list[Value]:
-    """Where values lie on their axis: 0 has a place below the least value of a log axis."""
+    """Return where values lie on their axis: 0 has a place below the least value of a log axis."""
     place = NativeEncoding(space).parameters
     kept = [place({name: value})[name] for value in values]
     return [str(v) for v in kept] if isinstance(space[name], ChoiceParameter) else kept
 
 
 def axis(space: SearchSpace, name: str, most_ticks: int = 7) -> dict[str, Any]:
-    """Settings of an axis of a hyperparameter's native values, over its whole range."""
+    """Return settings of an axis of a hyperparameter's native values, over its whole range."""
     parameter = space[name]
     if isinstance(parameter, ChoiceParameter):
         choices = [str(choice) for choice in parameter.choices]
@@ -137,19 +137,19 @@ def axis(space: SearchSpace, name: str, most_ticks: int = 7) -> dict[str, Any]:
 
 
 def is_log(parameter: Parameter) -> bool:
-    """Whether a hyperparameter is drawn on a log scale."""
+    """Return whether a hyperparameter is drawn on a log scale."""
     if isinstance(parameter, IntegerParameter):
         return parameter.log or parameter.powers_of_two
     return isinstance(parameter, FloatParameter) and parameter.log
 
 
 def word(value: Value) -> str:
-    """A value as a tick has it."""
+    """Return a value as a tick has it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def ticks(parameter: Parameter, most: int = 7) -> list[Value]:
-    """Values that mark a hyperparameter's scale: its choices, or at most so many round numbers."""
+    """Return values that mark a hyperparameter's scale: its choices, or some round numbers."""
     if isinstance(parameter, ChoiceParameter):
         return list(parameter.choices)
     if is_log(parameter):
@@ -186,7 +186,7 @@ def _thinned(values: list[float], most: int) -> list[float]:
 
 
 def robust_range(values: Sequence[float], base: float, maximize: bool) -> list[float]:
-    """The ends of an axis that a few trials close to an explosion don't flatten.
+    """Return the ends of an axis that a few trials close to an explosion don't flatten.
 
     Args:
         values: of the trials, as shown.

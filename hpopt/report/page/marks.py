@@ -21,7 +21,7 @@ LOOKS: dict[str, dict[str, Any]] = {  # of trials, by how they ended
 
 
 def kind(facts: RunFacts, trial: Trial) -> str:
-    """One of `LOOKS`."""
+    """Return one of `LOOKS`."""
     match trial.outcome:
         case Outcome.EXPLODED:
             return "exploded"
@@ -36,7 +36,7 @@ def kind(facts: RunFacts, trial: Trial) -> str:
 
 
 def height(facts: RunFacts, trial: Trial) -> float | None:
-    """The objective at a trial's end, of a pruned one between segments; None without one."""
+    """Return the objective at a trial's end, of a pruned one between segments; None without one."""
     if trial.outcome not in (Outcome.COMPLETED, Outcome.STOPPED):
         return None
     value = trial.value if trial.can_win else trial.segments[-1].objective
@@ -44,7 +44,7 @@ def height(facts: RunFacts, trial: Trial) -> float | None:
 
 
 def about(facts: RunFacts, trial: Trial) -> str:
-    """What is shown where a pointer rests on a trial, as HTML."""
+    """Return what is shown where a pointer rests on a trial, as HTML."""
     value = height(facts, trial)
     lines = [f"trial {trial.id}: {kind(facts, trial) if value is None else look.number(value)}"]
     if trial.reason:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def best_so_far(history: History) -> "Figure":
-    """Every trial at its end, with the best so far over the search's cost.
+    """Return every trial at its end, with the best so far over the search's cost.
 
     Trials without a value are marked in a strip of their own at the top.
     """

@@ -17,7 +17,7 @@ SCHEDULES = 5  # best trials whose schedules are drawn
 
 
 def schedules(history: History) -> "Figure | str":
-    """The best trials' hyperparameters over the tokens of their paths, a step a segment."""
+    """Return the best trials' hyperparameters over the tokens of their paths, a step a segment."""
     from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
     trials, space = best_first(history)[:SCHEDULES], resolved_space(history)
@@ -43,7 +43,7 @@ def _is_drawn(name: str, trials: Sequence[Trial]) -> bool:
 def _steps(
     space: SearchSpace, name: str, trial: Trial, index: int, facts: RunFacts, legend: bool
 ) -> Any:
-    """A trial's path as a line: each value from where its segment begins; gaps where inactive."""
+    """Return a trial's path as a line: each value from its segment's begin; gaps where inactive."""
     from plotly.graph_objects import Scatter
 
     path = trial.path

@@ -120,12 +120,12 @@ def parallel_coordinates(history: History) -> "Figure | str":
 
 
 def _place(value: float, ends: Sequence[float]) -> float:
-    """Where a value lies between the ends of an axis, in [0, 1]."""
+    """Return where a value lies between the ends of an axis, in [0, 1]."""
     return min(max((value - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)
 
 
 def _shade(place: float, maximize: bool) -> str:
-    """The colour of a place on the objective's axis: the better, the darker."""
+    """Return the colour of a place on the objective's axis: the better, the darker."""
     from plotly.colors import sample_colorscale  # type: ignore[import-untyped]
 
     (shade,) = sample_colorscale(look.SCALE, 0.92 * (1.0 - place if maximize else place))
@@ -135,7 +135,7 @@ def _shade(place: float, maximize: bool) -> str:
 def _add_scales(
     figure: "Figure", space: SearchSpace, names: Sequence[str], ends: Sequence[float]
 ) -> None:
-    """The axes of parallel coordinates with their ticks."""
+    """Return the axes of parallel coordinates with their ticks."""
     scales = [
         [(space[name].to_unit(value), look.word(value)) for value in look.ticks(space[name])]
         for name in names
@@ -160,7 +160,7 @@ def _add_scales(
 
 
 def slices(history: History) -> "Figure | str":
-    """The trials' values over each hyperparameter alone; broken trials at the worse edge."""
+    """Return the trials' values over each hyperparameter alone; broken trials at the worse edge."""
     from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
     facts, space, trials = history.facts, resolved_space(history), winnable(history)
@@ -199,7 +199,7 @@ def _add_slice(
     row: int,
     col: int,
 ) -> None:
-    """The trials that were given a hyperparameter, in a subplot of its own."""
+    """Add the trials that were given a hyperparameter, in a subplot of its own."""
     facts, space = history.facts, resolved_space(history)
     inside = 0.04 * (ends[1] - ends[0])
     worse = ends[0] + inside if facts.maximize else ends[1] - inside

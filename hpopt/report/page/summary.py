@@ -164,7 +164,7 @@ def _gain(confirmation: Confirmation) -> float | None:
 
 
 def _at_the_edge(history: History) -> list[str]:
-    """A warning where the winner ends a range: better values may lie beyond it."""
+    """Return a warning where the winner ends a range: better values may lie beyond it."""
     if history.best is None:
         return []
     space = resolved_space(history)
@@ -180,7 +180,7 @@ def _at_the_edge(history: History) -> list[str]:
 
 
 def _judged(history: History, confirmation: Confirmation) -> str:
-    """The confirmation as a table, with its verdict."""
+    """Return the confirmation as a table, with its verdict."""
     facts = history.facts
     other = "baseline" if history.settings.get("baseline") else "default"
     columns = {"winner": confirmation.winner, other: confirmation.default}
@@ -210,7 +210,7 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
 
 
 def _schedule(history: History) -> str:
-    """The winner's path as a table, a row for each stretch of equal hyperparameters."""
+    """Return the winner's path as a table, a row for each stretch of equal hyperparameters."""
     assert history.best is not None
     spans = Schedule.of(history.best).spans
     names = list(dict.fromkeys(name for _, values in spans for name in values))

@@ -33,7 +33,7 @@ def pareto_front(points: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def trade(history: History) -> "Figure | str":
-    """The task's metric against the divergence where trials ended, in the colour of their cost.
+    """Return the task's metric against the divergence at trials' ends, coloured by their cost.
 
     The trials that are on the Pareto front of all three are drawn large; the line is the front of
     metric and divergence alone.
@@ -90,7 +90,7 @@ def _add_front(
     quality: NDArray[np.float64],
     worse: NDArray[np.float64],
 ) -> None:
-    """The stairs of what can be had at a divergence of at most x."""
+    """Add the stairs of what can be had at a divergence of at most x."""
     on = pareto_front(np.column_stack([worse, divergence]))
     order = np.argsort(divergence[on])
     figure.add_scatter(

@@ -22,19 +22,19 @@ AVERAGED = (
 
 
 def resolved_space(history: History) -> SearchSpace:
-    """What the study could tune."""
+    """Return what the study could tune."""
     return SearchSpace.from_dict(history.header["space"])
 
 
 def ended(history: History) -> list[Trial]:
-    """The search's trials that ended after some training, in the order of their start."""
+    """Return the search's trials that ended after some training, in the order of their start."""
     trials = history.trials.values()
     tests = history.tests
     return [t for t in trials if t.outcome is not None and t.segments and t.id not in tests]
 
 
 def winnable(history: History) -> list[Trial]:
-    """Those that have a value and can win, whether or not they keep a limit on divergence."""
+    """Return those that have a value and can win, whether or not they keep a limit."""
     return [trial for trial in ended(history) if trial.can_win]
 
 
@@ -50,13 +50,13 @@ def best_first(history: History) -> list[Trial]:
 
 
 def shown_value(facts: RunFacts, trial: Trial) -> float:
-    """The value of a trial that has one, as users know it."""
+    """Return the value of a trial that has one, as users know it."""
     assert trial.value is not None
     return facts.shown(trial.value)
 
 
 def configuration(space: SearchSpace, trial: Trial) -> dict[str, Value]:
-    """One value for each of the space's hyperparameters that the trial's path was trained with.
+    """Return one value for each hyperparameter that the trial's path was trained with.
 
     What varies is averaged over the tokens in the unit interval, which makes a geometric mean of
     a log scale; a choice is the one that most tokens were trained with.
@@ -81,13 +81,13 @@ def _typical(parameter: Parameter, segments: list[Segment]) -> Value:
 
 
 def varied(space: SearchSpace, trials: Iterable[Trial]) -> list[str]:
-    """Names of the hyperparameters of which trials were given more than one value."""
+    """Return the names of hyperparameters of which trials were given more than one value."""
     tried = [configuration(space, trial) for trial in trials]
     return [n for n in space.names if len({values.get(n) for values in tried}) > 1]
 
 
 def judged_study(history: History) -> "optuna.Study":
-    """Every trial that says something of a configuration, as its searcher was told of it.
+    """Return every trial that says something of a configuration, as its searcher was told of it.
 
     Those that exploded or ran out of memory have the worst value of all; where there is a limit
     on divergence, values have the excess over it added, see `RunFacts.constrained`. Pruned and

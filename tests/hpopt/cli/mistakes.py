@@ -169,7 +169,7 @@ MISTAKES = [
     ("search --config no_toml.toml", "must be TOML"),
     ("search --config trails.toml", "unknown setting 'trails' (nearest: trials"),
     ("search --config text.toml", "--trials: must be a whole number of at least 1, but got '3'"),
-    ("search --config single.toml", "--constraint: must be a list of SCORE=MEAN, but got 'a=1'"),
+    ("search --config single.toml", "--constraint: must be a list of texts, SCORE=MEAN, but got"),
     ("search --config time.toml", "--time-limit: must be a duration"),
     ("SIMULATED --config table.toml", "--baseline: learning_rate: "),
 ]

@@ -1,0 +1,62 @@
+"""A result in Python: what a user reads of it in a script and in a notebook."""
+
+from dataclasses import replace
+
+import pytest
+
+import hpopt
+from hpopt.record.schedule import Schedule
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> hpopt.StudyResult:
+    runs = str(tmp_path_factory.mktemp("runs"))
+    small = {"task": "simulated", "trials": 5, "trial_tokens": 4 * 4096, "confirm_seeds": 1}
+    return hpopt.search(**small, agent="tpe+median", seed=3, runs=runs, name="otter")  # type: ignore[arg-type]
+
+
+def test_trials_are_a_table(result: hpopt.StudyResult) -> None:
+    table = result.to_dataframe()
+    assert list(table["trial"]) == [trial.id for trial in result.trials]
+    assert list(table["outcome"]) == [t.outcome.value for t in result.trials if t.outcome]
+    assert table["value"].min() == result.best_value
+    best = table[table["value"] == result.best_value].iloc[0]
+    assert result.best is not None
+    assert best["trial"] == result.best.id
+    assert {n: best[n] for n in result.space.names} == {
+        n: result.schedule[-1][n] for n in result.space.names
+    }
+    spent = table["cost"].sum() + result.facts.setup_cost
+    assert spent == pytest.approx(result.history.search_cost)
+    assert table["training_tokens"].sum() == result.history.training_tokens
+
+
+def test_it_is_shown_in_a_line_and_as_a_table(result: hpopt.StudyResult) -> None:
+    line = repr(result)
+    assert len(line) < 150
+    assert "'otter'" in line
+    assert f"{result.best_value:.6g}" in line
+    page = result._repr_html_()
+    assert page.count("<tr") == 1 + len(result.trials)
+    assert "&lt;StudyResult" in page
+
+
+def test_what_is_recommended_is_the_default_where_the_winner_is_no_better(
+    result: hpopt.StudyResult,
+) -> None:
+    assert result.best is not None
+    assert result.confirmation is not None
+    assert result.confirmation.gain is not None
+    won = Schedule.of(result.best)
+    assert result.recommended == (won if result.confirmation.gain > 0 else result.recommended)
+    worse = replace(result.confirmation, winner=result.confirmation.default)
+    other = replace(result, confirmation=worse)
+    assert other.recommended is not None
+    (only,) = other.recommended.stretches
+    assert {n: only.hyperparameters[n] for n in result.space.names} == result.space.defaults()
+    assert replace(result, confirmation=None).recommended == won
+
+
+def test_a_wrong_name_is_a_clear_message() -> None:
+    with pytest.raises(hpopt.StudyError, match=r"^unknown setting 'trails' \(nearest: trials"):
+        hpopt.search(trails=4)  # type: ignore[call-arg]
