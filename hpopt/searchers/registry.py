@@ -179,8 +179,8 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
         return
     if not has_probe:
         raise StudyError(
-            f"agent: {agent} needs a task with a loss on fixed examples, but this one draws new "
-            "samples in every step; tpe and others do without"
+            f"agent: {agent} needs a task with a loss on fixed examples, but this one has none, "
+            "since samples are new in every step or runs are looked up; tpe and others do without"
         )
     if not _rate_may_move(space):
         raise StudyError(

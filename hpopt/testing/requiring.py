@@ -42,16 +42,20 @@ def checking(where: str) -> Iterator[None]:
     except Broken:
         raise
     except HpoptError as error:
-        raise Broken(f"{where}: {error}") from error
+        kind = where.partition(" ")[0]  # "task", which an error of a task's begins with too
+        said = str(error)
+        raise Broken(said if said.startswith(kind) else f"{where}: {said}") from error
     except Exception as error:
         raise Broken(f"{where}: must raise nothing, but got {describe(error)}") from error
 
 
 @contextmanager
 def untouched_generators(where: str, seed: int) -> Iterator[None]:
-    """Require that the global generators, here in a state of the seed, are neither drawn from.
+    """Require that nobody draws from the global generators inside, or seeds them.
 
-    nor seeded inside; they are left as they were found.
+    Args:
+        where: names who must not.
+        seed: of the state that they are in meanwhile; afterwards they are as they were before.
     """
     with preserved_generators():
         random.seed(seed)

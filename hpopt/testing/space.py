@@ -62,6 +62,7 @@ def _check_resolved(space: SearchSpace, where: str) -> None:
     _check_json(space, where)
     defaults = space.defaults()
     _check_values(space, defaults, f"{where}: defaults")
+    _check_point(space, list(space.default_unit), where)
     at_default = space.decode(space.default_unit)
     what = f"default_unit must decode to the defaults, {defaults}"
     require(at_default == defaults, where, what, at_default)
@@ -76,7 +77,10 @@ def _check_resolved(space: SearchSpace, where: str) -> None:
 
 def _check_json(space: SearchSpace, where: str) -> None:
     carried = SearchSpace.from_dict(json.loads(json.dumps(space.to_dict())))
-    require(carried == space, where, f"from_dict(to_dict()) must be {space}", carried)
+    what = f"from_dict(to_dict()) must be the same, {space.name!r}"
+    require(carried.name == space.name, where, what, carried.name)
+    for ours, theirs in zip(carried.parameters, space.parameters, strict=True):
+        require(ours == theirs, where, f"from_dict(to_dict()) must have {theirs}", ours)
 
 
 def _check_point(space: SearchSpace, unit: list[float], where: str) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def check_task(task: str | type[Task], **settings: Any) -> None:
     """Check a task, its model and its data, and a training run of them.
 
     - `load_data` returns the same at every call, and splits of tensors with as many rows;
-      `load_model` the same weights;
+      `load_model` and `prepare` make the same weights;
     - `loss_sum` is a finite scalar with gradients, `loss_count` above 0, and both add up over the
       parts of a batch, as do the `example_tokens`, which are above 0;
     - `predict` returns a row for each example, and changes neither the model nor the batch;
@@ -66,35 +66,43 @@ def check_task(task: str | type[Task], **settings: Any) -> None:
         if world_of(asked["task"]).trains:
             _check_methods(EnvironmentSettings.of(asked), where)
         env = make_env(**asked)
-    values = {**env.space.defaults(), **HELD_SHAPE, **env.facts.fixed}
-    check_training_run(env.run, {**HELD_SHAPE, **values})
+    check_training_run(env.run, {**HELD_SHAPE, **env.facts.fixed, **env.space.defaults()})
 
 
 def _check_methods(settings: EnvironmentSettings, where: str) -> None:
     tasks = [load_task(settings.task, settings.data) for _ in range(2)]
-    source = settings.model or tasks[0].default_model
-    loaded: list[tuple[Data, torch.nn.Module]] = []
-    for seed, task in enumerate(tasks):
-        set_objective(task, settings.objective, settings.forgetting_weight)
-        with untouched_generators(f"{where}: load_data()", seed):
-            data = task.load_data(source, settings.sequence_length)
-        with untouched_generators(f"{where}: load_model()", seed):
-            model = task.load_model(source, BASE_SEED)
-        loaded.append((data, model))
+    first, again = (_load(task, settings, where, n > 0) for n, task in enumerate(tasks))
     for split in (*SPLITS, *RETAINED):
-        first, again = (_split_hash(getattr(data, split)) for data, _ in loaded)
-        what = "must return the same at every call"
-        require(first == again, f"{where}: load_data()", what, f"another {split}")
-    hashes = [model_hash(model) for _, model in loaded]
-    what = "must return the same weights at every call"
-    require(hashes[0] == hashes[1], f"{where}: load_model()", what, "others")
-    task, (data, model) = tasks[0], loaded[0]
-    with untouched_generators(f"{where}: prepare()", seed=0):
+        same = _split_hash(getattr(again[0], split)) == _split_hash(getattr(first[0], split))
+        what = f"must return the same {split} at every call"
+        require(same, f"{where}: load_data()", what, "another one")
+    same = model_hash(again[1]) == model_hash(first[1])
+    what = "must make the same weights at every call"
+    require(same, f"{where}: load_model() and prepare()", what, "others")
+    data, model = first
+    check_training(tasks[0], model, data)
+    _Methods(tasks[0], model.eval(), data, where).check()
+
+
+def _load(
+    task: Task, settings: EnvironmentSettings, where: str, watched: bool
+) -> tuple[Data, torch.nn.Module]:
+    """Return data and model, complete; what is imported the first time may draw."""
+
+    def calm(method: str) -> AbstractContextManager[None]:
+        return untouched_generators(f"{where}: {method}()", seed=1) if watched else nullcontext()
+
+    set_objective(task, settings.objective, settings.forgetting_weight)
+    source = settings.model or task.default_model
+    with calm("load_data"):
+        data = task.load_data(source, settings.sequence_length)
+    with calm("load_model"):
+        model = task.load_model(source, BASE_SEED)
+    with calm("prepare"):
         data, cost = task.prepare(model, data)
     what = "its token-equivalents must be finite and not negative"
     require(0 <= cost < math.inf, f"{where}: prepare()", what, cost)
-    check_training(task, model, data)
-    _Methods(task, model.eval(), data, where).check()
+    return data, model
 
 
 class _Methods:

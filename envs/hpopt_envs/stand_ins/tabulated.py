@@ -196,6 +196,7 @@ def _facts(runs: FinishedRuns) -> RunFacts:
         data_hash=runs.hash,
         model_hash=runs.hash,
         best_objective=best,
+        has_probe=False,
     )
 
 
