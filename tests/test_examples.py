@@ -17,6 +17,7 @@ REWARD = EXAMPLES / "own_reward.py"
 BUDGETS = {
     "own_task.py": ["--trials=2", "--trial-tokens=4096"],
     "own_model.py": ["--trials=1", "--trial-tokens=8192"],
+    "own_searcher.py": ["--trials=2", "--trial-tokens=8192"],
 }
 
 
