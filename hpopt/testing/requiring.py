@@ -27,10 +27,11 @@ def require(holds: bool, where: str, what: str, got: object) -> None:
         holds: whether it does.
         where: in which part, method or trial.
         what: must hold, such as "the loss must be finite".
-        got: instead.
+        got: instead; a text is in our words.
     """
     if not holds:
-        raise Broken(f"{where}: {what}, but got {' '.join(repr(got).split()):.{LONGEST}}")
+        said = got if isinstance(got, str) else repr(got)
+        raise Broken(f"{where}: {what}, but got {' '.join(said.split()):.{LONGEST}}")
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _check_resolved(space: SearchSpace, where: str) -> None:
 def _check_json(space: SearchSpace, where: str) -> None:
     carried = SearchSpace.from_dict(json.loads(json.dumps(space.to_dict())))
     what = f"from_dict(to_dict()) must be the same, {space.name!r}"
-    require(carried.name == space.name, where, what, carried.name)
+    require(carried.name == space.name, where, what, repr(carried.name))
     for ours, theirs in zip(carried.parameters, space.parameters, strict=True):
         require(ours == theirs, where, f"from_dict(to_dict()) must have {theirs}", ours)
 
@@ -109,7 +109,7 @@ def _check_values(space: SearchSpace, values: Mapping[str, Value], where: str) -
     require(list(values) == active, where, what, list(values))
     for name, value in values.items():
         _check_native(value, f"{where}: {name}")
-        require(space[name].contains(value), f"{where}: {name}", "must be legal", value)
+        require(space[name].contains(value), f"{where}: {name}", "must be legal", repr(value))
     snapped = space.snap(values)
     require(snapped == dict(values), where, f"legal values must stay {values} in snap", snapped)
     carried = json.loads(json.dumps(dict(values)))

@@ -135,7 +135,7 @@ class WatchedProposer:
         if proposal is None:
             return None
         what = "must return a Proposal, or None"
-        require(isinstance(proposal, Proposal), where, what, proposal)
+        require(isinstance(proposal, Proposal), where, what, repr(proposal))
         what = f"its number must be {self._asked}"
         require(proposal.number == self._asked, where, what, proposal.number)
         check_values(self._space, proposal.values, where)
@@ -150,7 +150,7 @@ class WatchedProposer:
         self._segments[proposal.number] += 1
         ends = self._proposer.report(proposal, segment)
         what = "must return True or False"
-        require(isinstance(ends, bool), f"{self._where}: report()", what, ends)
+        require(isinstance(ends, bool), f"{self._where}: report()", what, repr(ends))
         return ends
 
     def tell(self, proposal: Proposal, trial: Trial) -> None:
@@ -180,8 +180,8 @@ def check_values(space: SearchSpace, values: Mapping[str, Value], where: str) ->
         native = type(value) in (bool, int, float, str)
         what = f"{name} must be a number, a string or a boolean of Python's"
         require(native, where, what, value)
-        require(name in space, where, f"must be one of {list(space.names)}", name)
-        require(space[name].contains(value), where, f"{name} must be legal", value)
+        require(name in space, where, f"must be one of {list(space.names)}", repr(name))
+        require(space[name].contains(value), where, f"{name} must be legal", repr(value))
     active = space.snap(values)
     what = "must have a value of each active hyperparameter, and no other: "
     require(active == dict(values), where, f"{what}{list(active)}", list(values))
