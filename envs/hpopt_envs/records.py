@@ -170,6 +170,7 @@ class RunFacts:
         token_cost: token-equivalents of a training token without a penalty.
         default_max_divergence: the task's own limit on divergence; None for none.
         has_probe: whether the loss on a probe batch can be compared over a trial.
+        notes: sentences on what was done otherwise than a user may think.
     """
 
     task: str
@@ -204,6 +205,10 @@ class RunFacts:
     token_cost: float = 1.0
     default_max_divergence: float | None = None
     has_probe: bool = True
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(self.notes))  # a list, as JSON has it
 
     @property
     def segments(self) -> int:

@@ -37,7 +37,7 @@ class LineDisplay(Display):
             f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
             f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
-            *filter(None, [unlimited(facts)]),
+            *filter(None, [unlimited(facts), *facts.notes]),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
             f"trial  used  value (* best so far)        {divergence}hyperparameters",

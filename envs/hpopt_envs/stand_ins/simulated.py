@@ -12,7 +12,7 @@ that searchers, pool, journal and resume are tested in milliseconds a trial.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -196,17 +196,19 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
     """
     settings.refuse(
         "the simulated task",
-        *("model", "sequence_length", "objective", "forgetting_weight", "fixed"),
+        *("model", "sequence_length", "objective", "forgetting_weight"),
+        *("precision", "gradient_checkpointing"),
     )
-    space = settings.load_space("default")
-    check_hyperparameters(space, {})
+    space, held = settings.load_space("default"), dict(settings.fixed or {})
+    check_hyperparameters(space, held)
     examples, segment, trial = 10**7, settings.segment_tokens, settings.trial_tokens
     resolved = space.resolve(
         TrainingFacts(PARAMETERS, PARAMETERS, trial or 16 * 4096, SEQUENCE_LENGTH, lora=False)
     )
     lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
-    plan = plan_trial(batch_sizes(resolved, {}, examples), lengths, segment, trial)
-    facts = _facts(lengths, plan, divergence_limit(settings.max_divergence, None))
+    plan = plan_trial(batch_sizes(resolved, held, examples), lengths, segment, trial)
+    limit = divergence_limit(settings.max_divergence, None)
+    facts = replace(_facts(lengths, plan, limit), fixed=held)
     return SimulatedRun(facts), resolved
 
 

@@ -51,10 +51,16 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         checkpoint_gradients(model)
     with using_threads(settings.threads if is_large(model) else 1):
         data, setup_cost = _prepare(task, model, data)
+        if settings.forgetting_weight and data.retained_validation is None:
+            raise WorldError(
+                f"forgetting_weight: must be left out, since task {task.name!r} retains nothing "
+                "that could be forgotten"
+            )
         base_hash = model_hash(model)
         lengths = _lengths(task, data)
         weights = _weights(task, model, space, held)
-        space = _resolve(space, held, task, weights, lengths, settings.trial_tokens)
+        known = _training_facts(held, task, weights, lengths, settings.trial_tokens)
+        clipped, space = space.clipped(known), space.resolve(known)
         sizes = batch_sizes(space, held, lengths.examples)
         _check_samples(sizes, samples_per_example(task))
         parts = Parts(
@@ -70,6 +76,7 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             precision=find_precision(settings.precision, device, model),
             max_divergence=limit,
             setup_cost=setup_cost,
+            notes=_notes(space, clipped),
         )
         return measured(parts), space
 
@@ -148,25 +155,31 @@ def _optimizers(space: SearchSpace, held: Mapping[str, Value]) -> list[str]:
     return [str(n) for n in parameter.choices] if isinstance(parameter, ChoiceParameter) else []
 
 
-def _resolve(
-    space: SearchSpace,
+def _training_facts(
     held: Mapping[str, Value],
     task: Task,
     weights: Weights,
     lengths: Lengths,
     trial_tokens: int | None,
-) -> SearchSpace:
-    """Resolve the space before the trial's tokens follow from its batch sizes."""
-    return space.resolve(
-        TrainingFacts(
-            total_parameters=weights.total_count,
-            trainable_parameters=weights.trained_count,
-            training_tokens=trial_tokens or min(16 * 4096, lengths.total),
-            sequence_length=lengths.mean,
-            lora=weights.has_adapter,
-            optimizer=str(held.get("optimizer", "adamw")),
-            task_factor=task.rate_factor,
-        )
+) -> TrainingFacts:
+    """Return what defaults follow from, before the trial's tokens follow from its batch sizes."""
+    return TrainingFacts(
+        total_parameters=weights.total_count,
+        trainable_parameters=weights.trained_count,
+        training_tokens=trial_tokens or min(16 * 4096, lengths.total),
+        sequence_length=lengths.mean,
+        lora=weights.has_adapter,
+        optimizer=str(held.get("optimizer", "adamw")),
+        task_factor=task.rate_factor,
+    )
+
+
+def _notes(space: SearchSpace, clipped: Mapping[str, float]) -> tuple[str, ...]:
+    """Return sentences on defaults that a range cut off."""
+    return tuple(
+        f"The default of {name} would be {rule:.2g}, but its range ends at "
+        f"{space.defaults()[name]:g}."
+        for name, rule in clipped.items()
     )
 
 

@@ -46,6 +46,7 @@ class Parts:
         precision: of forward passes.
         max_divergence: the limit, if there is one.
         setup_cost: token-equivalents spent so far.
+        notes: see `RunFacts`.
     """
 
     task: Task
@@ -60,6 +61,7 @@ class Parts:
     precision: torch.dtype
     max_divergence: float | None
     setup_cost: float
+    notes: tuple[str, ...] = ()
 
     @property
     def token_cost(self) -> float:
@@ -148,4 +150,5 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         token_cost=parts.token_cost,
         default_max_divergence=task.default_max_divergence,
         has_probe=not isinstance(task, Rollouts),
+        notes=parts.notes,
     )

@@ -179,8 +179,6 @@ def check_hyperparameters(
                 "trials of a study, or in none"
             )
     for name, value in fixed.items():
-        if name in space:
-            raise WorldError(f"fix: {name} must not be in the space, but {space.name!r} has it")
         if (name, value) != ("batch_size", WHOLE_BATCH):
             _check(name, (value,), "fix", own, rules)
     names = [*space.names, *fixed]
