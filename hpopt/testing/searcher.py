@@ -153,5 +153,5 @@ def _told(trial: Trial) -> dict[str, str]:
 
 
 def _decided(history: History) -> list[Any]:
-    """What trials were trained with."""
+    """Return what trials were trained with."""
     return [[dict(s.hyperparameters) for s in t.segments] for t in history.trials.values()]

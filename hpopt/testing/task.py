@@ -140,7 +140,7 @@ class _Methods:
         return returned[0]
 
     def _rolled_out(self, batch: Split) -> Split:
-        """What the loss and `predict` get."""
+        """Return what the loss and `predict` get."""
         task = self._task
         if not isinstance(task, Rollouts):
             return batch
@@ -252,7 +252,7 @@ def _split_hash(split: Split | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What tensors hold, to be compared; NaN is the same as NaN."""
+    """Return what tensors hold, to be compared; NaN is the same as NaN."""
     if isinstance(value, torch.Tensor):
         return (
             str(value.dtype),

@@ -123,7 +123,7 @@ def told(folder: Path, name: str) -> list[str]:
 @pytest.mark.parametrize("agent", ["own_searchers:Dice", "dice", "own_searchers:Loop", "tpe+half"])
 def test_it_searches_and_a_killed_study_of_it_goes_on(agent: str, folder: Path) -> None:
     asked = ["search", "--agent", agent, *SMALL, "--name"]
-    status, out, err = hpopt(folder, *asked, "whole")
+    status, _out, err = hpopt(folder, *asked, "whole")
     assert (status, err) == (0, "")
     whole = folder / "runs" / "whole" / "journal.jsonl"
     journal = folder / "runs" / "killed" / "journal.jsonl"
