@@ -170,6 +170,7 @@ class RunFacts:
         token_cost: token-equivalents of a training token without a penalty.
         default_max_divergence: the task's own limit on divergence; None for none.
         has_probe: whether the loss on a probe batch can be compared over a trial.
+        baseline: what of the baseline the space's defaults don't say; empty for most.
         notes: sentences on what was done otherwise than a user may think.
     """
 
@@ -205,6 +206,7 @@ class RunFacts:
     token_cost: float = 1.0
     default_max_divergence: float | None = None
     has_probe: bool = True
+    baseline: Mapping[str, Value] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

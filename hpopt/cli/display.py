@@ -29,6 +29,7 @@ class LineDisplay(Display):
         pruner = "" if asked.pruner == NO_PRUNER else f" with pruner {asked.pruner}"
         sense = "maximised" if facts.maximize else "minimised"
         unit = f", {facts.unit}" if facts.unit else ""
+        values = {**self.space.defaults(), **facts.baseline}
         default = "baseline" if self.settings.environment.baseline else "default"
         divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
         return [
@@ -36,7 +37,7 @@ class LineDisplay(Display):
             f"({facts.trainable_parameters:,} trained parameters)",
             f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
-            f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
+            f"space {self.space.name}; {default}: {describe(values)}",
             *filter(None, [unlimited(facts), *facts.notes]),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",

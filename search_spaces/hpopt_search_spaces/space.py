@@ -171,6 +171,28 @@ class SearchSpace:
         changed = {name: _with_default(self[name], value) for name, value in values.items()}
         return replace(self, parameters=tuple(changed.get(p.name, p) for p in self.parameters))
 
+    def nearest(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return values that the space has, as near as it has them; what it hasn't is left out.
+
+        Where a range in octaves isn't resolved yet, it goes wherever its default does.
+
+        Raises:
+            SpaceError: a value is of the wrong type.
+        """
+        found: dict[str, Value] = {}
+        for name, value in values.items():
+            if name not in self:
+                continue
+            parameter = self[name]
+            if isinstance(parameter, ChoiceParameter):
+                if parameter.contains(value):
+                    found[name] = value
+            elif parameter.octaves is not None:
+                found[name] = value
+            else:
+                found[name] = parameter.snap(value)
+        return found
+
     def holding(self, values: Mapping[str, Value]) -> "SearchSpace":
         """Return the space without parameters that are held at values.
 

@@ -144,13 +144,15 @@ class EnvironmentSettings:
                 raise WorldError(f"{name}: must be left out for {what}, but got {value!r}")
 
     def load_space(self, own: str | Mapping[str, Any]) -> SearchSpace:
-        """Return the space that is asked for, without what is fixed, the baseline as its defaults.
+        """Return the space that is asked for, without what is fixed, and with other defaults.
+
+        They are the legal values nearest to the baseline's, which may lie outside the space.
 
         Args:
             own: the space where none is asked for.
 
         Raises:
-            SpaceError, WorldError: there is no such space, or the baseline doesn't fit it.
+            SpaceError, WorldError: there is no such space, or nothing of it is left.
         """
         space = self.space or own
         loaded = SearchSpace.from_dict(space) if isinstance(space, Mapping) else load_space(space)
@@ -159,6 +161,6 @@ class EnvironmentSettings:
         except SpaceError as error:
             raise WorldError(f"fix: {error}") from None
         try:
-            return loaded.with_defaults(self.baseline or {})
+            return loaded.with_defaults(loaded.nearest(self.baseline or {}))
         except SpaceError as error:
             raise WorldError(f"baseline: {error}") from None

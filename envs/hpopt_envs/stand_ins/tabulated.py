@@ -28,6 +28,7 @@ from hpopt_search_spaces import (
 from ..errors import WorldError
 from ..records import Outcome, RunFacts
 from ..settings import EnvironmentSettings
+from ..training.baseline import outside
 from ..training_run import Evaluation, Progress
 from .finished_runs import Cell, Checkpoint, FinishedRuns, read_runs
 
@@ -148,6 +149,10 @@ def tabulated_run(settings: EnvironmentSettings) -> tuple[TabulatedRun, SearchSp
     facts = _facts(runs)
     parameters, tokens = facts.total_parameters, facts.trial_tokens
     resolved = space.resolve(TrainingFacts(parameters, parameters, tokens, 1, lora=False))
+    if beside := outside(resolved, settings):
+        name, value = next(iter(beside.items()))
+        known = ", ".join(map(str, runs.grid.get(name, ())))
+        raise WorldError(f"baseline: {name}: must be among {known}, but got {value!r}")
     return TabulatedRun(facts, runs, resolved), resolved
 
 

@@ -21,6 +21,7 @@ from ..tasks.roles import (
     has_reference,
     samples_per_example,
 )
+from .baseline import check_baseline, note, outside
 from .facts import Parts, measured
 from .hyperparameters import check_hyperparameters, extremes
 from .machine import checkpoint_gradients, find_device, find_precision, is_large
@@ -44,7 +45,8 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
     task = load_task(settings.task, settings.data)
     set_objective(task, settings.objective, settings.forgetting_weight)
     limit = divergence_limit(settings.max_divergence, task)
-    space, held = _searched(task, settings)
+    loss = task if isinstance(task, ParametricLoss) else None
+    space, held = _searched(task, loss, settings)
     source = settings.model or task.default_model
     data, model = _load(task, source, settings.sequence_length, device)
     if settings.gradient_checkpointing:
@@ -62,6 +64,11 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         known = _training_facts(held, task, weights, lengths, settings.trial_tokens)
         clipped, space = space.clipped(known), space.resolve(known)
         sizes = batch_sizes(space, held, lengths.examples)
+        beside = outside(space, settings)
+        check_baseline(beside, {**held, **space.defaults()}, loss, sizes)
+        if beside.get("divergence_weight") and not has_reference(task):
+            raise WorldError("baseline: divergence_weight needs a task with a reference")
+        sizes += [int(beside["batch_size"])] if "batch_size" in beside else []
         _check_samples(sizes, samples_per_example(task))
         parts = Parts(
             task=task,
@@ -76,18 +83,20 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             precision=find_precision(settings.precision, device, model),
             max_divergence=limit,
             setup_cost=setup_cost,
-            notes=_notes(space, clipped),
+            baseline=beside,
+            notes=(*_notes(space, clipped), *note(beside, space)),
         )
         return measured(parts), space
 
 
-def _searched(task: Task, settings: EnvironmentSettings) -> tuple[SearchSpace, dict[str, Value]]:
+def _searched(
+    task: Task, loss: ParametricLoss | None, settings: EnvironmentSettings
+) -> tuple[SearchSpace, dict[str, Value]]:
     """Return the space, and what every trial holds beside it; both checked."""
     fitting = "default" if has_reference(task) else "plain"
     space = settings.load_space(task.default_space or fitting)
     unsaid = {name: value for name, value in task.fixed.items() if name not in space}
     held = {**unsaid, **(settings.fixed or {})}
-    loss = task if isinstance(task, ParametricLoss) else None
     check_hyperparameters(space, held, loss, reference=isinstance(task, Reference))
     return space, held
 

@@ -46,7 +46,7 @@ class Parts:
         precision: of forward passes.
         max_divergence: the limit, if there is one.
         setup_cost: token-equivalents spent so far.
-        notes: see `RunFacts`.
+        baseline, notes: see `RunFacts`.
     """
 
     task: Task
@@ -61,7 +61,8 @@ class Parts:
     precision: torch.dtype
     max_divergence: float | None
     setup_cost: float
-    notes: tuple[str, ...] = ()
+    baseline: Mapping[str, Value]
+    notes: tuple[str, ...]
 
     @property
     def token_cost(self) -> float:
@@ -78,7 +79,7 @@ class Parts:
     def penalized(self) -> bool:
         """Whether trials may have a penalty on divergence that isn't the loss's own."""
         name = "divergence_weight"
-        searched = name in (*self.space.names, *self.held)
+        searched = name in (*self.space.names, *self.held, *self.baseline)
         return searched and not weighs_divergence(self.task)
 
 
@@ -150,5 +151,6 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         token_cost=parts.token_cost,
         default_max_divergence=task.default_max_divergence,
         has_probe=not isinstance(task, Rollouts),
+        baseline=parts.baseline,
         notes=parts.notes,
     )

@@ -178,9 +178,7 @@ def check_hyperparameters(
                 f"space {space.name!r}: lora_rank must not have active_when: adapters are in all "
                 "trials of a study, or in none"
             )
-    for name, value in fixed.items():
-        if (name, value) != ("batch_size", WHOLE_BATCH):
-            _check(name, (value,), "fix", own, rules)
+    check_values(fixed, "fix", loss)
     names = [*space.names, *fixed]
     missing = [name for name in (*NEEDED, *needed) if name not in names]
     if missing:
@@ -193,6 +191,25 @@ def check_hyperparameters(
             f"space {space.name!r}: divergence_weight needs a task with a reference, but this one "
             "compares no distributions"
         )
+
+
+def check_values(
+    values: Mapping[str, Value], where: str, loss: ParametricLoss | None = None
+) -> None:
+    """Check that training can use some values.
+
+    Args:
+        values: by hyperparameter.
+        where: they stand, as errors begin with it.
+        loss: of the task, where it has hyperparameters of its own.
+
+    Raises:
+        WorldError: one is unknown, or has an impossible value.
+    """
+    own, rules = (loss.hyperparameters, loss.rules) if loss else ((), {})
+    for name, value in values.items():
+        if (name, value) != ("batch_size", WHOLE_BATCH):
+            _check(name, (value,), where, own, rules)
 
 
 def _check(
