@@ -203,7 +203,7 @@ class LiveDisplay(LineDisplay):
 
     def _seconds_left(self, used: float, elapsed: float) -> float:
         """Return seconds: of the search at its pace so far, and the confirmation at its longest."""
-        trials = 2 * self.settings.budget.confirm_seeds / self.settings.machine.workers
+        trials = 2 * self.settings.confirm_seeds / self.settings.machine.workers
         return elapsed * (1.0 - used) / used + trials * self.history.longest_seconds
 
 

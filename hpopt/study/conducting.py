@@ -83,7 +83,7 @@ def _search(study: OpenStudy, pool: MeteredPool) -> None:
 
 
 def _confirm(study: OpenStudy, pool: MeteredPool, display: Display) -> Confirmation | None:
-    seeds, best = study.settings.budget.confirm_seeds, pool.history.best
+    seeds, best = study.settings.confirm_seeds, pool.history.best
     if not seeds or best is None:
         return None
     display.confirming(seeds)

@@ -150,7 +150,7 @@ def make_budget(
         Limits(asked.trials, asked.cost, asked.time_limit, target),
         facts,
         validate_segments=spec.validates,
-        confirmations=2 * asked.confirm_seeds,
+        confirmations=2 * settings.confirm_seeds,
         seconds_before=seconds_before,
         cost_before=cost_before,
     )

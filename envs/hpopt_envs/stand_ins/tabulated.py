@@ -8,7 +8,7 @@ that costs as much as a whole one.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -90,7 +90,9 @@ class TabulatedRun:
         if not math.isfinite(here.objective):
             outcome, reason = Outcome.EXPLODED, f"{self._runs.objective} is {here.objective}"
         trained = (here.number - before) * self.facts.segment_tokens
-        return _progress(trained, here.metrics.get("loss", math.nan), outcome, reason)
+        progress = _progress(trained, here.metrics.get("loss", math.nan), outcome, reason)
+        own = dict(zip(self._runs.grid, cell, strict=True))
+        return replace(progress, hyperparameters=own)
 
     def probe(self, state: TableState) -> tuple[float, float]:
         raise WorldError("probe: finished runs can't be probed")
@@ -201,6 +203,7 @@ def _facts(runs: FinishedRuns) -> RunFacts:
         data_hash=runs.hash,
         model_hash=runs.hash,
         best_objective=best,
+        notes=("Finished runs have neither other seeds nor a test split: nothing is confirmed.",),
         has_probe=False,
     )
 
