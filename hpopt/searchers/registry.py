@@ -111,6 +111,8 @@ def _own_agent(agent: str) -> AgentSpec:
             f"{made!r:.100}"
         )
     spec = getattr(made, "spec", AgentSpec())
+    if not isinstance(spec, AgentSpec):
+        raise StudyError(f"agent: {agent}.spec must be an AgentSpec, but got {spec!r:.100}")
     return replace(spec, description=spec.description or _first_line(made), build=made)
 
 
@@ -218,9 +220,11 @@ def build_searcher(plan: SearchPlan) -> Searcher:
     build = _imported(find_agent(plan.agent, plan.pruner).build)
     searcher: Searcher
     if hasattr(build, "ask"):
-        from .driver import ProposerSearcher
+        from .driver import ProposerSearcher, drive
+        from .promotion import promote
 
-        searcher = ProposerSearcher(lambda pool: build(plan, pool.space, pool.facts))
+        loop = promote if find_pruner(plan.pruner).pauses else drive
+        searcher = ProposerSearcher(lambda pool: build(plan, pool.space, pool.facts), loop)
     else:
         searcher = build(plan)
     return searcher

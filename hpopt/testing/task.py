@@ -131,10 +131,11 @@ class _Methods:
         for seed in (0, 1):
             with untouched_generators(where, seed):
                 returned.append(call())
+                calm = not self._model.training
+                require(calm, where, "must leave the model in its mode", "train()")
         after = model_hash(self._model), _split_hash(batch)
         require(after[0] == before[0], where, "must leave the model's weights", "others")
         require(after[1] == before[1], where, "must leave the batch as it is", "another")
-        require(not self._model.training, where, "must leave the model in its mode", "train()")
         first, again = (_plain(value) for value in returned)
         require(first == again, where, "must return the same again", returned[1])
         return returned[0]

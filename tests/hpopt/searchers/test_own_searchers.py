@@ -123,7 +123,7 @@ def told(folder: Path, name: str) -> list[str]:
 @pytest.mark.parametrize("agent", ["own_searchers:Dice", "dice", "own_searchers:Loop", "tpe+half"])
 def test_it_searches_and_a_killed_study_of_it_goes_on(agent: str, folder: Path) -> None:
     asked = ["search", "--agent", agent, *SMALL, "--name"]
-    status, _out, err = hpopt(folder, *asked, "whole")
+    status, _, err = hpopt(folder, *asked, "whole")
     assert (status, err) == (0, "")
     whole = folder / "runs" / "whole" / "journal.jsonl"
     journal = folder / "runs" / "killed" / "journal.jsonl"
@@ -190,7 +190,10 @@ def test_what_is_no_searcher_is_told_in_a_line(agent: str, line: str, folder: Pa
 @pytest.mark.parametrize(
     ("agent", "line"),
     [
-        ("own_searchers:Deaf", "agent own_searchers:Deaf failed: AttributeError: "),
+        (
+            "own_searchers:Deaf",
+            "--agent: ask() must return a Proposal or None, but got {'learning_rate': 1.0}",
+        ),
         ("own_searchers:Unmade", "agent own_searchers:Unmade failed: TypeError: "),
         ("tpe+own_searchers:fails", "failed: OSError: no such threshold (own_searchers.py, line "),
     ],
