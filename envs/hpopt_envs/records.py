@@ -170,6 +170,7 @@ class RunFacts:
         token_cost: token-equivalents of a training token without a penalty.
         default_max_divergence: the task's own limit on divergence; None for none.
         has_probe: whether the loss on a probe batch can be compared over a trial.
+        notes: what a user should be told of the data, a line each.
     """
 
     task: str
@@ -204,6 +205,7 @@ class RunFacts:
     token_cost: float = 1.0
     default_max_divergence: float | None = None
     has_probe: bool = True
+    notes: str = ""
 
     @property
     def segments(self) -> int:

@@ -38,6 +38,7 @@ class LineDisplay(Display):
             f"base model: {facts.shown(facts.base_objective):.4f}",
             f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
             *filter(None, [unlimited(facts)]),
+            *facts.notes.splitlines(),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
             f"trial  used  value (* best so far)        {divergence}hyperparameters",

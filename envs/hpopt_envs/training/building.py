@@ -20,6 +20,7 @@ from ..tasks.roles import (
     Rollouts,
     has_reference,
     samples_per_example,
+    weighs_divergence,
 )
 from .facts import Parts, measured
 from .hyperparameters import check_hyperparameters, extremes
@@ -45,6 +46,9 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
     set_objective(task, settings.objective, settings.forgetting_weight)
     limit = divergence_limit(settings.max_divergence, task)
     space, held = _searched(task, settings)
+    if isinstance(task, Reference):
+        penalized = "divergence_weight" in (*space.names, *held) and not weighs_divergence(task)
+        task.retains = penalized or task.forgetting_weight > 0
     source = settings.model or task.default_model
     data, model = _load(task, source, settings.sequence_length, device)
     if settings.gradient_checkpointing:

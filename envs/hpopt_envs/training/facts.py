@@ -148,4 +148,5 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         token_cost=parts.token_cost,
         default_max_divergence=task.default_max_divergence,
         has_probe=not isinstance(task, Rollouts),
+        notes="\n".join(task.notes),
     )
