@@ -43,3 +43,14 @@ def foreign(what: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise WorldError(f"{what} failed: {describe(error)}") from error
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Turn what is wrong with a row, a template's own errors included, into one line with where."""
+    try:
+        yield
+    except HpoptError:
+        raise
+    except Exception as error:
+        raise WorldError(f"{where}: {str(error).partition(chr(10))[0]}") from error

@@ -2,30 +2,36 @@
 
 from typing import Any
 
-from ..errors import WorldError
+from ..errors import WorldError, told
 from ..settings import Source
+from .chats import read_messages, read_tools, render
 from .tables import Table
+from .tokens import check_ids, plain_ids, start
 
 PROMPT = "Return the number of items.\n\n"  # which the embedded model follows with a docstring
 
 
 def encode_prompts(
-    tokenizer: Any, table: Table, source: Source
+    tokenizer: Any, table: Table, source: Source, vocabulary: int | None = None
 ) -> tuple[list[str], list[list[int]]]:
     """Return the prompts of a table as text and as ids, each with a token at least.
 
     Raises:
         WorldError: the column is missing or holds something else, there is no chat template, or
-            no token that an empty prompt could begin with.
+            no token that an empty prompt could begin with, or the model lacks a token.
     """
     column = source.prompt_column or "prompt"
     texts, ids = [], []
     values = table.column(column, "prompt_column")
-    for number, value in zip(table.numbers or range(1, len(table) + 1), values, strict=True):
-        where = f"prompt_column: {table.where}, row {number}"
-        text = value if isinstance(value, str) else _chat(tokenizer, value, where)
+    tools = table.columns.get("tools", [None] * len(table))
+    for number, value, tool in zip(table.rows, values, tools, strict=True):
+        where = f"{table.where}, row {number}"
+        with told(f"prompt_column: {where}"):
+            is_text = isinstance(value, str)
+            text = value if is_text else _chat(tokenizer, value, tool)
         texts.append(text)
-        ids.append(prompt_ids(tokenizer, text, begin=isinstance(value, str)))
+        ids.append(prompt_ids(tokenizer, text, begin=is_text))
+        check_ids(tokenizer, ids[-1], vocabulary, where)
     return texts, ids
 
 
@@ -35,35 +41,22 @@ def prompt_ids(tokenizer: Any, text: str, begin: bool = True) -> list[int]:
     Raises:
         WorldError: there are none.
     """
-    first = tokenizer("a")["input_ids"][:1]
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    if begin and first == [tokenizer.bos_token_id]:
-        return [*first, *ids]
+    ids = [*(start(tokenizer) if begin else []), *plain_ids(tokenizer, text)]
     if not ids:
-        start = tokenizer.bos_token_id
-        start = tokenizer.eos_token_id if start is None else start
-        if start is None:
+        first = tokenizer.bos_token_id
+        first = tokenizer.eos_token_id if first is None else first
+        if first is None:
             raise WorldError(
                 "prompt_column: an empty prompt needs a model whose texts begin with a token"
             )
-        return [start]
+        return [first]
     return ids
 
 
-def _chat(tokenizer: Any, messages: Any, where: str) -> str:
+def _chat(tokenizer: Any, value: Any, tools: Any) -> str:
     """Return a chat up to where the model is to speak."""
-    is_list = isinstance(messages, list) and all(isinstance(m, dict) for m in messages)
-    if not is_list:
-        raise WorldError(f"{where}: must be a text or a list of messages, got {messages!r:.60}")
-    if not getattr(tokenizer, "chat_template", None):
-        raise WorldError(f"{where}: messages need a tokenizer with a chat template")
-    try:
-        text: str = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
-        )
-    except Exception as error:  # a template has errors of its own
-        raise WorldError(f"{where}: {str(error).partition(chr(10))[0]}") from error
-    return text
+    messages = read_messages(value, "must be a text or a list of messages")
+    return render(tokenizer, messages, read_tools(tools), prompt=True)
 
 
 def line_ends(tokenizer: Any) -> list[int]:

@@ -1,49 +1,57 @@
 """Where rows come from when the data is a user's own: files, or a data set of Hugging Face's."""
 
 import random
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from ..errors import WorldError, foreign
+from ..errors import WorldError
 from ..settings import Source
-from .tables import Table, read_table, with_rows
+from .dataset import SPLITS, read_dataset
+from .labels import is_answered, name_classes
+from .tables import Table, read_table
 
 _HELD_OUT = 0.1  # share of the rows in each split that is made
-_SPLITS = {  # and what data sets call them
-    "train": ("train",),
-    "validation": ("validation", "valid", "dev", "val"),
-    "test": ("test",),
-}
-_SAVED = ("dataset_dict.json", "state.json")  # one is in every folder of `save_to_disk`
-_NETWORK_TIMEOUT = 10.0  # seconds
+
+Columns = Callable[[Table], Sequence[str]]  # those of a table that a task uses
 
 
-def read_splits(source: Source, label: str | None = None) -> dict[str, Table] | None:
+def text_columns(source: Source, table: Table) -> list[str]:
+    """Return the columns of texts: one, or two where the setting has a comma."""
+    name = source.text_column or "text"
+    return [name] if name in table.columns else [part.strip() for part in name.split(",")]
+
+
+def read_splits(
+    source: Source,
+    label: str | None = None,
+    used: Columns | None = None,
+    answer: str | None = None,
+) -> dict[str, Table] | None:
     """Read "train", "validation" and "test"; None where a source has neither files nor a dataset.
 
     Validation and test, where there are none, are a tenth of the rows of train each: the same ones
-    every time, in order, and all rows that are equal in one split.
+    every time, in order, and all rows that are equal in what is used in one split. So it is with
+    splits that keep their labels or answers secret.
 
     Args:
         source: what the settings say.
-        label: a column whose values are to be in all splits in equal shares, and at least once;
-            rows of a value that has too few different ones stay in train.
+        label: a column of classes that are to be in all splits in equal shares, and at least once;
+            rows of a class that has too few different ones stay in train.
+        used: the columns that rows must differ in to be different; by default those of texts,
+            where there are any, else all.
+        answer: a column that rows are of no use without; by default that of labels.
 
     Raises:
         WorldError: settings contradict each other, something can't be read, or there are too few
             rows to make splits from.
     """
-    files = {
-        name: path for name in _SPLITS if (path := getattr(source, f"{name}_file")) is not None
-    }
+    files = {name: path for name in SPLITS if (path := getattr(source, f"{name}_file")) is not None}
     if source.dataset is not None:
         if files:
             raise WorldError(f"dataset: must not be given together with {min(files)}_file")
-        tables = _read_dataset(source.dataset)
+        tables = read_dataset(source.dataset, source.dataset_config)
+    elif source.dataset_config is not None:
+        raise WorldError("dataset_config: must come with dataset")
     elif not files:
         _check_columns(source)
         return None
@@ -51,10 +59,43 @@ def read_splits(source: Source, label: str | None = None) -> dict[str, Table] | 
         raise WorldError(f"{min(files)}_file: must come with train_file")
     else:
         tables = {name: read_table(path, f"{name}_file") for name, path in files.items()}
-    if missing := [name for name in _SPLITS if name not in tables]:
+    if label is not None:
+        tables = {name: name_classes(table, label) for name, table in tables.items()}
+    answered = _answered(tables, answer or label)
+    if missing := [name for name in SPLITS if name not in answered]:
         setting = "dataset" if source.dataset is not None else "train_file"
-        tables |= make_splits(tables["train"], missing, label, setting)
-    return tables
+        train, columns = tables["train"], (used or _texts_of(source))(tables["train"])
+        made = make_splits(train, missing, label, setting, columns)
+        answered |= {name: _noted(name, made[name], tables, answer or label) for name in made}
+    return {name: answered[name] for name in SPLITS}
+
+
+def notes_of(tables: Mapping[str, Table] | None) -> tuple[str, ...]:
+    """Return what a user should be told of where splits are from."""
+    return tuple(table.note for table in (tables or {}).values() if table.note)
+
+
+def _texts_of(source: Source) -> Columns:
+    def columns(table: Table) -> Sequence[str]:
+        names = text_columns(source, table)
+        return names if set(names) <= set(table.columns) else list(table.columns)
+
+    return columns
+
+
+def _answered(tables: dict[str, Table], column: str | None) -> dict[str, Table]:
+    """Return train, and those of the others that don't keep what is in a column secret."""
+    train = tables["train"]
+    if column is None or not is_answered(train, train, column):
+        return dict(tables)
+    return {name: t for name, t in tables.items() if t is train or is_answered(t, train, column)}
+
+
+def _noted(name: str, made: Table, given: dict[str, Table], column: str | None) -> Table:
+    if name == "train" or name not in given:
+        return made
+    note = f"{given[name].where} has nothing in column {column!r}: {name} is made of {made.where}"
+    return replace(made, note=note)
 
 
 def _check_columns(source: Source) -> None:
@@ -64,19 +105,23 @@ def _check_columns(source: Source) -> None:
         raise WorldError(f"{named[0]}: must come with train_file or dataset")
 
 
-def read_retained(file: str) -> dict[str, Table]:
+def read_retained(file: str, used: Columns) -> dict[str, Table]:
     """Read rows to be retained: "retained_train", "retained_validation" and "retained_test".
+
+    Args:
+        file: its path.
+        used: see `read_splits`.
 
     Raises:
         WorldError: they can't be read, or there are too few to make splits from.
     """
     whole = read_table(file, "retain_file")
-    made = make_splits(whole, ("validation", "test"), None, "retain_file")
+    made = make_splits(whole, ("validation", "test"), None, "retain_file", used(whole))
     return {f"retained_{name}": table for name, table in made.items()}
 
 
 def make_splits(
-    table: Table, names: Sequence[str], label: str | None, setting: str
+    table: Table, names: Sequence[str], label: str | None, setting: str, used: Sequence[str]
 ) -> dict[str, Table]:
     """Return splits of the given names, and train: the rest of a table.
 
@@ -85,16 +130,25 @@ def make_splits(
         names: of splits beside train, a tenth of the rows each.
         label: a column, see `read_splits`; None for none.
         setting: that named the table.
+        used: columns that rows must differ in to be different; those that there are not are for
+            the task to miss.
 
     Raises:
         WorldError: there are too few different rows.
     """
     labels = [""] * len(table) if label is None else table.column(label, "label_column")
-    classes: dict[str, dict[str, list[int]]] = {}  # label -> content -> rows that are equal
-    for row, content in enumerate(zip(*table.columns.values(), strict=True)):
-        equal_rows = classes.setdefault(repr(labels[row]), {}).setdefault(repr(content), [])
-        equal_rows.append(row)
-    most = max(map(len, classes.values()))
+    columns = [table.columns[name] for name in used if name in table.columns]
+    equal: dict[str, list[int]] = {}  # content -> rows
+    for row, content in enumerate(zip(*(columns or table.columns.values()), strict=True)):
+        equal.setdefault(repr(content), []).append(row)
+    classes: dict[str, list[list[int]]] = {}  # label -> groups of equal rows
+    contradictory = []  # of several labels
+    for rows in equal.values():
+        if len({labels[row] for row in rows}) == 1:
+            classes.setdefault(labels[rows[0]], []).append(rows)
+        else:
+            contradictory += rows
+    most = max(map(len, classes.values()), default=0)
     if most <= len(names):
         raise WorldError(
             f"{setting}: {table.where} must have at least {len(names) + 1} different rows "
@@ -103,8 +157,8 @@ def make_splits(
         )
     random_order = random.Random(0)
     splits: dict[str, list[int]] = {name: [] for name in ("train", *names)}
-    for contents in classes.values():
-        groups = list(contents.values())
+    splits["train"] += contradictory
+    for groups in classes.values():
         random_order.shuffle(groups)
         for group, name in zip(groups, _assign([len(g) for g in groups], names), strict=True):
             splits[name] += group
@@ -130,79 +184,3 @@ def _assign(sizes: Sequence[int], names: Sequence[str]) -> Iterator[str]:
             yield name
         else:
             yield "train"
-
-
-def _read_dataset(name: str) -> dict[str, Table]:
-    if Path(name).is_file():
-        raise WorldError(f"dataset: must be a folder or a Hugging Face id, but {name!r} is a file")
-    with foreign(f"dataset: loading {name!r}"), _quiet(), TemporaryDirectory() as cache:
-        loaded = _load_dataset(name, cache)
-        splits = loaded if isinstance(loaded, dict) else {"train": loaded}
-        if "train" not in splits:
-            raise WorldError(
-                f"dataset: {name} must have a split 'train', but has {', '.join(map(repr, splits))}"
-            )
-        return {
-            split: with_rows(
-                Table(splits[key].to_dict(), f"dataset {name}, split {key}"), "dataset"
-            )
-            for split, keys in _SPLITS.items()
-            for key in reversed(keys)  # the first of them that there is, wins
-            if key in splits
-        }
-
-
-def _load_dataset(name: str, cache: str) -> Any:
-    """Return a `Dataset` or a `DatasetDict`; local files are cached in a folder of ours."""
-    import datasets  # type: ignore[import-untyped]
-    from datasets.exceptions import DatasetGenerationError  # type: ignore[import-untyped]
-
-    folder, options = Path(name), {}
-    if any((folder / file).is_file() for file in _SAVED):
-        return datasets.load_from_disk(name, keep_in_memory=True)
-    if folder.is_dir():
-        options = {"cache_dir": cache, "keep_in_memory": True}
-    else:
-        _ask_hub(name)
-    try:
-        return datasets.load_dataset(name, **options)
-    except DatasetGenerationError as error:  # which says nothing but its cause
-        raise error.__cause__ or error from None
-
-
-def _ask_hub(name: str) -> None:
-    """Ask once whether the hub is there: the loader would try for half a minute."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-
-    try:
-        HfApi().dataset_info(name, timeout=_NETWORK_TIMEOUT)
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled):
-        return  # the loader says what is wrong, or takes what it loaded before
-    except Exception as error:
-        raise WorldError(
-            f"dataset: {name!r} is no folder here, and the Hugging Face hub can't be reached "
-            f"({' '.join(str(error).split())}); HF_HUB_OFFLINE=1 takes what was loaded before"
-        ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences progress bars, logs and warnings of the libraries that load data sets."""
-    import datasets
-    import huggingface_hub.utils as hub
-
-    logging = datasets.logging
-    level = logging.get_verbosity()
-    shown = [library for library in (datasets, hub) if not library.are_progress_bars_disabled()]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.set_verbosity(logging.CRITICAL)
-        for library in shown:
-            library.disable_progress_bars()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-            for library in shown:
-                library.enable_progress_bars()

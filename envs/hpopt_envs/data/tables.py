@@ -1,23 +1,24 @@
 """Rows of data from files of a user's.
 
 A file is read by its ending: .csv, .tsv, .json and .jsonl (objects one after the other, or one
-array of them), .parquet, and anything else as text, whose rows are the blocks between blank lines.
-Cells of a CSV file stay what they are, "NA" too; a column of whole numbers alone becomes `int`s.
+array of them), .parquet, and .txt, .md and the like as text, whose rows are the blocks between
+blank lines. Cells of a CSV file stay what they are, "NA" too; a column of whole numbers alone
+becomes `int`s.
 """
 
-import csv
-import io
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import WorldError, foreign
+from .json_rows import read_json
+from .separated import read_csv, read_tsv
 
-# What `str` gives back as it was, so that nothing is lost.
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+# Endings of prose and code.
+_TEXT = {"", ".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".html", ".py", ".log"}
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,21 @@ class Table:
         columns: by name, all of the same length.
         where: the file or data set that the rows are from, for messages.
         numbers: of the rows, counted from 1; None where they are all of those in `where`.
+        note: what a user should be told of where the rows are from.
     """
 
     columns: Mapping[str, Sequence[Any]]
     where: str
     numbers: Sequence[int] | None = None
+    note: str = ""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Numbers of the rows, counted from 1."""
+        return self.numbers or range(1, len(self) + 1)
 
     def column(self, name: str, setting: str, skip_empty: bool = False) -> list[Any]:
         """Return the values of a column.
@@ -56,10 +64,9 @@ class Table:
             )
         values = list(self.columns[name])
         if skip_empty:
-            return [value for value in values if not _is_empty(value)]
-        for row, value in enumerate(values):
-            if _is_empty(value):
-                number = (self.numbers or range(1, len(self) + 1))[row]
+            return [value for value in values if not is_empty(value)]
+        for number, value in zip(self.rows, values, strict=True):
+            if is_empty(value):
                 raise WorldError(
                     f"{setting}: {self.where} must have something in every row of column "
                     f"{name!r}, but row {number} is empty"
@@ -68,15 +75,12 @@ class Table:
 
     def take(self, rows: Sequence[int]) -> "Table":
         """Return some of the rows, counted from 0."""
-        numbers = self.numbers or range(1, len(self) + 1)
-        return Table(
-            {name: [values[row] for row in rows] for name, values in self.columns.items()},
-            self.where,
-            [numbers[row] for row in rows],
-        )
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return replace(self, columns=columns, numbers=[self.rows[row] for row in rows])
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
+    """Return whether a cell has nothing in it."""
     return value is None or value in ("", []) or bool(value != value)  # NaN alone isn't itself
 
 
@@ -88,7 +92,8 @@ def read_table(path: str, setting: str) -> Table:
         setting: that named it.
 
     Raises:
-        WorldError: it can't be read, isn't what its ending says, or has no rows.
+        WorldError: it can't be read, isn't what its ending says, has an ending that says nothing,
+            or has no rows.
     """
     place, ending = f"{setting}: {path}", Path(path).suffix.lower()
     try:
@@ -98,17 +103,21 @@ def read_table(path: str, setting: str) -> Table:
             f"{setting}: must be a file that can be read, but got {path!r}: {error.strerror}"
         ) from error
     columns: dict[str, list[Any]]
+    if not is_readable(path):
+        known = ", ".join(sorted({*_READERS, *_TEXT, ".parquet"} - {""}))
+        raise WorldError(f"{place}: must end in one of {known}")
     if not content:
         columns = {}
     elif ending == ".parquet":
         columns = _read_parquet(path, setting)
-    elif ending in (".csv", ".tsv"):
-        columns = _read_csv(_decode(content, place), "," if ending == ".csv" else "\t", place)
-    elif ending in (".json", ".jsonl"):
-        columns = _read_json(_decode(content, place), place)
     else:
-        columns = {"text": _blocks(_decode(content, place))}
+        columns = _READERS.get(ending, _read_text)(_decode(content, place), place)
     return with_rows(Table(columns, path), setting)
+
+
+def is_readable(path: str) -> bool:
+    """Return whether a file's ending says how it is read."""
+    return Path(path).suffix.lower() in (*_READERS, *_TEXT, ".parquet")
 
 
 def with_rows(table: Table, setting: str) -> Table:
@@ -133,65 +142,51 @@ def _decode(content: bytes, place: str) -> str:
         ) from error
 
 
-def _read_csv(text: str, delimiter: str, place: str) -> dict[str, list[Any]]:
-    csv.field_size_limit(2**31 - 1)  # for documents: it is 131,072 characters at first
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[list[str]] = []
-    line = 1
-    try:
-        for row in reader:
-            if rows and row and len(row) != len(rows[0]):
-                raise WorldError(
-                    f"{place}, line {line}: must have {len(rows[0])} cells, as the header does, "
-                    f"but has {len(row)}"
-                )
-            if row:  # an empty line is none
-                rows.append(row)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise WorldError(
-            f"{place}: the row that begins in line {line} is broken: {error}"
-        ) from error
-    header, *cells = rows or [[]]
-    if len(set(header)) < len(header):
-        raise WorldError(f"{place}: must name every column once, but has {header}")
-    return {name: _native([row[i] for row in cells]) for i, name in enumerate(header)}
-
-
-def _native(cells: list[str]) -> list[Any]:
-    return [int(cell) for cell in cells] if all(map(_INTEGER.fullmatch, cells)) else cells
-
-
-def _read_json(text: str, place: str) -> dict[str, list[Any]]:
-    rows: list[Any] = []
-    is_array = text.lstrip().startswith("[")
-    for line, part in enumerate([text] if is_array else text.split("\n"), 1):
-        if part.strip():
-            try:
-                value = json.loads(part)
-            except json.JSONDecodeError as error:
-                raise WorldError(
-                    f"{place}, line {line + error.lineno - 1}: must be JSON, but {error.msg} "
-                    f"(character {error.colno})"
-                ) from error
-            rows += value if is_array else [value]
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise WorldError(
-                f"{place}: every row must be an object, but row {number} is {row!r:.50}"
-            )
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
-
-
 def _read_parquet(path: str, setting: str) -> dict[str, list[Any]]:
     from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
     with foreign(f"{setting}: reading {path}"):
-        columns: dict[str, list[Any]] = ParquetFile(path).read().to_pydict()
-    return columns
+        return without_gaps(ParquetFile(path).read().to_pydict())
 
 
-def _blocks(text: str) -> list[str]:
+def without_gaps(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return columns of Arrow's as their rows were written.
+
+    In Arrow all objects of a column have the same keys; those that an object didn't have are None.
+    """
+
+    def written(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: written(inner) for name, inner in value.items() if inner is not None}
+        return [written(inner) for inner in value] if isinstance(value, list) else value
+
+    return {name: [written(value) for value in values] for name, values in columns.items()}
+
+
+def _read_text(text: str, place: str) -> dict[str, list[Any]]:
+    _check_prose(text, place)
     blocks = re.split(r"\n\s*\n", text.replace("\r\n", "\n"))
-    return [block.strip("\n") for block in blocks if block.strip()]
+    return {"text": [block.strip("\n") for block in blocks if block.strip()]}
+
+
+def _check_prose(text: str, place: str) -> None:
+    """Make sure that a file of text isn't one of JSON lines with another ending.
+
+    Raises:
+        WorldError: its first line is an object.
+    """
+    first = text.lstrip().partition("\n")[0]
+    try:
+        if first[:1] == "{" and isinstance(json.loads(first), dict):
+            raise WorldError(
+                f"{place}: must be text, but begins with a JSON object: name it .jsonl"
+            )
+    except (ValueError, RecursionError):
+        return
+
+
+_READERS: Mapping[str, Callable[[str, str], dict[str, list[Any]]]] = {
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    **dict.fromkeys((".json", ".jsonl", ".ndjson", ".jsonlines"), read_json),
+}

@@ -6,13 +6,13 @@ from string import Formatter
 from typing import Any
 
 from ..errors import WorldError
-from .tables import Table
+from .tables import Table, is_empty
 
 _FIELD = re.compile(r"([^\[\].]+)((?:\[[^\[\]]+\])*)")  # a column, and keys into what is in it
 
 
 def fill(template: str, table: Table, setting: str) -> list[str]:
-    """Return a template's text for each row.
+    """Return a template's text for each row, where an empty cell beside others makes nothing.
 
     Args:
         template: text with columns in braces; "{translation[en]}" is an entry of a mapping in a
@@ -21,43 +21,67 @@ def fill(template: str, table: Table, setting: str) -> list[str]:
         setting: that the template is the value of.
 
     Raises:
-        WorldError: it isn't such a template, or names what isn't there.
+        WorldError: it isn't such a template, or names what isn't there, or a row has nothing for
+            any of its columns.
     """
     parts = _parse(template, setting)
-    columns = {name: table.column(name, setting) for _, name, _ in parts if name}
-    numbers, texts = table.numbers or range(1, len(table) + 1), []
-    for row, number in enumerate(numbers):
-        text = ""
-        for literal, name, keys in parts:
-            text += literal
-            if name:
-                try:
-                    text += _look_up(columns[name][row], keys)
-                except LookupError as error:
-                    raise WorldError(
-                        f"{setting}: {table.where} must have {error.args[0]} in column {name!r}, "
-                        f"but row {number} has {columns[name][row]!r:.60}"
-                    ) from None
-        texts.append(text)
+    named = [(name, keys) for _, name, keys in parts if name]
+    for name, _ in named:
+        if name not in table.columns:
+            table.column(name, setting)  # says which columns there are
+    texts = []
+    for row in range(len(table)):
+        found = []
+        for name, keys in named:
+            try:
+                found.append(_look_up(table.columns[name][row], keys))
+            except LookupError as error:
+                raise _missing(setting, table, row, name, error.args[0]) from None
+        if not any(found):
+            raise _missing(setting, table, row, named[-1][0], _a_text(named[-1][1]))
+        pieces = iter(found)
+        texts.append("".join(said + (next(pieces) if name else "") for said, name, _ in parts))
     return texts
 
 
+def fields(template: str) -> list[str]:
+    """Return the columns in a template; none where it isn't one."""
+    try:
+        found = [_FIELD.fullmatch(field) for _, field, _, _ in Formatter().parse(template) if field]
+    except ValueError:
+        return []
+    return [field[1] for field in found if field is not None]
+
+
+def _missing(setting: str, table: Table, row: int, name: str, what: str) -> WorldError:
+    return WorldError(
+        f"{setting}: {table.where} must have {what} in column {name!r}, but row "
+        f"{table.rows[row]} has {table.columns[name][row]!r:.60}"
+    )
+
+
+def _a_text(keys: Sequence[str]) -> str:
+    return "a text" + "".join(f" at {key!r}" for key in keys[-1:])
+
+
 def _look_up(value: Any, keys: Sequence[str]) -> str:
-    """Return the text at the end of keys.
+    """Return the text at the end of keys, "" where nothing is there.
 
     Raises:
         LookupError: with what must be there.
     """
     for key in keys:
+        if is_empty(value):
+            return ""
         if isinstance(value, dict) and key in value:
             value = value[key]
         elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
             value = value[int(key)]
         else:
             raise LookupError(repr(key))
-    if value is None or value == "" or isinstance(value, list | dict | bytes):
-        raise LookupError("a text" + "".join(f" at {key!r}" for key in keys[-1:]))
-    return str(value)
+    if isinstance(value, list | dict | bytes) and value != []:
+        raise LookupError(_a_text(keys))
+    return "" if is_empty(value) else str(value)
 
 
 def _parse(template: str, setting: str) -> list[tuple[str, str, list[str]]]:

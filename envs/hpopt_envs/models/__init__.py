@@ -3,6 +3,7 @@
 from .loading import (
     EMBEDDED,
     is_encoder_decoder,
+    known_tokens,
     length_limit,
     load_model,
     load_tokenizer,
@@ -16,6 +17,7 @@ from .loading import (
 __all__ = [
     "EMBEDDED",
     "is_encoder_decoder",
+    "known_tokens",
     "length_limit",
     "load_model",
     "load_tokenizer",

@@ -96,10 +96,27 @@ def load_tokenizer(source: str) -> Any:
     return _from_pretrained("AutoTokenizer", "embedded" if is_reference(source) else source)
 
 
-def pad_token(tokenizer: Any) -> int:
-    """Return a token to pad with: the tokenizer's own, else its end token, else its first."""
+def pad_token(tokenizer: Any, known: int | None = None) -> int:
+    """Return a token to pad with: the tokenizer's own, else its end token, else its first.
+
+    Args:
+        tokenizer: of the model.
+        known: see `known_tokens`; what the model doesn't know is left out.
+    """
     tokens = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    return next(int(token) for token in tokens if token is not None)
+    return next(int(t) for t in tokens if t is not None and (known is None or t < known))
+
+
+def known_tokens(source: str, tokenizer: Any) -> int | None:
+    """Return how many tokens a model of `load_model` has embeddings for, if its tokenizer has more.
+
+    None where it has not, or where a model is a factory's, which doesn't say.
+    """
+    if is_reference(source):
+        return None
+    config = _from_pretrained("AutoConfig", source).get_text_config()
+    known: int | None = getattr(config, "vocab_size", None)
+    return known if known is not None and known < len(tokenizer) else None
 
 
 def max_positions(source: str) -> int | None:

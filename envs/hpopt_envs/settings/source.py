@@ -39,6 +39,12 @@ class Source:
         group=DATA,
         metavar="ID",
     )
+    dataset_config: str | None = setting(
+        None,
+        "which configuration of the data set, where it has several (default: its own)",
+        group=DATA,
+        metavar="NAME",
+    )
     retain_file: str | None = setting(
         None,
         "lm, text2text: rows of what the model is not to forget (default: what it writes itself)",
@@ -47,7 +53,8 @@ class Source:
     )
     text_column: str | None = setting(
         None,
-        "lm, classify: column of the texts (default: text)",
+        "lm, classify: column of the texts; classify: or two, as in premise,hypothesis "
+        "(default: text)",
         group=DATA,
         metavar="NAME",
     )

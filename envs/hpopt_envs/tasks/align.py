@@ -15,13 +15,14 @@ from hpopt_search_spaces import Value
 
 from .. import models
 from ..data.prompts import PROMPT, encode_prompts, line_ends, prompt_ids
-from ..data.sources import read_splits
+from ..data.sources import notes_of, read_splits
 from ..divergences.moments import Moments, fit_moments
 from ..divergences.target import effective_sample_share, log_ratios, pseudo_rewards
 from ..errors import WorldError
 from ..models import length_limit
 from ..scores.scores import Score, make_score, parse_constraint, score
 from ..settings import Source
+from .causal import check_causal
 from .data import Data, Split
 from .lm_data import fitting_length
 from .micro_batches import parts
@@ -64,7 +65,15 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
     prediction_passes = 0.0
 
     settings = (
-        *("train_file", "validation_file", "test_file", "dataset", "prompt_column", "too_long"),
+        *(
+            "train_file",
+            "validation_file",
+            "test_file",
+            "dataset",
+            "dataset_config",
+            "prompt_column",
+            "too_long",
+        ),
         *("reward", "constraint", "max_new_tokens", "samples_per_prompt"),
     )
 
@@ -97,21 +106,25 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         self._tokenizer = tokenizer = models.load_tokenizer(model_source)
-        self._pad = models.pad_token(tokenizer)
+        known = models.known_tokens(model_source, tokenizer)
+        self._pad = models.pad_token(tokenizer, known)
         if tokenizer.eos_token_id is None:
             raise WorldError("model: must have an end token, so that a response can end")
         self._ends = [int(tokenizer.eos_token_id)]
         usual = EMBEDDED_TOKENS if model_source == "embedded" else USUAL_TOKENS
         self._new_tokens = self.source.max_new_tokens or usual
         limit = length_limit(model_source, tokenizer, sequence_length, least=self._new_tokens + 1)
-        tables = read_splits(self.source)
+        tables = read_splits(self.source, used=lambda _: [self.source.prompt_column or "prompt"])
+        self.notes = notes_of(tables)
         if tables is None:
             self._prompts = [PROMPT]
             self._ends += line_ends(tokenizer)
             ids = prompt_ids(tokenizer, PROMPT)
             splits = {name: self._split([ids], [0] * rows) for name, rows in ROWS.items()}
             return Data(splits["train"], splits["validation"], splits["test"])
-        encoded = {name: encode_prompts(tokenizer, t, self.source) for name, t in tables.items()}
+        encoded = {
+            name: encode_prompts(tokenizer, t, self.source, known) for name, t in tables.items()
+        }
         lengths = [len(ids) + self._new_tokens for _, many in encoded.values() for ids in many]
         longest = fitting_length(lengths, sequence_length, limit, self.source) - self._new_tokens
         self.samples_per_example = self.source.samples_per_prompt or SAMPLES
@@ -138,6 +151,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
         """Learns from the base model's samples how long they are, and what they score."""
+        check_causal(model, data.train["prompt_ids"])
         for scored in self._scores:
             scored.to(data.train["prompt"].device)
         prompts = torch.unique(data.train["prompt"])[:BASE_PROMPTS]

@@ -4,7 +4,7 @@ Every task has what stands here; what some can do beside it is in `hpopt_envs.ta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ class Material(ABC):
             a task with a reference, else "plain".
         fixed: hyperparameters that every trial holds, where neither the space nor the user says.
         rate_factor: best learning rate relative to that of plain fine-tuning, for "auto".
+        notes: what a user should be told of the data, a line each; known once it is loaded.
         adapter_type: of peft's `TaskType`, "" for none: which layers beside a LoRA adapter's are
             trained, such as a classifier's head.
     """
@@ -37,6 +38,7 @@ class Material(ABC):
     default_space: str = ""
     fixed: Mapping[str, Value] = {}
     rate_factor: float = 1.0
+    notes: Sequence[str] = ()
     adapter_type: str = ""
 
     @abstractmethod

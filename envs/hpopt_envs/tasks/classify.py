@@ -1,23 +1,26 @@
 """Classification of texts, with encoders (BERT-like) and causal models."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 
 from hpopt_search_spaces import Value
 
 from .. import models
 from ..data.code_labels import Rows, summaries
-from ..data.sources import read_splits
+from ..data.labels import in_order
+from ..data.sources import notes_of, read_splits, text_columns
 from ..errors import WorldError
 from ..models import length_limit
 from ..settings import Source
+from .classify_data import Encoded, Labeled, encode_texts, read_labeled
 from .data import Data, Split, split_size
-from .lm_data import fitting_length, shuffled, texts
+from .lm_data import fitting_length, shuffled
 from .probe import fit_head
 from .roles import ParametricLoss, Reference
 
@@ -25,7 +28,8 @@ from .roles import ParametricLoss, Reference
 class Classification(ParametricLoss, Reference):
     """Which class a text belongs to. Embedded: a docstring's first line, and its library.
 
-    Splits hold `input_ids` (n, longest), `length` and `label` (n,). The head is new: its weights
+    Splits hold `input_ids` (n, longest), `length` and `label` (n,), and, for models that are told
+    which of two texts a token is in, `second` (n, longest). The head is new: its weights
     are fitted to the base model's features (a linear probe), and that is where trials start from
     and what they are compared with. Nothing is retained, so the divergence is that of class
     probabilities on the task's own texts, in nats an example.
@@ -42,7 +46,7 @@ class Classification(ParametricLoss, Reference):
     hyperparameters = ("label_smoothing",)
     adapter_type = "SEQ_CLS"
     settings = (
-        *("train_file", "validation_file", "test_file", "dataset", "too_long"),
+        *("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long"),
         *("text_column", "label_column", "class_weights"),
     )
 
@@ -54,22 +58,26 @@ class Classification(ParametricLoss, Reference):
         self.source = source
         self._embedded = embedded
         self.labels: list[str] = []
+        self._pad = 0
         self._weights = torch.empty(0)  # of the classes, in the training loss
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         rows = self._read()
-        self.labels = sorted(set(rows["train"][1]))
+        self.labels = in_order(rows["train"].labels)
         self._check_labels(rows)
         self.chance_loss = math.log(len(self.labels))
         tokenizer = models.load_tokenizer(model_source)
+        known = models.known_tokens(model_source, tokenizer)
         limit = length_limit(model_source, tokenizer, sequence_length, least=1)
-        encoded = _encode(tokenizer, rows)
-        lengths = [len(ids) for split in encoded.values() for ids in split]
+        encoded = {name: encode_texts(tokenizer, split, known) for name, split in rows.items()}
+        lengths = [len(ids) for split in encoded.values() for ids, _ in split]
         width = fitting_length(lengths, sequence_length, limit, self.source)
         if width < max(lengths):  # the tokenizer keeps its special tokens
-            encoded = _encode(tokenizer, rows, truncation=True, max_length=width)
-        pad = models.pad_token(tokenizer)
-        splits = {name: self._split(ids, rows[name][1], pad) for name, ids in encoded.items()}
+            encoded = {
+                name: encode_texts(tokenizer, split, known, width) for name, split in rows.items()
+            }
+        self._pad = models.pad_token(tokenizer, known)
+        splits = {name: self._split(ids, rows[name].labels) for name, ids in encoded.items()}
         counts = torch.bincount(splits["train"]["label"], minlength=len(self.labels))
         balanced = self.source.class_weights == "balanced"
         # Their mean over the training set is 1, so that the loss keeps its scale.
@@ -78,46 +86,40 @@ class Classification(ParametricLoss, Reference):
         )
         return Data(**splits)  # type: ignore[arg-type]  # none is called "hash"
 
-    def _read(self) -> dict[str, Rows]:
+    def _read(self) -> dict[str, Labeled]:
         label = self.source.label_column or "label"
         tables = read_splits(self.source, label)
+        self.notes = notes_of(tables)
         if tables is None:
-            return self._embedded()
-        text = self.source.text_column or "text"
-        return {
-            name: (
-                texts(table, text, "text_column"),
-                [str(value) for value in table.column(label, "label_column")],
-            )
-            for name, table in tables.items()
-        }
+            embedded = self._embedded().items()
+            return {name: Labeled([texts], labels, name) for name, (texts, labels) in embedded}
+        columns = text_columns(self.source, tables["train"])
+        return {name: read_labeled(table, columns, label, name) for name, table in tables.items()}
 
-    def _check_labels(self, rows: dict[str, Rows]) -> None:
+    def _check_labels(self, rows: dict[str, Labeled]) -> None:
         if len(self.labels) < 2:
             raise WorldError(
                 f"label_column: train must have at least two classes, but has {self.labels}"
             )
-        for name, (_, labels) in rows.items():
-            for row, label in enumerate(labels, 1):
+        for name, split in rows.items():
+            for row, label in enumerate(split.labels, 1):
                 if label not in self.labels:
                     raise WorldError(
                         f"label_column: every label of {name} must occur in train, "
                         f"but {label!r} (row {row}) doesn't"
                     )
 
-    def _split(self, encoded: list[list[int]], labels: list[str], pad: int) -> Split:
-        size = len(encoded)
-        length = torch.tensor([len(ids) for ids in encoded])
-        input_ids = torch.full((size, int(length.max())), pad)
-        for row, ids in enumerate(encoded):
-            input_ids[row, : len(ids)] = torch.tensor(ids)
+    def _split(self, encoded: Sequence[Encoded], labels: list[str]) -> Split:
         index = {label: number for number, label in enumerate(self.labels)}
-        order = shuffled(size)
+        order = shuffled(len(encoded))
+        ids, second = ([torch.tensor(row) for row in rows] for rows in zip(*encoded, strict=True))
         split = {
-            "input_ids": input_ids,
-            "length": length,
+            "input_ids": pad_sequence(ids, True, self._pad),
+            "length": torch.tensor([len(row) for row in ids]),
             "label": torch.tensor([index[label] for label in labels]),
         }
+        if any(bool(row.any()) for row in second):
+            split["second"] = pad_sequence(second, True)
         return {name: tensor[order] for name, tensor in split.items()}
 
     def load_model(self, source: str, seed: int) -> torch.nn.Module:
@@ -133,7 +135,7 @@ class Classification(ParametricLoss, Reference):
         )
         if hasattr(model, "config"):
             # Causal models look for the last token that isn't this one.
-            model.config.pad_token_id = models.pad_token(models.load_tokenizer(source))
+            model.config.pad_token_id = self._pad
             model.config.use_cache = False  # of keys and values, which nothing is generated with
         return model  # type: ignore[no-any-return]
 
@@ -195,7 +197,10 @@ class Classification(ParametricLoss, Reference):
         length = batch["length"]
         ids = batch["input_ids"][:, : int(length.max())]
         mask = torch.arange(ids.shape[1], device=ids.device) < length[:, None]
-        output = model(ids, attention_mask=mask.long())
+        types = (
+            {} if "second" not in batch else {"token_type_ids": batch["second"][:, : ids.shape[1]]}
+        )
+        output = model(ids, attention_mask=mask.long(), **types)
         logits: torch.Tensor = getattr(output, "logits", output)
         if logits.shape != (split_size(batch), len(self.labels)):
             raise WorldError(
@@ -203,20 +208,3 @@ class Classification(ParametricLoss, Reference):
                 f"{tuple(logits.shape)} for {split_size(batch)} texts"
             )
         return logits
-
-
-def _encode(tokenizer: Any, rows: dict[str, Rows], **options: Any) -> dict[str, list[list[int]]]:
-    """Token ids of each split's texts.
-
-    Raises:
-        WorldError: a text has none.
-    """
-    encoded = {}
-    for name, (of_split, _) in rows.items():
-        encoded[name] = tokenizer(of_split, verbose=False, **options)["input_ids"]
-        if [] in encoded[name]:
-            empty = of_split[encoded[name].index([])]
-            raise WorldError(
-                f"text_column: every text of {name} must have a token, but {empty!r:.60} has none"
-            )
-    return encoded

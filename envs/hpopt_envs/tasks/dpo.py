@@ -22,6 +22,7 @@ t → 0. So it is with α up to 1, while total variation and χ² are bounded th
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,16 @@ from torch.nn.functional import logsigmoid
 from hpopt_search_spaces import Value
 
 from .. import models
-from ..data.sources import read_splits
+from ..data.sources import notes_of, read_splits
 from ..divergences.target import slope
 from ..errors import WorldError
 from ..models import length_limit
 from ..settings import Source
+from .causal import check_causal
 from .data import Data, Split, split_size
 from .lm_data import fitting_length
 from .micro_batches import MicroBatches, parts
-from .preference_data import embedded_pairs, encode_pairs, pad_pairs
+from .preference_data import embedded_pairs, encode_pairs, pad_pairs, pair_columns
 from .roles import ParametricLoss, ParametricMetrics, Reference, Rule, Writing
 from .sampling import draw, log_probability, pad_prompts, responses, token_logits
 
@@ -82,7 +84,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
     default_space = "dpo"
     adapter_type = "CAUSAL_LM"
     settings = (
-        *("train_file", "validation_file", "test_file", "dataset", "too_long"),
+        *("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long"),
         *("prompt_column", "chosen_column", "rejected_column"),
     )
 
@@ -92,12 +94,14 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         self._tokenizer = tokenizer = models.load_tokenizer(model_source)
-        self._pad = models.pad_token(tokenizer)
+        known = models.known_tokens(model_source, tokenizer)
+        self._pad = models.pad_token(tokenizer, known)
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
-        tables = read_splits(self.source)
+        tables = read_splits(self.source, used=partial(pair_columns, self.source))
+        self.notes = notes_of(tables)
         if tables is None:
             tables, self._drawn = embedded_pairs()
-        pairs = {name: encode_pairs(tokenizer, t, self.source) for name, t in tables.items()}
+        pairs = {name: encode_pairs(tokenizer, t, self.source, known) for name, t in tables.items()}
         lengths = [max(len(ids) for ids, _ in pair) for split in pairs.values() for pair in split]
         length = fitting_length(lengths, sequence_length, limit, self.source)
         splits = {name: pad_pairs(split, length, self._pad) for name, split in pairs.items()}
@@ -111,6 +115,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
         """Add the base model's log-probabilities, which no trial then needs to compute."""
+        check_causal(model, data.train["input_ids"][:, 0])
         splits = (data.train, data.validation, data.test)
         tokens = sum(int(self.example_tokens(split).sum()) for split in splits)
         train, validation, test = (

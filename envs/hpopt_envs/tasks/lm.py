@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ from hpopt_search_spaces import Value
 
 from .. import models
 from ..data.corpus import Domain, read_corpus
-from ..data.sources import read_retained, read_splits
+from ..data.sources import notes_of, read_retained, read_splits, text_columns
 from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
 from ..references import is_reference
 from ..settings import Source
+from .causal import check_causal
 from .data import Data, Split
 from .lm_data import (
     IGNORED,
+    check_documents,
     cut,
     encode_rows,
     fitting_length,
@@ -28,6 +30,7 @@ from .lm_data import (
     next_tokens,
     pack,
     pad_rows,
+    row_columns,
     texts,
     token_losses,
     tokenize,
@@ -60,7 +63,15 @@ class LanguageModeling(ParametricLoss, Reference):
     adapter_type = "CAUSAL_LM"
 
     settings = (
-        *("train_file", "validation_file", "test_file", "dataset", "retain_file", "too_long"),
+        *(
+            "train_file",
+            "validation_file",
+            "test_file",
+            "dataset",
+            "dataset_config",
+            "retain_file",
+            "too_long",
+        ),
         *("text_column", "prompt_column", "completion_column", "messages_column"),
     )
 
@@ -77,17 +88,20 @@ class LanguageModeling(ParametricLoss, Reference):
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         tokenizer = models.load_tokenizer(model_source)
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
+        self._vocabulary = models.known_tokens(model_source, tokenizer)
         small = model_source == "embedded" or is_reference(model_source)
         usual = EMBEDDED_LENGTH if small else TEXT_LENGTH
         packed = sequence_length or min(usual, limit or usual)
-        tables = read_splits(self.source) or self._embedded()
+        tables = self._read() or self._embedded()
         if tables is None:
             splits = _embedded_text(model_source, packed, self.source.retain_file is None)
         elif has_rows(tables["train"], self.source):
             splits = self._rows(tokenizer, tables, sequence_length, limit)
         else:
             splits = {
-                name: pack(tokenizer, self._texts(table), packed, f"{name} ({table.where})")
+                name: pack(
+                    tokenizer, self._texts(tokenizer, table), packed, f"{name} ({table.where})"
+                )
                 for name, table in tables.items()
             }
         for name in ("validation", "test"):
@@ -95,6 +109,13 @@ class LanguageModeling(ParametricLoss, Reference):
         if self.source.retain_file is not None:
             splits |= self._retained(tokenizer, self.source.retain_file, packed)
         return Data(**splits)  # type: ignore[arg-type]  # none is called "hash"
+
+    def _read(self) -> dict[str, Table] | None:
+        source = self.source
+        answer = source.completion_column or "completion"
+        tables = read_splits(source, used=partial(row_columns, source), answer=answer)
+        self.notes = notes_of(tables)
+        return tables
 
     def _rows(
         self,
@@ -104,10 +125,15 @@ class LanguageModeling(ParametricLoss, Reference):
         limit: int | None,
     ) -> dict[str, Split]:
         """Prompts and completions, or chats: an example a row."""
-        rows = {name: encode_rows(tokenizer, t, self.source) for name, t in tables.items()}
+        rows = {
+            name: encode_rows(tokenizer, table, self.source, self._vocabulary)
+            for name, table in tables.items()
+        }
         lengths = [len(ids) for split in rows.values() for ids, _ in split]
         length = fitting_length(lengths, sequence_length, limit, self.source)
-        pad = models.pad_token(tokenizer)  # behind what is learnt: never looked at
+        pad = models.pad_token(
+            tokenizer, self._vocabulary
+        )  # behind what is learnt: never looked at
         splits = {name: pad_rows(split, length, pad) for name, split in rows.items()}
         for name, split in splits.items():
             if not bool(split["learnt"][:, 1:].any(1).all()):
@@ -119,21 +145,26 @@ class LanguageModeling(ParametricLoss, Reference):
 
     def _retained(self, tokenizer: Any, file: str, sequence_length: int) -> dict[str, Split]:
         splits = {}
-        for name, table in read_retained(file).items():
-            documents, what = self._texts(table, "retain_file"), name.replace("_", " ")
+        used = partial(text_columns, self.source)
+        for name, table in read_retained(file, used).items():
+            documents, what = self._texts(tokenizer, table, "retain_file"), name.replace("_", " ")
             splits[name] = pack(tokenizer, documents, sequence_length, f"{what} ({file})")
         return splits
 
-    def _texts(self, table: Table, setting: str = "text_column") -> list[str]:
+    def _texts(self, tokenizer: Any, table: Table, setting: str = "text_column") -> list[str]:
         """Documents, blank ones left out: data sets of lines have these between paragraphs."""
         name = self.source.text_column or "text"
         documents = texts(table, name, setting, skip_empty=True)
         if not documents:
             raise WorldError(f"{setting}: {table.where} must have a text in column {name!r}")
+        if self._vocabulary is not None:
+            check_documents(tokenizer, table, name, self._vocabulary)
         return documents
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
-        if data.retained_train is not None:
+        check_causal(model, data.train["input_ids"])
+        needless = not self.retains and not hasattr(model, "generate")
+        if data.retained_train is not None or needless:
             return data, 0.0
         longest = data.train["input_ids"].shape[1]
         retained, cost = sample_text(model, longest)

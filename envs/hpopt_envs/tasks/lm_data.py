@@ -1,18 +1,21 @@
-"""From text to token ids: packed documents, and rows of which a part is to be learnt."""
+"""From text to tensors: packed documents, and rows of which a part is to be learnt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from ..data.tables import Table
-from ..errors import WorldError
+from ..data.chats import is_chat, read_messages, read_tools
+from ..data.sources import text_columns
+from ..data.tables import Table, is_empty
+from ..data.tokens import check_ids, join, plain_ids, start
+from ..errors import WorldError, told
 from ..settings import Source
+from .chat_data import Row, encode_chat
 from .data import Split
 
 IGNORED = -100  # the target that `cross_entropy` leaves out
-Row = tuple[list[int], list[bool]]  # token ids, and which of them are to be learnt
 
 
 def texts(table: Table, name: str, setting: str, skip_empty: bool = False) -> list[str]:
@@ -24,8 +27,10 @@ def texts(table: Table, name: str, setting: str, skip_empty: bool = False) -> li
     values = table.column(name, setting, skip_empty)
     for value in values:
         if isinstance(value, list | dict | bytes):
+            number = table.rows[list(table.columns[name]).index(value)]
             raise WorldError(
-                f"{setting}: {table.where} must have text in column {name!r}, but has {value!r:.60}"
+                f"{setting}: {table.where} must have text in column {name!r}, but row {number} "
+                f"has {value!r:.60}"
             )
     return [str(value) for value in values]
 
@@ -35,6 +40,14 @@ def tokenize(tokenizer: Any, documents: list[str]) -> torch.Tensor:
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     encoded = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
     return torch.tensor([token for ids in encoded for token in (*ids, *end)])
+
+
+def check_documents(tokenizer: Any, table: Table, name: str, vocabulary: int) -> None:
+    """Make sure that a model has embeddings for the tokens of documents; see `check_ids`."""
+    for number, value in zip(table.rows, table.columns[name], strict=True):
+        if not is_empty(value):
+            ids = plain_ids(tokenizer, str(value))
+            check_ids(tokenizer, ids, vocabulary, f"{table.where}, row {number}")
 
 
 def cut(ids: torch.Tensor, sequence_length: int) -> Split:
@@ -58,35 +71,76 @@ def pack(tokenizer: Any, documents: list[str], sequence_length: int, where: str)
     return cut(ids, sequence_length)
 
 
-def encode_rows(tokenizer: Any, table: Table, source: Source) -> list[Row]:
+def encode_rows(
+    tokenizer: Any, table: Table, source: Source, vocabulary: int | None = None
+) -> list[Row]:
     """Return prompts and completions, or chats, as ids; completions alone are to be learnt.
 
+    Prompts and completions may be chats, too. A chat may become several rows.
+
+    Args:
+        tokenizer: of the model.
+        table: the rows.
+        source: names the columns.
+        vocabulary: see `check_ids`.
+
     Raises:
-        WorldError: a column is missing or holds something else, or there is no chat template.
+        WorldError: a column is missing or holds something else, or there is no chat template, or
+            the model lacks a token.
     """
-    if is_chat(table, source):
-        setting, name = "messages_column", source.messages_column or "messages"
+    tools = table.columns.get("tools", [None] * len(table))
+    columns, setting = row_columns(source, table), "prompt_column"
+    if has_chats(table, source):
+        setting = "messages_column"
         if not getattr(tokenizer, "chat_template", None):
-            raise WorldError(f"{setting}: {name} needs a tokenizer with a chat template")
-        encode: Callable[[Any], Row] = lambda messages: _chat(tokenizer, messages)  # noqa: E731
-        values: Sequence[Any] = table.column(name, setting)
+            raise WorldError(f"{setting}: {columns[0]} needs a tokenizer with a chat template")
+        values = [[messages] for messages in table.column(columns[0], setting)]
+    elif any(is_chat(value) for name in columns for value in table.columns.get(name, ())):
+        settings = zip(columns, (setting, "completion_column"), strict=True)
+        values = list(map(list, zip(*(table.column(*both) for both in settings), strict=True)))
     else:
-        setting, name = "prompt_column", source.prompt_column or "prompt"
-        prompts = texts(table, name, setting)
-        completions = texts(table, source.completion_column or "completion", "completion_column")
-        encode = lambda pair: _completion(tokenizer, *pair)  # noqa: E731
-        values = list(zip(prompts, completions, strict=True))
+        values = list(
+            map(
+                list,
+                zip(
+                    texts(table, columns[0], setting),
+                    texts(table, columns[1], "completion_column"),
+                    strict=True,
+                ),
+            )
+        )
     rows = []
-    for number, value in zip(table.numbers or range(1, len(table) + 1), values, strict=True):
-        try:
-            rows.append(encode(value))
-        except Exception as error:  # a template has errors of its own
-            said = str(error).partition("\n")[0]
-            raise WorldError(f"{setting}: {table.where}, row {number}: {said}") from error
+    for number, value, tool in zip(table.rows, values, tools, strict=True):
+        where = f"{table.where}, row {number}"
+        with told(f"{setting}: {where}"):
+            found = _encode_row(tokenizer, value, tool)
+        for ids, _ in found:
+            check_ids(tokenizer, ids, vocabulary, where)
+        rows += found
     return rows
 
 
-def is_chat(table: Table, source: Source) -> bool:
+def _encode_row(tokenizer: Any, value: Sequence[Any], tools: Any) -> list[Row]:
+    """Return the rows of a chat, or of a prompt and a completion."""
+    if len(value) == 1:
+        return encode_chat(tokenizer, read_messages(value[0]), read_tools(tools))
+    if not any(is_chat(part) for part in value):
+        return [_completion(tokenizer, *value)]
+    prompt, said = (
+        read_messages([{"role": role, "content": part}] if isinstance(part, str) else part)
+        for role, part in zip(("user", "assistant"), value, strict=True)
+    )
+    return encode_chat(tokenizer, [*prompt, *said], read_tools(tools), first=len(prompt))
+
+
+def _completion(tokenizer: Any, prompt: str, completion: str) -> Row:
+    given, learnt = join(tokenizer, prompt, completion)
+    given = [*start(tokenizer), *given]
+    learnt = learnt if tokenizer.eos_token_id is None else [*learnt, tokenizer.eos_token_id]
+    return given + learnt, [False] * len(given) + [True] * len(learnt)
+
+
+def has_chats(table: Table, source: Source) -> bool:
     """Return whether a table's rows are chats, by the settings or else by its columns."""
     others = source.text_column or source.prompt_column or source.completion_column
     return source.messages_column is not None or ("messages" in table.columns and not others)
@@ -97,57 +151,16 @@ def has_rows(table: Table, source: Source) -> bool:
     named = source.prompt_column or source.completion_column
     both = "prompt" in table.columns and "completion" in table.columns
     plain = source.text_column is not None
-    return bool(named) or is_chat(table, source) or (both and not plain)
+    return bool(named) or has_chats(table, source) or (both and not plain)
 
 
-def _completion(tokenizer: Any, prompt: str, completion: str) -> Row:
-    begin = tokenizer("a")["input_ids"][:1]
-    begin = begin if begin == [tokenizer.bos_token_id] else []
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, completion)]
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    given, learnt = [*begin, *ids[0]], [*ids[1], *end]
-    return given + learnt, [False] * len(given) + [True] * len(learnt)
-
-
-def _chat(tokenizer: Any, messages: Any) -> Row:
-    """Return a chat through the model's template; all that the assistant answers is learnt.
-
-    What it begins a chat with answers nothing: no template makes a prompt of nothing.
-    """
-    is_list = isinstance(messages, list) and all(isinstance(m, dict) for m in messages)
-    if not is_list or not all("role" in message for message in messages):
-        raise ValueError(f"must be a list of messages with a role, but got {messages!r:.60}")
-
-    def render(count: int, prompt: bool) -> str:
-        text: str = tokenizer.apply_chat_template(
-            messages[:count], add_generation_prompt=prompt, tokenize=False
-        )
-        return text
-
-    def encode(text: str) -> list[int]:
-        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
-
-    whole = render(len(messages), prompt=False)
-    ids = encode(whole)
-    learnt = [False] * len(ids)
-    for turn, message in enumerate(messages):
-        if turn > 0 and message["role"] == "assistant":
-            given, said = render(turn, prompt=True), render(turn + 1, prompt=False)
-            if not (whole.startswith(said) and said.startswith(given)):
-                raise ValueError("the chat template must only add to what came before a turn")
-            # A token may reach over either end: line feeds of a template and of what is said.
-            begin, end = (_shared(ids, encode(text)) for text in (given, said))
-            learnt[begin:end] = [True] * (end - begin)
-    if not any(learnt):
-        raise ValueError("a chat must have an answer, of the role 'assistant'")
-    return ids, learnt
-
-
-def _shared(one: list[int], other: list[int]) -> int:
-    """Return how many tokens two sequences begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+def row_columns(source: Source, table: Table) -> list[str]:
+    """Return the columns of a table that language modeling reads."""
+    if has_chats(table, source):
+        return [source.messages_column or "messages"]
+    if has_rows(table, source):
+        return [source.prompt_column or "prompt", source.completion_column or "completion"]
+    return text_columns(source, table)
 
 
 def pad_rows(rows: Sequence[Row], sequence_length: int, pad: int) -> Split:

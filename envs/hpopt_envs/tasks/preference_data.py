@@ -8,13 +8,16 @@ import torch
 from torch.nn.functional import pad as widen
 
 from .. import models
+from ..data.chats import Message, Tools, read_messages, read_tools
 from ..data.prompts import PROMPT, line_ends, prompt_ids
 from ..data.tables import Table
-from ..errors import WorldError
+from ..data.tokens import check_ids, join, plain_ids
+from ..errors import told
 from ..scores.scores import make_score, score
 from ..settings import Source
+from .chat_data import Row, answer
 from .data import Split
-from .lm_data import Row, pad_rows
+from .lm_data import pad_rows
 from .sampling import draw, pad_prompts, responses
 
 Pair = tuple[Row, Row]  # prompt and chosen response, prompt and rejected response
@@ -26,32 +29,52 @@ NEW_TOKENS = 24
 SEED = 0
 
 
-def encode_pairs(tokenizer: Any, table: Table, source: Source) -> list[Pair]:
+def pair_columns(source: Source, table: Table) -> list[str]:
+    """Return the columns that pairs are read from: responses, and prompts where there are any."""
+    names = [source.chosen_column or "chosen", source.rejected_column or "rejected"]
+    prompt = source.prompt_column or "prompt"
+    return [prompt, *names] if source.prompt_column or prompt in table.columns else names
+
+
+def encode_pairs(
+    tokenizer: Any, table: Table, source: Source, vocabulary: int | None = None
+) -> list[Pair]:
     """Return prompts, chosen and rejected responses as ids; the responses are to be learnt.
 
-    Each may be a text or, all three, a list of messages, which goes through the chat template.
-    Without a column of prompts, what both responses begin with is the prompt: tokens of texts,
-    messages of chats. A response of text ends with the end token.
+    Each may be a text or a list of messages, which goes through the chat template. Without a column
+    of prompts, what both responses begin with is the prompt: tokens of texts, messages of chats; so
+    it is where chats repeat the prompt. A response of text ends with the end token.
+
+    Args:
+        tokenizer: of the model.
+        table: the rows.
+        source: names the columns.
+        vocabulary: see `check_ids`.
 
     Raises:
-        WorldError: a column is missing or holds something else, or there is no chat template.
+        WorldError: a column is missing or holds something else, or there is no chat template, or
+            the model lacks a token.
     """
-    chosen = table.column(source.chosen_column or "chosen", "chosen_column")
-    rejected = table.column(source.rejected_column or "rejected", "rejected_column")
-    prompts: Sequence[Any] = [None] * len(table)
-    if source.prompt_column or "prompt" in table.columns:
-        prompts = table.column(source.prompt_column or "prompt", "prompt_column")
+    names = pair_columns(source, table)
+    settings = ("prompt_column", "chosen_column", "rejected_column")[-len(names) :]
+    columns: list[Sequence[Any]] = [
+        table.column(name, setting) for name, setting in zip(names, settings, strict=True)
+    ]
+    prompts = columns[:-2] or [[None] * len(table)]
+    tools = table.columns.get("tools", [None] * len(table))
     pairs = []
-    rows = zip(prompts, chosen, rejected, strict=True)
-    for number, row in zip(table.numbers or range(1, len(table) + 1), rows, strict=True):
-        encode = _chats if any(isinstance(value, list) for value in row) else _texts
-        try:
-            pairs.append(encode(tokenizer, *row))
-        except WorldError:
-            raise
-        except Exception as error:  # a template has errors of its own
-            said = str(error).partition("\n")[0]
-            raise WorldError(f"chosen_column: {table.where}, row {number}: {said}") from error
+    rows = zip(*prompts, *columns[-2:], strict=True)
+    for number, row, tool in zip(table.rows, rows, tools, strict=True):
+        where = f"{table.where}, row {number}"
+        with told(f"chosen_column: {where}"):
+            if any(isinstance(value, list) for value in row):
+                prompt, chosen, rejected = row
+                pair = _chats(tokenizer, prompt, chosen, rejected, read_tools(tool))
+            else:
+                pair = _texts(tokenizer, *row)
+        for ids, _ in pair:
+            check_ids(tokenizer, ids, vocabulary, where)
+        pairs.append(pair)
     return pairs
 
 
@@ -59,48 +82,52 @@ def _texts(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any) -> Pair:
     for value in (prompt, chosen, rejected):
         if isinstance(value, dict | bytes):
             raise ValueError(f"must be text or a list of messages, but got {value!r:.60}")
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    sides = [_encode(tokenizer, str(text)) for text in (chosen, rejected)]
-    sides = [ids if ids[-1:] == end else ids + end for ids in sides]
-    given = prompt_ids(tokenizer, "" if prompt is None else str(prompt))
     if prompt is None:
+        given = prompt_ids(tokenizer, "")
+        sides = [_ended(tokenizer, plain_ids(tokenizer, str(text))) for text in (chosen, rejected)]
         shared = _shared(*sides)
         given, sides = given + sides[0][:shared], [ids[shared:] for ids in sides]
-    return _pair(given, *sides)
+        return _row(given, sides[0]), _row(given, sides[1])
+    given = prompt_ids(tokenizer, str(prompt))
+    sides = [join(tokenizer, str(prompt), str(text))[1] for text in (chosen, rejected)]
+    return _row(given, _ended(tokenizer, sides[0])), _row(given, _ended(tokenizer, sides[1]))
 
 
-def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any) -> Pair:
+def _ended(tokenizer: Any, ids: list[int]) -> list[int]:
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return ids if ids[-1:] == end else ids + end
+
+
+def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, tools: Tools) -> Pair:
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError("messages need a tokenizer with a chat template")
-    if prompt is None and isinstance(chosen, list) and isinstance(rejected, list):
-        shared = _shared(chosen, rejected)
-        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    for value in (prompt, chosen, rejected):
-        is_list = isinstance(value, list) and all(isinstance(m, dict) for m in value)
-        if not is_list or not value:
-            raise ValueError(
-                f"prompt and both responses must be lists of messages, but one is {value!r:.60}"
-            )
-    given = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-    sides = []
-    for said in (chosen, rejected):
-        whole = tokenizer.apply_chat_template([*prompt, *said], tokenize=False)
-        if not whole.startswith(given):
-            raise ValueError("the chat template must only add to what came before a response")
-        sides.append(_encode(tokenizer, whole[len(given) :]))
-    return _pair(prompt_ids(tokenizer, given, begin=False), *sides)
+    must = "prompt and both responses must be lists of messages"
+    sides = [read_messages(value, must) for value in (chosen, rejected)]
+    asked: list[Message] = []
+    if isinstance(prompt, str):
+        asked = [{"role": "user", "content": prompt}]
+    elif prompt is not None:
+        asked = read_messages(prompt, must)
+    shared = _shared(*sides)
+    if prompt is None or (isinstance(prompt, str) and shared):
+        asked = sides[0][:shared]
+    if all(side[: len(asked)] == asked for side in sides):
+        sides = [side[len(asked) :] for side in sides]
+    if not asked or not all(sides):
+        raise ValueError(f"{must}, but one is []")
+    chosen_row, rejected_row = (
+        _row(*_joined(tokenizer, *answer(tokenizer, [*asked, *said], len(asked), tools)))
+        for said in sides
+    )
+    return chosen_row, rejected_row
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return ids
+def _joined(tokenizer: Any, given: str, whole: str) -> tuple[list[int], list[int]]:
+    return join(tokenizer, given, whole[len(given) :])
 
 
-def _pair(prompt: list[int], chosen: list[int], rejected: list[int]) -> Pair:
-    def row(said: list[int]) -> Row:
-        return prompt + said, [False] * len(prompt) + [True] * len(said)
-
-    return row(chosen), row(rejected)
+def _row(prompt: list[int], said: list[int]) -> Row:
+    return prompt + said, [False] * len(prompt) + [True] * len(said)
 
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:

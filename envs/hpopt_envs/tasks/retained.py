@@ -33,7 +33,8 @@ def sample_text(model: torch.nn.Module, longest: int) -> tuple[dict[str, Split],
     if not hasattr(model, "generate") or begin is None:
         raise WorldError(
             "retain_file: must be given, since this model can't write text to be retained: "
-            f"{type(model).__name__} has no generate() or no first token"
+            f"{type(model).__name__} has no generate() or no first token; forgetting_weight=0 and "
+            "a space without divergence_weight (plain) need none"
         )
     device, tokens = next(model.parameters()).device, min(longest, LONGEST)
     total = sum(SEQUENCES.values())

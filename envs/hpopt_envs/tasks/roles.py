@@ -75,7 +75,13 @@ class Reference(Task):
 
     Its divergence from the base model is measured and can be penalized, on the retained data, or
     on the task's own where it retains none. A task that retains data must be one.
+
+    Attributes:
+        retains: whether anything depends on retained data: forgetting counts, or divergence from
+            the base model is penalized. Known before data is loaded.
     """
+
+    retains: bool = True
 
     @abstractmethod
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,26 @@ from hpopt_search_spaces import Value
 
 from .. import models
 from ..data.locale_formats import new_locale_tables, retained_tables
-from ..data.sources import read_retained, read_splits
+from ..data.sources import notes_of, read_retained, read_splits
 from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
 from ..settings import Source
+from .causal import check_causal
 from .data import Data, Split, split_size
 from .lm_data import IGNORED, next_tokens, token_losses
 from .retained import sample_text
 from .roles import ParametricLoss, Reference, Writing
-from .text2text_data import Encoded, as_split, decode_text, encode, read_pairs, shorten
+from .text2text_data import (
+    Encoded,
+    as_split,
+    completion_column,
+    decode_text,
+    encode,
+    pair_columns,
+    read_pairs,
+    shorten,
+)
 
 MOST_NEW_TOKENS = 256  # of what is written, where nothing else says
 # Each next token is the most likely one, whatever a model's own generation settings are; what they
@@ -72,7 +83,15 @@ class TextToText(ParametricLoss, Reference, Writing):
     default_model = "embedded-t5"
     score_name = "chrF"
     settings = (
-        *("train_file", "validation_file", "test_file", "dataset", "retain_file", "too_long"),
+        *(
+            "train_file",
+            "validation_file",
+            "test_file",
+            "dataset",
+            "dataset_config",
+            "retain_file",
+            "too_long",
+        ),
         *("prompt_column", "completion_column", "prompt_template", "completion_template"),
         "max_new_tokens",
     )
@@ -82,16 +101,21 @@ class TextToText(ParametricLoss, Reference, Writing):
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         self._tokenizer = tokenizer = models.load_tokenizer(model_source)
-        self._pad = models.pad_token(tokenizer)
+        self._vocabulary = models.known_tokens(model_source, tokenizer)
+        self._pad = models.pad_token(tokenizer, self._vocabulary)
         self._encoder = models.is_encoder_decoder(model_source)
         self.adapter_type = "SEQ_2_SEQ_LM" if self._encoder else "CAUSAL_LM"
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
-        tables = read_splits(self.source) or new_locale_tables()
-        pairs = {name: read_pairs(table, self.source) for name, table in tables.items()}
+        used = partial(pair_columns, self.source)
+        answer = None if self.source.completion_template else completion_column(self.source)
+        given = read_splits(self.source, used=used, answer=answer)
+        self.notes = notes_of(given)
         retained = self._retained()
-        everything = pairs | {name: read_pairs(t, self.source) for name, t in retained.items()}
+        tables = (given or new_locale_tables()) | retained
+        everything = {name: read_pairs(table, self.source) for name, table in tables.items()}
         encoded = {
-            name: encode(tokenizer, both, name, self._encoder) for name, both in everything.items()
+            name: encode(tokenizer, both, tables[name], self._encoder, self._vocabulary)
+            for name, both in everything.items()
         }
         end = tokenizer.eos_token_id
         cut = shorten(encoded, sequence_length, limit, self.source, self._encoder, end)
@@ -124,7 +148,7 @@ class TextToText(ParametricLoss, Reference, Writing):
     def _retained(self) -> dict[str, Table]:
         """Return rows that the base model should keep rewriting."""
         if self.source.retain_file is not None:
-            return read_retained(self.source.retain_file)
+            return read_retained(self.source.retain_file, partial(pair_columns, self.source))
         if self.source.has_data:
             return {}
         return {f"retained_{name}": table for name, table in retained_tables().items()}
@@ -140,6 +164,8 @@ class TextToText(ParametricLoss, Reference, Writing):
         return model
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
+        if not self._encoder:
+            check_causal(model, data.train["input_ids"])
         if data.retained_train is not None or self._encoder:
             return data, 0.0
         retained, cost = sample_text(model, data.train["input_ids"].shape[1])

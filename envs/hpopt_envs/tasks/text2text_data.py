@@ -1,13 +1,15 @@
 """Sources and targets as tensors, for encoder–decoders and for decoders alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..data.tables import Table
-from ..data.templates import fill
+from ..data.templates import fields, fill
+from ..data.tokens import check_ids
 from ..errors import WorldError
 from ..settings import Source
 from .data import Split
@@ -33,21 +35,54 @@ def read_pairs(table: Table, source: Source) -> tuple[list[str], list[str]]:
         prompts = texts(table, source.prompt_column or "prompt", "prompt_column")
     if source.completion_template is not None:
         return prompts, fill(source.completion_template, table, "completion_template")
-    name = source.completion_column or "completion"
-    return prompts, texts(table, name, "completion_column")
+    return prompts, texts(table, completion_column(source), "completion_column")
+
+
+def completion_column(source: Source) -> str:
+    """Return the column of targets, where no template says."""
+    return source.completion_column or "completion"
+
+
+def pair_columns(source: Source, table: Table) -> list[str]:
+    """Return the columns that sources and targets are made of."""
+    names = []
+    for template, column in (
+        (source.prompt_template, source.prompt_column or "prompt"),
+        (source.completion_template, completion_column(source)),
+    ):
+        names += [column] if template is None else fields(template)
+    return names
 
 
 def encode(
-    tokenizer: Any, pairs: tuple[list[str], list[str]], where: str, encoder: bool
+    tokenizer: Any,
+    pairs: tuple[list[str], list[str]],
+    table: Table,
+    encoder: bool,
+    vocabulary: int | None = None,
 ) -> Encoded:
-    """Return ids of pairs; those of decoders alone are as `lm` takes prompts and completions."""
+    """Return ids of pairs; those of decoders alone are as `lm` takes prompts and completions.
+
+    Args:
+        tokenizer: of the model.
+        pairs: of `read_pairs`.
+        table: that they were read from.
+        encoder: whether the model has one.
+        vocabulary: see `check_ids`.
+
+    Raises:
+        WorldError: the model lacks a token.
+    """
     prompts, completions = pairs
     if encoder:
         sources = tokenizer(prompts, verbose=False)["input_ids"]
         targets = tokenizer(text_target=completions, verbose=False)["input_ids"]
+        for number, both in zip(table.rows, zip(sources, targets, strict=True), strict=True):
+            for ids in both:
+                check_ids(tokenizer, ids, vocabulary, f"{table.where}, row {number}")
         return list(zip(sources, targets, strict=True))
-    table = Table({"prompt": prompts, "completion": completions}, where)
-    rows = encode_rows(tokenizer, table, Source())
+    columns = {"prompt": prompts, "completion": completions}
+    rows = encode_rows(tokenizer, replace(table, columns=columns), Source(), vocabulary)
     given = [learnt.index(True) for _, learnt in rows]
     return [(ids[:size], ids[size:]) for (ids, _), size in zip(rows, given, strict=True)]
 

@@ -20,6 +20,7 @@ from ..tasks.roles import (
     Rollouts,
     has_reference,
     samples_per_example,
+    weighs_divergence,
 )
 from .baseline import check_baseline, note, outside
 from .facts import Parts, measured
@@ -47,6 +48,9 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
     limit = divergence_limit(settings.max_divergence, task)
     loss = task if isinstance(task, ParametricLoss) else None
     space, held = _searched(task, loss, settings)
+    if isinstance(task, Reference):
+        penalized = "divergence_weight" in (*space.names, *held) and not weighs_divergence(task)
+        task.retains = penalized or task.forgetting_weight > 0
     source = settings.model or task.default_model
     data, model = _load(task, source, settings.sequence_length, device)
     if settings.gradient_checkpointing:

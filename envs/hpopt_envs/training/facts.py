@@ -152,5 +152,5 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         default_max_divergence=task.default_max_divergence,
         has_probe=not isinstance(task, Rollouts),
         baseline=parts.baseline,
-        notes=parts.notes,
+        notes=(*task.notes, *parts.notes),
     )

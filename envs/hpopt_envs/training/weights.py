@@ -160,6 +160,7 @@ class Weights:
         return self._known[self._active].parameters
 
     def _point(self, trained: _Trained, tensors: Tensors) -> None:
+        torch.clear_autocast_cache()  # of what these parameters pointed at before
         for slot, base in self._whole:
             slot.data = base
         for name, slot in trained.slots.items():
