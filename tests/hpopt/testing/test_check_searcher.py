@@ -40,7 +40,7 @@ def test_a_class_may_be_handed_over_itself(kind: type[Any]) -> None:
 
 
 def states() -> list[str]:
-    keys = np.random.get_state(legacy=True)[1]
+    _, keys, *_ = np.random.get_state(legacy=True)
     return [repr(random.getstate()), repr(list(keys)), repr(torch.get_rng_state().tolist())]
 
 
