@@ -41,6 +41,9 @@ class Loop:
             while pool.collect()[1].outcome is None:
                 pool.hold(0, pool.space.defaults())
 
+class Patient(Dice):
+    spec = AgentSpec(prunable=True)
+
 class Fragile(Dice):
     def tell(self, proposal, trial):
         if proposal.number == 2:
@@ -145,6 +148,14 @@ def test_a_pruner_of_one_s_own_prunes(folder: Path) -> None:
     status, _, err = hpopt(folder, "search", "--agent", agent, *SMALL, "--name=pruned")
     assert (status, err) == (0, "")
     assert any("'pruned': True" in trial for trial in told(folder, "pruned"))
+
+
+def test_trials_of_one_s_own_proposer_are_paused_and_promoted(folder: Path) -> None:
+    agent = "own_searchers:Patient+promotion"
+    status, _, err = hpopt(folder, "search", "--agent", agent, *SMALL, "--name=paused")
+    assert (status, err) == (0, "")
+    events = read_events(folder / "runs" / "paused" / "journal.jsonl")
+    assert {"paused", "unpaused"} <= {event["event"] for event in events}
 
 
 def test_it_is_compared_with_ours(folder: Path) -> None:

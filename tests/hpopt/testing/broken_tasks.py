@@ -24,8 +24,8 @@ class Fine(Task):
 
     def load_data(self, model_source: str, sequence_length: int | None) -> Data:
         x = torch.linspace(-1, 1, 900)[torch.randperm(900, generator=torch.Generator())]
-        splits = ({"x": x[i::3, None].clone(), "y": (x[i::3] > 0).long()} for i in range(3))
-        return Data(*splits)
+        splits = [{"x": x[i::3, None].clone(), "y": (x[i::3] > 0).long()} for i in range(3)]
+        return Data(splits[0], splits[1], splits[2])
 
     def losses(self, model: nn.Module, batch: Split) -> torch.Tensor:
         return cross_entropy(model(batch["x"]), batch["y"], reduction="none")
@@ -131,7 +131,8 @@ class Infinite(Fine):
 
 class InfiniteGradients(Fine):
     def loss_sum(self, model: nn.Module, batch: Split) -> torch.Tensor:
-        return super().loss_sum(model, batch) + (model(batch["x"]) * 0).sqrt().sum()
+        nothing: torch.Tensor = model(batch["x"]) * 0
+        return super().loss_sum(model, batch) + nothing.sqrt().sum()
 
 
 class Detached(Fine):

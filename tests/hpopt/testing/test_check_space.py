@@ -88,7 +88,7 @@ class Elsewhere(SearchSpace):
     """Begins at another point than the defaults'."""
 
     @property
-    def default_unit(self) -> tuple[float, ...]:  # type: ignore[override]
+    def default_unit(self) -> tuple[float, ...]:
         return (0.0,) * self.dimension
 
 
