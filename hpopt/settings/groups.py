@@ -100,9 +100,10 @@ class TrackingSettings:
     )
     track: str = setting(
         "auto",
-        "what gets runs in MLflow: trials too, or parents alone (default: auto: parents where "
-        "nothing is trained)",
+        "what gets runs in MLflow: trials, with their study, or parents, studies alone (default: "
+        "auto, parents where nothing is trained)",
         group=RECORD,
+        metavar="WHAT",
         choices=("auto", "trials", "parents"),
     )
 
