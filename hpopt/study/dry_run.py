@@ -11,6 +11,7 @@ from ..settings.groups import BudgetSettings
 from ..settings.study import Settings
 from ..wording import counted
 from .header import environment_settings
+from .opening import read_sources
 
 
 def dry_run(settings: Settings) -> str:
@@ -23,6 +24,7 @@ def dry_run(settings: Settings) -> str:
     """
     asked, budget, workers = settings.searcher, settings.budget, settings.machine.workers
     spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
+    read_sources(settings, spec)  # which may be missing
     arguments = environment_settings(settings, spec) | {"view": "absolute"}
     started = time.perf_counter()
     env = make_env(**arguments)
