@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..commands import resume_command
 from ..comparison.settings import COMPARISON_FIELDS, ComparisonSettings, read_settings
 from ..errors import StudyError
+from ..record.folders import REPORT, StudyFolder
 from ..searchers.base import NO_PRUNER
 from ..searchers.registry import AGENTS, PRUNERS, installed
 from ..settings.config import read_config
@@ -102,9 +103,8 @@ def run_report(asked: argparse.Namespace) -> int:
         from ..comparison.compare import write_verdict
 
         write_verdict(comparison, asked.study)
-        print(comparison.folder(asked.study) / "report.html")
+        print(comparison.folder(asked.study) / REPORT)
         return 0
-    from ..record.folders import StudyFolder
     from ..report.page.study import write_report
 
     study = StudyFolder.find(asked.study, runs, "report")

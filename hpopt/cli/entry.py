@@ -64,7 +64,7 @@ def _flush() -> None:
 
 
 def _as_option(message: str) -> str:
-    """Return an error about a setting begins with its name: here that is an option's."""
+    """Return an error with the option in place of the setting's name that it begins with."""
     from ..comparison.settings import COMPARISON_FIELDS
     from ..settings.study import FIELDS
 
@@ -77,11 +77,9 @@ def _unknown(argument: str, options: Sequence[str]) -> str:
     from ..settings.study import SAID_WITH_THE_AGENT
 
     said = SAID_WITH_THE_AGENT.get(argument.partition("=")[0].removeprefix("--"))
-    return (
-        f"{argument}: {said}"
-        if said
-        else (f"unknown argument {argument!r} ({nearest_names(argument, options)})")
-    )
+    if said:
+        return f"{argument}: {said}"
+    return f"unknown argument {argument!r} ({nearest_names(argument, options)})"
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

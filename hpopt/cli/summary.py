@@ -146,10 +146,10 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
         f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.tracking.uri)}",
         f"Look at it: {ui_command(settings.tracking.runs, settings.tracking.tracking_uri)}",
     ]
-    if any((result.folder / "snapshots").glob("*")):
+    if any(folder.snapshots.glob("*")):
         again = resume_command(result.name, settings.tracking.runs)
         lines.append(
-            f"{result.folder}/snapshots/ is kept for the winner's weights, which couldn't be "
+            f"{folder.snapshots}/ is kept for the winner's weights, which couldn't be "
             f"written; `{again}` tries again"
         )
     if result.report_error:
