@@ -16,6 +16,7 @@ class SearchKeywords(TypedDict, total=False):
     validation_file: str | None
     test_file: str | None
     dataset: str | None
+    dataset_config: str | None
     retain_file: str | None
     text_column: str | None
     label_column: str | None
