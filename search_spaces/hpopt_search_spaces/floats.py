@@ -9,6 +9,7 @@ from .ranges import RangeParameter
 
 NOTCH = 0.1
 """Share of the unit interval, at its low end, that means exactly 0 where `zero` is set."""
+ROUNDING = 1e-9  # an action in [−1, 1] may come back from it a hair below the notch's end
 
 
 def round_significant(value: float) -> float:
@@ -60,7 +61,7 @@ class FloatParameter(RangeParameter):
 
     def from_unit(self, unit: float) -> float:
         """Return the native value at a place in [0, 1]."""
-        if self.zero and unit < NOTCH:
+        if self.zero and unit < NOTCH - ROUNDING:
             return 0.0
         first, last = self._scaled_range
         place = (unit - NOTCH) / (1 - NOTCH) if self.zero else unit
