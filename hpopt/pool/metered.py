@@ -151,11 +151,10 @@ class MeteredPool:
             raise StudyError(f"agent: must hold every hyperparameter, but got no {missing[0]}")
         trial = self.history.running[worker]
         study = self._study_facts(self.history.trials[trial])
-        hyperparameters = {**values, **self._shape, **self.facts.fixed, **values}
+        whole = {**values, **self._shape, **self.facts.fixed, **values}
         # As journals before 0.3 have it: through the unit cube, where 0.1 can become 0.0999….
         before = Advance(absolute_action(self.space.encode(values)), study=study)
-        asked = Advance(hyperparameters=hyperparameters, study=study)
-        self._decide(worker, trial, asked, save, before)
+        self._decide(worker, trial, Advance(hyperparameters=whole, study=study), save, before)
 
     def train(self, worker: int, hyperparameters: Mapping[str, Value], **how: Any) -> None:
         """Train a segment of the worker's trial with given hyperparameters, all of them.

@@ -23,8 +23,8 @@ class SearchPlan:
     """What a searcher is built from.
 
     Attributes:
-        agent: its name in `AGENTS`.
-        pruner: a name in `PRUNERS`; "none" for none.
+        agent: its name, of ours or installed, or "module:Class".
+        pruner: likewise, or "module:function"; "none" for none.
         trials: the study's first budget in full trials. What a searcher does at a share of its
             budget follows from this, and stays when the study is extended.
         seed: of the study; every draw of the searcher is keyed by it.
