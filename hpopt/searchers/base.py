@@ -107,6 +107,7 @@ class AgentSpec:
         prunable: whether it takes a pruner.
         needs_dynamic_rate: whether it moves the learning rate, which the space must allow.
         needs_studies: whether it is made from earlier studies of other tasks.
+        takes_prior: whether it can do without the default to begin with.
         teaches: whether a portfolio may learn from its trials; not where they say little of the
             space.
     """
@@ -119,6 +120,7 @@ class AgentSpec:
     prunable: bool = False
     needs_dynamic_rate: bool = False
     needs_studies: bool = False
+    takes_prior: bool = True
     teaches: bool = True
 
 

@@ -18,6 +18,7 @@ from ..searchers.portfolio import make_portfolio
 from ..settings.groups import DEFAULT_TRIALS
 from ..settings.study import Settings
 
+GO_ON = ("0.2.0",)  # versions of hpopt whose studies this one goes on with
 PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
 
 
@@ -93,7 +94,10 @@ def _versions() -> dict[str, str]:
 
 def check_versions(header: Event) -> None:
     """Refuse to go on with other versions of Python and of packages than the study's."""
-    _compare(header, header.get("versions", {}), _versions())
+    then = dict(header.get("versions", {}))
+    if then.get("hpopt") in GO_ON:
+        then["hpopt"] = version("hpopt")
+    _compare(header, then, _versions())
 
 
 def check_same(header: Event, pool: Pool) -> None:

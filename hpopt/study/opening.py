@@ -17,7 +17,7 @@ from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.journal import Journal
 from ..searchers.base import AgentSpec
-from ..searchers.registry import check_space, choose_agent, find_agent
+from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
 from ..settings.groups import EXTENSIBLE
 from ..settings.study import FIELDS, Settings
 from .header import check_same, check_versions, environment_settings, make_header
@@ -115,13 +115,14 @@ def begin(
     """
     asked = settings.searcher
     spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
+    check_prior(asked.agent, asked.prior)
     environment = environment_settings(settings, spec)
     sources = read_sources(settings, spec)
     with new_folder(settings) as folder, ExitStack() as closing:
         pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         has_probe = pool.facts.has_probe
-        agent = choose_agent(asked.agent, asked.pruner, pool.space, has_probe)
+        agent = choose_agent(asked.agent, asked.pruner, pool.space, has_probe, asked.prior)
         check_space(agent, pool.space, has_probe)
         make_budget(settings, spec, pool.facts).check_first_trial()
         settings = settings.changed(agent=agent)

@@ -202,6 +202,7 @@ def rewrite(journal: Path, index: int, change: Callable[[Event], None]) -> bytes
         ("space", lambda header: header["space"]["parameters"].pop()),
         ("torch", lambda header: header["versions"].update(torch="1.0")),
         ("python", lambda header: header["versions"].update(python="2.7")),
+        ("hpopt", lambda header: header["versions"].update(hpopt="0.1.0")),
     ],
 )
 def test_what_a_study_depends_on_must_be_the_same(
@@ -213,6 +214,15 @@ def test_what_a_study_depends_on_must_be_the_same(
     with pytest.raises(StudyError, match=line):
         resume(tmp_path, trials=9)
     assert journal.read_bytes() == before
+
+
+def test_a_study_of_an_earlier_version_that_is_known_to_fit_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = killed(tmp_path, 20)
+    rewrite(journal, 0, lambda header: header["versions"].update(hpopt="0.1.9"))
+    monkeypatch.setattr("hpopt.study.header.GO_ON", ("0.1.9",))
+    assert len(resume(tmp_path).trials) == 6
 
 
 def test_a_journal_that_tells_another_story_is_refused(tmp_path: Path) -> None:
