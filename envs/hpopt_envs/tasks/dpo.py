@@ -82,6 +82,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
     rate_factor = 0.25  # measured, see runs/README.md
     default_model = "embedded"
     default_space = "dpo"
+    prepares_reference = True
     adapter_type = "CAUSAL_LM"
     settings = (
         *("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long"),

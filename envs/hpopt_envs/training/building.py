@@ -24,7 +24,7 @@ from ..tasks.roles import (
 )
 from .facts import Parts, measured
 from .hyperparameters import check_hyperparameters, extremes
-from .machine import checkpoint_gradients, find_device, find_precision, is_large
+from .machine import casting, checkpoint_gradients, find_device, find_precision, is_large
 from .optimizers import build_optimizer
 from .plan import Lengths, batch_sizes, plan_trial
 from .real import RealRun
@@ -54,7 +54,9 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
     if settings.gradient_checkpointing:
         checkpoint_gradients(model)
     with using_threads(settings.threads if is_large(model) else 1):
-        data, setup_cost = _prepare(task, model, data)
+        precision = find_precision(settings.precision, device, model)
+        with casting(device, precision if task.prepares_reference else torch.float32):
+            data, setup_cost = _prepare(task, model, data)
         base_hash = model_hash(model)
         lengths = _lengths(task, data)
         weights = _weights(task, model, space, held)
@@ -71,7 +73,7 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             held=held,
             lengths=lengths,
             plan=plan_trial(sizes, lengths, settings.segment_tokens, settings.trial_tokens),
-            precision=find_precision(settings.precision, device, model),
+            precision=precision,
             max_divergence=limit,
             setup_cost=setup_cost,
         )
