@@ -16,6 +16,17 @@ def is_chat(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(message, dict) for message in value)
 
 
+def shown(value: Any) -> Any:
+    """Return a chat without what templates don't show, such as ids; anything else as it is."""
+    if not is_chat(value):
+        return value
+    names = ("role", "content", *_INSTEAD)
+    return [
+        {name: message[name] for name in names if name in message} if "role" in message else message
+        for message in value
+    ]
+
+
 def read_messages(
     value: Any, must: str = "must be a list of messages with a role"
 ) -> list[Message]:
