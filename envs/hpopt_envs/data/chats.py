@@ -89,13 +89,17 @@ def read_tools(value: Any) -> Tools:
     Raises:
         ValueError: it is no list of objects.
     """
+    read = value
     if isinstance(value, str) and value.strip():
-        value = json.loads(value)
-    if not value:
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+    if not read:
         return None
-    if not is_chat(value):
-        raise ValueError(f"tools must be a list of objects, but got {value!r:.60}")
-    return list(value)
+    if not is_chat(read):
+        raise ValueError(f"tools must be a list of objects, or JSON of one, but got {value!r:.60}")
+    return list(read)
 
 
 def render(
