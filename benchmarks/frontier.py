@@ -3,7 +3,7 @@
 Every run aligns the embedded model (task `align`, one learning rate, linear decay); its weights are
 then judged on fresh samples of theirs and of the base model's. About a quarter of an hour on one
 core. Rows go to benchmarks/frontier/runs.csv, one a run, and those that are there already aren't
-run again; then the table is printed and benchmarks/frontier/frontier.svg drawn.
+run again; then the table is printed and docs/images/frontier.svg drawn.
 """
 
 import csv
@@ -24,7 +24,8 @@ from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_envs.tasks.data import Split
 from hpopt_envs.tasks.sampling import log_probability, token_logits
 
-FOLDER = Path(__file__).parent / "frontier"
+RUNS = Path(__file__).parent / "frontier" / "runs.csv"
+FIGURE = Path(__file__).parents[1] / "docs" / "images" / "frontier.svg"
 DIVERGENCES = ("reverse_kl", "jensen_shannon", "total_variation", "forward_kl")
 WEIGHTS = (1.0, 0.3, 0.1, 0.03)
 SEEDS = (0, 1, 2)
@@ -174,9 +175,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    rows = measure(FOLDER / "runs.csv")
+    rows = measure(RUNS)
     print(table(rows))
-    draw(rows, FOLDER / "frontier.svg")
+    draw(rows, FIGURE)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from this folder. Any function will do that takes lists of prompts and of respon
 each other, and returns a finite number for each response: more is better. It may ask a model or
 another program; what it raises ends the search with one line. The same functions are features of
 constraints: `--constraint own_reward:command=0.9` asks for that mean.
+`hpopt.testing.check_score` says whether a function will do.
 """
 
 COMMANDS = {

@@ -3,7 +3,8 @@
     python -m hpopt search --task own_task:Digits --trials 8 --trial-tokens 8192
 
 from this folder. There is no text and no reference model here: a "token" is an image, and the
-space is the shipped `plain`, learning rate and batch size.
+space is the shipped `plain`, learning rate and batch size. `hpopt.testing.check_task` says whether
+a task keeps what `Task` promises.
 """
 
 import torch

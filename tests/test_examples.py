@@ -10,19 +10,22 @@ import pytest
 from safetensors.torch import load_file
 
 from hpopt.cli.entry import main
+from hpopt.testing import check_score, check_searcher, check_task
 from hpopt_envs.scores.scores import make_score, score
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REWARD = EXAMPLES / "own_reward.py"
+SEARCHER = EXAMPLES / "own_searcher.py"
 BUDGETS = {
     "own_task.py": ["--trials=2", "--trial-tokens=4096"],
     "own_model.py": ["--trials=1", "--trial-tokens=8192"],
+    "own_searcher.py": ["--trials=2", "--trial-tokens=8192"],
 }
 
 
 def test_every_example_is_tried_and_short() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {*BUDGETS, REWARD.name}
+    assert names == {*BUDGETS, REWARD.name, SEARCHER.name}
     for name in names:
         assert len((EXAMPLES / name).read_text().splitlines()) < 60
 
@@ -54,3 +57,30 @@ def test_the_reward_of_its_command_prefers_what_it_says(monkeypatch: pytest.Monk
     reward = make_score(stated[1], "reward")
     responses = ["Return the name.", "Returns the name.", "The name.", ""]
     assert score(reward, [""] * 4, responses, "reward").tolist() == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_the_searcher_of_its_commands_searches_and_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stated = re.findall(r"^    python -m hpopt (.*)$", SEARCHER.read_text(), re.MULTILINE)
+    search, compare = map(shlex.split, stated)
+    monkeypatch.chdir(EXAMPLES)
+    record = ["--runs", str(tmp_path)]
+    small = ["--trials=2", "--trial-tokens=4096", "--confirm-seeds=0", "--name=search"]
+    assert main([*search, *small, *record]) == 0
+    result = json.loads((tmp_path / "search" / "result.json").read_text())
+    assert result["best_value"] < result["base_value"]
+    small = ["--trials=4", "--trial-tokens=16384", "--seeds=1", "--name=compare"]
+    assert main([*compare, *small, *record]) == 0
+    told, said = capfd.readouterr()
+    assert said == ""
+    assert re.search(r"^ *own_searcher:HillClimbing ", told, re.MULTILINE)
+
+
+def test_the_examples_keep_the_promises_of_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    check_task("own_task:Digits", trial_tokens=4096)
+    check_searcher("own_searcher:HillClimbing")
+    check_searcher("own_searcher:HillClimbing-cold", workers=(2,))
+    check_score("own_reward:command")

@@ -1,6 +1,7 @@
 """The names that others may rely on: a change here is a change for them."""
 
 import hpopt
+import hpopt.testing
 import hpopt_envs
 import hpopt_search_spaces
 
@@ -18,6 +19,13 @@ NAMES = {
         "__version__",
         "resume",
         "search",
+    },
+    hpopt.testing: {
+        "check_score",
+        "check_searcher",
+        "check_space",
+        "check_task",
+        "check_training_run",
     },
     hpopt_envs: {
         "Control",

@@ -170,7 +170,8 @@ class RunFacts:
         token_cost: token-equivalents of a training token without a penalty.
         default_max_divergence: the task's own limit on divergence; None for none.
         has_probe: whether the loss on a probe batch can be compared over a trial.
-        notes: what a user should be told of the data, a line each.
+        baseline: what of the baseline the space's defaults don't say; empty for most.
+        notes: sentences on what was done otherwise than a user may think.
     """
 
     task: str
@@ -205,7 +206,11 @@ class RunFacts:
     token_cost: float = 1.0
     default_max_divergence: float | None = None
     has_probe: bool = True
-    notes: str = ""
+    baseline: Mapping[str, Value] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(self.notes))  # a list, as JSON has it
 
     @property
     def segments(self) -> int:

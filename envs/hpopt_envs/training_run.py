@@ -17,6 +17,7 @@ class Progress:
     """What a stretch of training came to; the fields are those of `Segment`.
 
     The outcome is COMPLETED where there is no more to train, short of the trial's horizon.
+    `hyperparameters` are those that it was trained with, where they aren't those asked for.
     """
 
     tokens: int
@@ -30,6 +31,7 @@ class Progress:
     cost: float
     outcome: Outcome | None = None
     reason: str = ""
+    hyperparameters: Mapping[str, Value] | None = None
 
 
 @dataclass(frozen=True)

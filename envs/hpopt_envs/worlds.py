@@ -15,6 +15,7 @@ class World:
         trains: whether a model is fine-tuned, so that a schedule means something to a trainer, and
             a trial deserves an MLflow run of its own.
         may_move: whether hyperparameters may change during a trial.
+        repeats: whether a configuration can be trained again, on another seed.
         build: "module:function" of `hpopt_envs`, which takes `EnvironmentSettings` and returns a
             training run and the resolved space.
     """
@@ -23,6 +24,7 @@ class World:
     description: str
     trains: bool
     may_move: bool
+    repeats: bool
     build: str
 
 
@@ -31,6 +33,7 @@ FINE_TUNING = World(
     description="Fine-tuning of a model.",
     trains=True,
     may_move=True,
+    repeats=True,
     build="training.building:real_run",
 )
 SIMULATION = World(
@@ -38,6 +41,7 @@ SIMULATION = World(
     description="A noisy quadratic instead of training: milliseconds a trial.",
     trains=False,
     may_move=True,
+    repeats=True,
     build="stand_ins.simulated:simulated_run",
 )
 FINISHED_RUNS = World(
@@ -45,6 +49,7 @@ FINISHED_RUNS = World(
     description="Finished runs, looked up instead of trained; or table:FILE.csv:TASK.",
     trains=False,
     may_move=False,
+    repeats=False,
     build="stand_ins.tabulated:tabulated_run",
 )
 

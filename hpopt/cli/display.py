@@ -29,6 +29,7 @@ class LineDisplay(Display):
         pruner = "" if asked.pruner == NO_PRUNER else f" with pruner {asked.pruner}"
         sense = "maximised" if facts.maximize else "minimised"
         unit = f", {facts.unit}" if facts.unit else ""
+        values = {**self.space.defaults(), **facts.baseline}
         default = "baseline" if self.settings.environment.baseline else "default"
         divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
         return [
@@ -36,9 +37,8 @@ class LineDisplay(Display):
             f"({facts.trainable_parameters:,} trained parameters)",
             f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
-            f"space {self.space.name}; {default}: {describe(self.space.defaults())}",
-            *filter(None, [unlimited(facts)]),
-            *facts.notes.splitlines(),
+            f"space {self.space.name}; {default}: {describe(values)}",
+            *filter(None, [unlimited(facts), *facts.notes]),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
             f"trial  used  value (* best so far)        {divergence}hyperparameters",
@@ -203,7 +203,7 @@ class LiveDisplay(LineDisplay):
 
     def _seconds_left(self, used: float, elapsed: float) -> float:
         """Return seconds: of the search at its pace so far, and the confirmation at its longest."""
-        trials = 2 * self.settings.budget.confirm_seeds / self.settings.machine.workers
+        trials = 2 * self.settings.confirm_seeds / self.settings.machine.workers
         return elapsed * (1.0 - used) / used + trials * self.history.longest_seconds
 
 

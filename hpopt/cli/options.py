@@ -36,7 +36,7 @@ def add_settings(parser: argparse.ArgumentParser, fields: "Iterable[Field]", *ot
         others: options that the command has beside them, for hints.
     """
     fields = tuple(fields)
-    groups = {group: parser.add_argument_group(group) for group in _groups(fields)}
+    groups = {group: parser.add_argument_group(group) for group in groups_of(fields)}
     for field in fields:
         groups[field.about["group"]].add_argument(
             option(field.name),
@@ -49,7 +49,7 @@ def add_settings(parser: argparse.ArgumentParser, fields: "Iterable[Field]", *ot
     parser.set_defaults(options=[*(option(field.name) for field in fields), *others])
 
 
-def _groups(fields: "Iterable[Field]") -> list[str]:
+def groups_of(fields: "Iterable[Field]") -> list[str]:
     """Return the groups of some settings, in the order in which a user meets them."""
     there = {field.about["group"] for field in fields}
     order = ("task and data", "what is tuned", "who decides", "budget", "record", "machine")

@@ -74,8 +74,8 @@ def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Setting
     columns = {"winner": confirmation.winner, other: confirmation.default}
     if confirmation.default_won:
         columns = {f"{other} (the winner)": confirmation.default}
-    seeds = counted(settings.budget.confirm_seeds, "fresh seed")
-    spread = ", mean ± standard deviation" if settings.budget.confirm_seeds > 1 else ""
+    seeds = counted(settings.confirm_seeds, "fresh seed")
+    spread = ", mean ± standard deviation" if settings.confirm_seeds > 1 else ""
     rows = [("objective", [_spread(facts, judged) for judged in columns.values()])]
     for name in facts.base_metrics:
         means = [judged.metric(name) for judged in columns.values()]

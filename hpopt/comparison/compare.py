@@ -199,9 +199,9 @@ class _Runner:
 
     def confirmations(self) -> list[Job]:
         """Return the confirmation of each task's best trials, where that isn't complete."""
-        seeds = self._settings.study.budget.confirm_seeds
-        studies = read_studies(self._settings, self._name)
-        jobs = [self._confirmation(task, studies) for task in self._settings.tasks if seeds]
+        shared, studies = self._settings.study, read_studies(self._settings, self._name)
+        tasks = [t for t in self._settings.tasks if shared.changed(task=t).confirm_seeds]
+        jobs = [self._confirmation(task, studies) for task in tasks]
         return [job for job in jobs if not self._is_confirmed(job)]
 
     def _confirmation(self, task: str, studies: Studies) -> Job:

@@ -17,7 +17,7 @@ def full_run_cost(facts: RunFacts, space: SearchSpace) -> float:
 
     That is a full trial of the default configuration with its final validation, computed.
     """
-    default = {**facts.fixed, **space.defaults()}
+    default = {**facts.fixed, **space.defaults(), **facts.baseline}
     penalty = facts.penalty_cost if default.get("divergence_weight", 0.0) else 0.0
     return facts.trial_tokens * (facts.token_cost + penalty) + facts.final_validation_cost
 

@@ -109,7 +109,8 @@ class EnduringPool:
         if segments < len(trial.segments) or not self._runs(0, Save(str(snapshot), str(part))):
             shutil.rmtree(part, ignore_errors=True)
             return False
-        part.rename(folder)
+        if part.exists():  # finished runs have no weights
+            part.rename(folder)
         return True
 
     def clear_snapshots(self) -> None:

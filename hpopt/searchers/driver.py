@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..errors import StudyError
 from ..pool.metered import MeteredPool
 from .base import Proposal, Proposer
 
@@ -21,6 +22,10 @@ def drive(proposer: Proposer, pool: MeteredPool) -> None:
             proposal = proposer.ask()
             if proposal is None:
                 dry = True
+            elif not isinstance(proposal, Proposal):  # somebody else's
+                raise StudyError(
+                    f"agent: ask() must return a Proposal or None, but got {proposal!r:.100}"
+                )
             else:
                 worker = idle.pop(0)
                 running[worker] = proposal, pool.start(worker)

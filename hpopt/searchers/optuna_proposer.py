@@ -83,7 +83,7 @@ class OptunaProposer:
         trial = self._trials[proposal.number]
         value = self._facts.constrained(segment.objective, segment.metrics)
         trial.report(value, step=segment.id)
-        return trial.should_prune()
+        return bool(trial.should_prune())  # some pruners return NumPy's
 
     def tell(self, proposal: Proposal, trial: "Trial") -> None:
         asked = self._trials.pop(proposal.number)

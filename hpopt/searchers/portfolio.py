@@ -104,6 +104,10 @@ def _place(value: Value, source: Parameter, target: Parameter) -> float:
     """Return the coordinate that a value of one parameter gets in another of the same name."""
     if isinstance(source, ChoiceParameter) or isinstance(target, ChoiceParameter):
         return target.to_unit(value if target.contains(value) else target.default)
+    # The notch of 0 is as wide as its range makes it: 0 stays 0, and what is above it stays above.
+    if value == 0 or target.from_unit(source.to_unit(value)) == 0:
+        there = 0.0 if value == 0 and target.contains(0.0) else target.low
+        return target.to_unit(there)
     return source.to_unit(value)
 
 

@@ -4,7 +4,7 @@ In the first trial the learning rate rises geometrically while the loss on one f
 falls. When that rises, the trial goes back to its best point and on from there with the learning
 rate of that point and linear decay, under guard: whenever the probe loss gets worse it goes back
 again, and on with a third. The second trial holds the rate found, the third a third of it; later
-ones are TPE's on the whole space with the rate narrowed. `runs/README.md` has what it is worth.
+ones are TPE's on the whole space with the rate narrowed. `docs/results.md` has what it is worth.
 """
 
 import math

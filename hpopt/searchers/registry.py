@@ -111,6 +111,8 @@ def _own_agent(agent: str) -> AgentSpec:
             f"{made!r:.100}"
         )
     spec = getattr(made, "spec", AgentSpec())
+    if not isinstance(spec, AgentSpec):
+        raise StudyError(f"agent: {agent}.spec must be an AgentSpec, but got {spec!r:.100}")
     return replace(spec, description=spec.description or _first_line(made), build=made)
 
 
@@ -179,8 +181,8 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
         return
     if not has_probe:
         raise StudyError(
-            f"agent: {agent} needs a task with a loss on fixed examples, but this one draws new "
-            "samples in every step; tpe and others do without"
+            f"agent: {agent} needs a task with a loss on fixed examples, but this one has none, "
+            "since samples are new in every step or runs are looked up; tpe and others do without"
         )
     if not _rate_may_move(space):
         raise StudyError(
@@ -203,16 +205,26 @@ def make_searcher(
     Raises:
         StudyError, WorldError: see `find_agent`.
     """
-    spec = find_agent(agent, pruner)
+    find_agent(agent, pruner)
     if prior not in PRIORS:
         raise StudyError(f"prior: must be one of {', '.join(PRIORS)}, but got {prior!r}")
-    plan = SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio))
-    build = _imported(spec.build)
+    return build_searcher(SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio)))
+
+
+def build_searcher(plan: SearchPlan) -> Searcher:
+    """Return the searcher of a plan.
+
+    Raises:
+        StudyError, WorldError: see `find_agent`.
+    """
+    build = _imported(find_agent(plan.agent, plan.pruner).build)
     searcher: Searcher
     if hasattr(build, "ask"):
-        from .driver import ProposerSearcher
+        from .driver import ProposerSearcher, drive
+        from .promotion import promote
 
-        searcher = ProposerSearcher(lambda pool: build(plan, pool.space, pool.facts))
+        loop = promote if find_pruner(plan.pruner).pauses else drive
+        searcher = ProposerSearcher(lambda pool: build(plan, pool.space, pool.facts), loop)
     else:
         searcher = build(plan)
     return searcher

@@ -1,4 +1,4 @@
-"""The keywords of `hpopt.search`, for type checkers; written by scripts/keywords.py."""
+"""Keywords of `hpopt.search`, for type checkers; written by scripts/reference.py."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -16,6 +16,7 @@ class SearchKeywords(TypedDict, total=False):
     validation_file: str | None
     test_file: str | None
     dataset: str | None
+    dataset_config: str | None
     retain_file: str | None
     text_column: str | None
     label_column: str | None

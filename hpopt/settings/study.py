@@ -102,6 +102,11 @@ class Settings:
         return Settings.from_record({**self.flat(), **values})
 
     @property
+    def confirm_seeds(self) -> int:
+        """Fresh seeds that the end is judged on; none where nothing can be trained again."""
+        return self.budget.confirm_seeds if world_of(self.environment.task).repeats else 0
+
+    @property
     def tracking_level(self) -> Level:
         """Which MLflow runs are made."""
         track = self.tracking.track

@@ -1,12 +1,16 @@
 """Searching, confirming, and writing down what came of it; replay included."""
 
 import time
+from contextlib import nullcontext
+
+from hpopt_envs.errors import foreign
 
 from ..pool.metered import MeteredPool
 from ..record.history import FIRST_TEST, History
 from ..record.journal import Event
 from ..record.judged import Confirmation
-from ..searchers.registry import make_searcher
+from ..searchers.base import NO_PRUNER
+from ..searchers.registry import AGENTS, PRUNERS, build_searcher
 from ..tracking.client import TrackingProcess
 from .confirmation import confirm
 from .display import Display
@@ -29,56 +33,57 @@ def conduct(
         tracking: whose state is shown; it is started and ended elsewhere.
         keeps_weights: whether the winner's weights are written.
     """
+    with study:
+        try:
+            return _conduct(study, display, tracking, keeps_weights)
+        finally:
+            display.end()
+
+
+def _conduct(
+    study: OpenStudy, display: Display, tracking: TrackingProcess | None, keeps_weights: bool
+) -> StudyResult:
     history, started = History(), time.monotonic()
     settled, searched, confirmed = split_events(study.journal.events)
     for event in settled:
         history.apply(event)
     first_test = FIRST_TEST + len(history.tests)
     budget = study.budget(history)
-    with study:
-        try:
-            display.begin(study, history, budget, tracking)
-            searching = study.metered(history, budget, searched, watch=display.event)
-            _search(study, searching)
-            confirmation, saved = None, True
-            if history.best is not None:
-                if keeps_weights and not has_weights(study.folder, history.best):
-                    saved = searching.workers.save_weights(history.best, study.folder.best)
-                confirming = study.metered(
-                    history, budget, confirmed, first_trial=first_test, watch=display.event
-                )
-                confirmation = _confirm(study, confirming, display)
-            result = StudyResult(
-                name=study.name,
-                folder=study.folder.path,
-                history=history,
-                space=study.space,
-                confirmation=confirmation,
-                wall_seconds=time.monotonic() - started,
-            )
-            write_result(result, study.settings)
-            if saved:  # nothing needs snapshots now: an extension begins with new trials
-                searching.workers.clear_snapshots()
-            return result
-        finally:
-            display.end()
+    display.begin(study, history, budget, tracking)
+    searching = study.metered(history, budget, searched, watch=display.event)
+    _search(study, searching)
+    confirmation, saved = None, True
+    if history.best is not None:
+        if keeps_weights and not has_weights(study.folder, history.best):
+            saved = searching.workers.save_weights(history.best, study.folder.best)
+        confirming = study.metered(
+            history, budget, confirmed, first_trial=first_test, watch=display.event
+        )
+        confirmation = _confirm(study, confirming, display)
+    result = StudyResult(
+        name=study.name,
+        folder=study.folder.path,
+        history=history,
+        space=study.space,
+        confirmation=confirmation,
+        wall_seconds=time.monotonic() - started,
+    )
+    write_result(result, study.settings)
+    if saved:  # nothing needs snapshots now: an extension begins with new trials
+        searching.workers.clear_snapshots()
+    return result
 
 
 def _search(study: OpenStudy, pool: MeteredPool) -> None:
-    header, asked = study.header, study.settings.searcher
-    searcher = make_searcher(
-        study.agent,
-        asked.pruner,
-        trials=header["planned_trials"],
-        seed=asked.seed,
-        prior=asked.prior,
-        portfolio=header.get("portfolio", ()),
-    )
-    searcher.search(pool)
+    plan = study.plan
+    ours = plan.agent in AGENTS and plan.pruner in PRUNERS
+    pruned = "" if plan.pruner == NO_PRUNER else f"+{plan.pruner}"
+    with nullcontext() if ours else foreign(f"agent {plan.agent}{pruned}"):
+        build_searcher(plan).search(pool)
 
 
 def _confirm(study: OpenStudy, pool: MeteredPool, display: Display) -> Confirmation | None:
-    seeds, best = study.settings.budget.confirm_seeds, pool.history.best
+    seeds, best = study.settings.confirm_seeds, pool.history.best
     if not seeds or best is None:
         return None
     display.confirming(seeds)

@@ -15,8 +15,8 @@ from ..record.schedule import Schedule
 
 
 def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
-    """Return all hyperparameters of the default configuration."""
-    return HELD_SHAPE | dict(facts.fixed) | space.defaults()
+    """Return all hyperparameters of the default configuration, or of the baseline in its place."""
+    return HELD_SHAPE | dict(facts.fixed) | space.defaults() | dict(facts.baseline)
 
 
 def confirm(pool: MeteredPool, best: Trial, seeds: int) -> Confirmation:

@@ -7,7 +7,9 @@ from hpopt_envs.factory import make_env
 from hpopt_envs.schedules import HELD_SHAPE
 
 from ..searchers.registry import check_space, choose_agent, find_agent
+from ..settings.groups import BudgetSettings
 from ..settings.study import Settings
+from ..wording import counted
 from .header import environment_settings
 
 
@@ -34,22 +36,37 @@ def dry_run(settings: Settings) -> str:
     seconds = time.perf_counter() - started
     trial_cost = facts.segments * segment.cost + facts.final_validation_cost
     trial_seconds = seconds * trial_cost / segment.cost
-    trials = budget.trials
-    if trials is None and budget.cost is not None:
-        trials = int(budget.cost // trial_cost)
-    if trials is None and budget.time_limit is not None:
-        trials = int(budget.time_limit // trial_seconds)
-    runs = (trials or 0) + 2 * budget.confirm_seeds
+    confirmations = 2 * settings.confirm_seeds
+    setup, shares = facts.setup_cost, (trial_cost, trial_seconds / workers)
+    trials = _trials(budget, confirmations, setup, *shares)
+    runs = trials + confirmations
     return "\n".join(
         [
             f"{facts.task} on {facts.model}: {facts.total_parameters:,} parameters, "
             f"{facts.trainable_parameters:,} of them trained; loaded in {loaded:.1f} s",
             f"a trial: {facts.segments} segments of {facts.segment_tokens:,} training tokens, "
             f"{trial_cost:,.0f} token-equivalents, about {trial_seconds:.0f} s",
-            f"the study: about {trials} trials and {2 * budget.confirm_seeds} for the "
+            f"the study: about {counted(trials, 'trial')} and {confirmations} for the "
             f"confirmation, {facts.setup_cost + runs * trial_cost:,.0f} token-equivalents, "
             f"{6 * facts.total_parameters * runs * trial_cost:.2g} FLOPs, "
-            f"about {runs * trial_seconds / workers:.0f} s on {workers} "
-            f"worker{'s' if workers > 1 else ''}",
+            f"about {runs * trial_seconds / workers:.0f} s on {counted(workers, 'worker')}",
         ]
     )
+
+
+def _trials(
+    budget: BudgetSettings,
+    confirmations: int,
+    setup: float,
+    trial_cost: float,
+    trial_seconds: float,
+) -> int:
+    """Return how many trials the least of the limits allows, the confirmation paid for."""
+    allowed = []
+    if budget.trials is not None:
+        allowed.append(float(budget.trials))
+    if budget.cost is not None:
+        allowed.append((budget.cost - setup) / trial_cost - confirmations)
+    if budget.time_limit is not None:
+        allowed.append(budget.time_limit / trial_seconds - confirmations)
+    return max(0, int(min(allowed)))

@@ -14,7 +14,7 @@ from ..pool.metered import MeteredPool
 from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.journal import Event, Journal
-from ..searchers.base import AgentSpec
+from ..searchers.base import AgentSpec, SearchPlan
 from ..searchers.registry import find_agent
 from ..settings.study import Settings
 
@@ -64,6 +64,13 @@ class OpenStudy:
     def spec(self) -> AgentSpec:
         """What is known of the searcher."""
         return find_agent(self.agent, self.settings.searcher.pruner)
+
+    @property
+    def plan(self) -> SearchPlan:
+        """What the searcher is built from."""
+        asked, portfolio = self.settings.searcher, tuple(self.header.get("portfolio", ()))
+        trials = self.header["planned_trials"]
+        return SearchPlan(self.agent, asked.pruner, trials, asked.seed, asked.prior, portfolio)
 
     @property
     def folder(self) -> StudyFolder:
@@ -143,7 +150,7 @@ def make_budget(
         Limits(asked.trials, asked.cost, asked.time_limit, target),
         facts,
         validate_segments=spec.validates,
-        confirmations=2 * asked.confirm_seeds,
+        confirmations=2 * settings.confirm_seeds,
         seconds_before=seconds_before,
         cost_before=cost_before,
     )

@@ -3,7 +3,7 @@
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,17 @@ from .header import check_same, check_versions, environment_settings, make_heade
 from .open_study import OpenStudy, make_budget
 
 FACTORY = "hpopt_envs.factory:make_env"
+OpenPool = Callable[[Settings, dict[str, Any], StudyFolder, str], Pool]
+
+
+def open_pool(
+    settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
+) -> Pool:
+    """Open the pool of a study: its workers are processes where there are several."""
+    machine = settings.machine
+    if machine.workers == 1:
+        return LocalPool(factory, environment)
+    return ProcessPool(factory, environment, machine.workers, folder.workers_log, machine.in_order)
 
 
 @contextmanager
@@ -86,7 +97,10 @@ def read_sources(settings: Settings, spec: AgentSpec) -> list[History]:
 
 
 def begin(
-    settings: Settings, about: Mapping[str, Any] | None = None, factory: str = FACTORY
+    settings: Settings,
+    about: Mapping[str, Any] | None = None,
+    factory: str = FACTORY,
+    open_pool: OpenPool = open_pool,
 ) -> OpenStudy:
     """Open a new study.
 
@@ -94,6 +108,7 @@ def begin(
         settings: of the study.
         about: what its header says beside them.
         factory: "module:function" that makes its environments.
+        open_pool: opens the pool that its trials run in.
 
     Raises:
         HpoptError: one line, where it can't begin; then nothing of it is left behind.
@@ -103,7 +118,7 @@ def begin(
     environment = environment_settings(settings, spec)
     sources = read_sources(settings, spec)
     with new_folder(settings) as folder, ExitStack() as closing:
-        pool = _open_pool(settings, environment, folder, factory)
+        pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         has_probe = pool.facts.has_probe
         agent = choose_agent(asked.agent, asked.pruner, pool.space, has_probe)
@@ -116,8 +131,14 @@ def begin(
         return OpenStudy(journal, pool, settings)
 
 
-def take_up(name: str, runs: str, changes: Mapping[str, Any], factory: str = FACTORY) -> OpenStudy:
-    """Open an earlier study, see `resume`.
+def take_up(
+    name: str,
+    runs: str,
+    changes: Mapping[str, Any],
+    factory: str = FACTORY,
+    open_pool: OpenPool = open_pool,
+) -> OpenStudy:
+    """Open an earlier study, see `resume`; `factory` and `open_pool` as in `begin`.
 
     Raises:
         HpoptError: one line, where it can't go on; its journal stays as it was.
@@ -140,7 +161,7 @@ def take_up(name: str, runs: str, changes: Mapping[str, Any], factory: str = FAC
                 saved |= event["settings"]
         new = {setting: value for setting, value in changes.items() if saved[setting] != value}
         settings = Settings.from_record({**saved, **new})
-        pool = _open_pool(settings, header["environment"], folder, factory)
+        pool = open_pool(settings, header["environment"], folder, factory)
         closing.callback(pool.close)
         check_same(header, pool)
         if new:
@@ -159,12 +180,3 @@ def open_study(settings: Settings, about: Mapping[str, Any], factory: str) -> Op
     if StudyFolder(Path(runs) / name).has_begun:
         return take_up(name, runs, {}, factory)
     return begin(settings, about, factory)
-
-
-def _open_pool(
-    settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
-) -> Pool:
-    machine = settings.machine
-    if machine.workers == 1:
-        return LocalPool(factory, environment)
-    return ProcessPool(factory, environment, machine.workers, folder.workers_log, machine.in_order)

@@ -57,7 +57,7 @@ def auto_learning_rate(facts: TrainingFacts) -> float:
     decay). Its slope is a compromise: MiniLM (22 M, best at 3.2e-4, given 2.1e-4) asks for −0.33,
     and large models for more; it gives 3.7e-5 for 1 B and 1.6e-5 for 7 B, which was not checked.
     The factors are between what the embedded tasks ask for; for LoRA on large models 10 is usual
-    (Thinking Machines, "LoRA Without Regret", 2025). `runs/README.md` has its error on each task.
+    (Thinking Machines, "LoRA Without Regret", 2025). `docs/results.md` has its error on each task.
 
     Where it is known to be wrong: from random weights the best rate is three to five times as
     high, where Step Law holds (1.79 · N^−0.713 · D^0.307, Li et al. 2025, arXiv 2503.04715), which

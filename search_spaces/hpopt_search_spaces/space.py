@@ -77,6 +77,19 @@ class SearchSpace:
             facts = replace(facts, optimizer=str(self["optimizer"].default))
         return replace(self, parameters=tuple(_resolved(p, facts) for p in self.parameters))
 
+    def clipped(self, facts: TrainingFacts) -> dict[str, float]:
+        """Return what the rule says of defaults that are "auto", where a fixed range lacks it.
+
+        The end of the range stands for these once the space is resolved.
+        """
+        return {
+            parameter.name: rule
+            for parameter in self.parameters
+            if not isinstance(parameter, ChoiceParameter)
+            and (parameter.default, parameter.octaves) == ("auto", None)
+            and not parameter.low <= (rule := auto_default(parameter.name, facts)) <= parameter.high
+        }
+
     def decode(self, unit: Sequence[float]) -> dict[str, Value]:
         """Return the values at a point of the unit cube, of the active parameters only.
 
@@ -157,6 +170,60 @@ class SearchSpace:
         """
         changed = {name: _with_default(self[name], value) for name, value in values.items()}
         return replace(self, parameters=tuple(changed.get(p.name, p) for p in self.parameters))
+
+    def nearest(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return values that the space has, as near as it has them; what it hasn't is left out.
+
+        Where a range in octaves isn't resolved yet, it goes wherever its default does.
+
+        Raises:
+            SpaceError: a value is of the wrong type.
+        """
+        found: dict[str, Value] = {}
+        for name, value in values.items():
+            if name not in self:
+                continue
+            parameter = self[name]
+            if isinstance(parameter, ChoiceParameter):
+                if parameter.contains(value):
+                    found[name] = value
+            elif parameter.octaves is not None:
+                found[name] = value
+            else:
+                found[name] = parameter.snap(value)
+        return found
+
+    def holding(self, values: Mapping[str, Value]) -> "SearchSpace":
+        """Return the space without parameters that are held at values.
+
+        Conditions on them are settled: what they switch off goes too, with all that hangs on it.
+
+        Args:
+            values: by name; names that the space doesn't have change nothing.
+
+        Raises:
+            SpaceError: no parameter is left.
+        """
+        left: list[Parameter] = []
+        off: set[str] = set()
+        for parameter in self.parameters:
+            conditions = parameter.active_when
+            if parameter.name in values:
+                continue
+            if any(
+                parent in off or (parent in values and values[parent] not in allowed)
+                for parent, allowed in conditions.items()
+            ):
+                off.add(parameter.name)
+                continue
+            open_ones = {parent: a for parent, a in conditions.items() if parent not in values}
+            left.append(replace(parameter, active_when=open_ones))
+        if not left:
+            raise SpaceError(
+                f"space {self.name!r} must have a parameter to search, but all are held: "
+                f"{', '.join(self.names)}"
+            )
+        return replace(self, parameters=tuple(left))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can carry and `from_dict` reads back exactly."""

@@ -26,24 +26,24 @@ class Feature:
     high: float
 
 
-def _ratio(name: str) -> Feature:
-    return Feature(name, "ln ratio", -8.0, 8.0)
+def _ratio(name: str, to: str) -> Feature:
+    return Feature(name, f"ln ratio to {to}", -8.0, 8.0)
 
 
 FEATURES: tuple[Feature, ...] = (
     Feature("progress", "share of the trial's tokens", 0.0, 1.0),
-    _ratio("train_loss"),  # to the base model's loss
+    _ratio("train_loss", "the base model's loss"),
     *(
         Feature(f"train_loss_slope_{k}", "ln ratio, now to k segments ago", -8.0, 8.0)
         for k in SLOPES
     ),
-    _ratio("validation_gap"),  # validation to training loss
+    Feature("validation_gap", "ln ratio of validation to training loss", -8.0, 8.0),
     Feature("improvement", "(base objective − constrained objective)/scale", -10.0, 10.0),
     *(Feature(f"improvement_slope_{k}", "gain over k segments", -10.0, 10.0) for k in SLOPES),
-    _ratio("gradient_norm"),  # to the trial's first segment
+    _ratio("gradient_norm", "the trial's first segment"),
     Feature("gradient_variation", "standard deviation/mean", 0.0, 10.0),
     Feature("clip_fraction", "share of steps", 0.0, 1.0),
-    _ratio("noise_scale"),  # of the gradient, to the batch size
+    _ratio("noise_scale", "the batch size"),
     Feature("has_noise_scale", "1 where it was measured", 0.0, 1.0),
     Feature("divergence", "nats a token", 0.0, 20.0),
     Feature("divergence_slope_1", "nats a token, over 1 segment", -20.0, 20.0),

@@ -86,7 +86,7 @@ def record(
     return Segment(
         id=len(segments),
         parent=parent.id if parent else None,
-        hyperparameters=hyperparameters,
+        hyperparameters=progress.hyperparameters or hyperparameters,
         tokens=progress.tokens,
         training_tokens=progress.tokens + (parent.training_tokens if parent else 0),
         optimizer_steps=progress.optimizer_steps,

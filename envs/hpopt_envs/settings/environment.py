@@ -88,7 +88,7 @@ class EnvironmentSettings:
     )
     fixed: Mapping[str, Value] | None = setting(
         None,
-        "values held beside the space, such as optimizer=sgd,lora_rank=16 (default: the task's)",
+        "values held instead of searched, such as optimizer=sgd,lora_rank=16 (default: the task's)",
         group=TUNED,
         metavar="VALUES",
         name="fix",
@@ -134,24 +134,33 @@ class EnvironmentSettings:
         Raises:
             WorldError: it isn't.
         """
-        known = {f.name: f.metadata.get("name") or f.name for f in dataclasses.fields(self)}
-        asked = self.data.given | {known[name]: getattr(self, name) for name in names}
+        fields = {f.name: f for f in dataclasses.fields(self)}
+        asked = dict(self.data.given)
+        for name in names:
+            if getattr(self, name) != fields[name].default:
+                asked[fields[name].metadata["name"] or name] = getattr(self, name)
         for name, value in asked.items():
             if value is not None:
                 raise WorldError(f"{name}: must be left out for {what}, but got {value!r}")
 
     def load_space(self, own: str | Mapping[str, Any]) -> SearchSpace:
-        """Return the space that is asked for, with the baseline as its defaults.
+        """Return the space that is asked for, without what is fixed, and with other defaults.
+
+        They are the legal values nearest to the baseline's, which may lie outside the space.
 
         Args:
             own: the space where none is asked for.
 
         Raises:
-            SpaceError, WorldError: there is no such space, or the baseline doesn't fit it.
+            SpaceError, WorldError: there is no such space, or nothing of it is left.
         """
         space = self.space or own
         loaded = SearchSpace.from_dict(space) if isinstance(space, Mapping) else load_space(space)
         try:
-            return loaded.with_defaults(self.baseline or {})
+            loaded = loaded.holding(self.fixed or {})
+        except SpaceError as error:
+            raise WorldError(f"fix: {error}") from None
+        try:
+            return loaded.with_defaults(loaded.nearest(self.baseline or {}))
         except SpaceError as error:
             raise WorldError(f"baseline: {error}") from None

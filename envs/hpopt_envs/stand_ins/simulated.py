@@ -12,7 +12,7 @@ that searchers, pool, journal and resume are tested in milliseconds a trial.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ..records import Outcome, RunFacts
 from ..schedules import divergence_weight_at, learning_rate_at
 from ..settings import EnvironmentSettings
 from ..tasks.objective import divergence_limit
+from ..training.baseline import check_baseline, note, outside
 from ..training.hyperparameters import check_hyperparameters
 from ..training.plan import Lengths, Plan, batch_sizes, plan_trial
 from ..training_run import Evaluation, Progress
@@ -196,17 +197,24 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
     """
     settings.refuse(
         "the simulated task",
-        *("model", "sequence_length", "objective", "forgetting_weight", "fixed"),
+        *("model", "sequence_length", "objective", "forgetting_weight"),
+        *("precision", "gradient_checkpointing"),
     )
-    space = settings.load_space("default")
-    check_hyperparameters(space, {})
+    space, held = settings.load_space("default"), dict(settings.fixed or {})
+    check_hyperparameters(space, held)
     examples, segment, trial = 10**7, settings.segment_tokens, settings.trial_tokens
     resolved = space.resolve(
         TrainingFacts(PARAMETERS, PARAMETERS, trial or 16 * 4096, SEQUENCE_LENGTH, lora=False)
     )
     lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
-    plan = plan_trial(batch_sizes(resolved, {}, examples), lengths, segment, trial)
-    facts = _facts(lengths, plan, divergence_limit(settings.max_divergence, None))
+    beside, sizes = outside(resolved, settings), batch_sizes(resolved, held, examples)
+    check_baseline(beside, {**held, **resolved.defaults()}, None, sizes)
+    sizes += [int(beside["batch_size"])] if "batch_size" in beside else []
+    plan = plan_trial(sizes, lengths, segment, trial)
+    limit = divergence_limit(settings.max_divergence, None)
+    facts = replace(
+        _facts(lengths, plan, limit), fixed=held, baseline=beside, notes=note(beside, resolved)
+    )
     return SimulatedRun(facts), resolved
 
 

@@ -8,7 +8,7 @@ that costs as much as a whole one.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,6 +28,7 @@ from hpopt_search_spaces import (
 from ..errors import WorldError
 from ..records import Outcome, RunFacts
 from ..settings import EnvironmentSettings
+from ..training.baseline import outside
 from ..training_run import Evaluation, Progress
 from .finished_runs import Cell, Checkpoint, FinishedRuns, read_runs
 
@@ -89,7 +90,9 @@ class TabulatedRun:
         if not math.isfinite(here.objective):
             outcome, reason = Outcome.EXPLODED, f"{self._runs.objective} is {here.objective}"
         trained = (here.number - before) * self.facts.segment_tokens
-        return _progress(trained, here.metrics.get("loss", math.nan), outcome, reason)
+        progress = _progress(trained, here.metrics.get("loss", math.nan), outcome, reason)
+        own = dict(zip(self._runs.grid, cell, strict=True))
+        return replace(progress, hyperparameters=own)
 
     def probe(self, state: TableState) -> tuple[float, float]:
         raise WorldError("probe: finished runs can't be probed")
@@ -140,7 +143,7 @@ def tabulated_run(settings: EnvironmentSettings) -> tuple[TabulatedRun, SearchSp
     settings.refuse(
         "a table of finished runs",
         *("model", "sequence_length", "segment_tokens", "trial_tokens", "forgetting_weight"),
-        *("max_divergence", "fixed"),
+        *("max_divergence", "fixed", "precision", "gradient_checkpointing"),
     )
     runs = read_runs(settings.task, settings.objective)
     space = settings.load_space(space_of(runs).to_dict())
@@ -148,6 +151,10 @@ def tabulated_run(settings: EnvironmentSettings) -> tuple[TabulatedRun, SearchSp
     facts = _facts(runs)
     parameters, tokens = facts.total_parameters, facts.trial_tokens
     resolved = space.resolve(TrainingFacts(parameters, parameters, tokens, 1, lora=False))
+    if beside := outside(resolved, settings):
+        name, value = next(iter(beside.items()))
+        known = ", ".join(map(str, runs.grid.get(name, ())))
+        raise WorldError(f"baseline: {name}: must be among {known}, but got {value!r}")
     return TabulatedRun(facts, runs, resolved), resolved
 
 
@@ -196,6 +203,8 @@ def _facts(runs: FinishedRuns) -> RunFacts:
         data_hash=runs.hash,
         model_hash=runs.hash,
         best_objective=best,
+        notes=("Finished runs have neither other seeds nor a test split: nothing is confirmed.",),
+        has_probe=False,
     )
 
 

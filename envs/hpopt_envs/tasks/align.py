@@ -55,7 +55,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
     name = "align"
     hyperparameters: tuple[str, ...] = ("divergence_weight", "divergence", "divergence_alpha")
     measures_divergence = True
-    rate_factor = 0.5  # measured, see runs/README.md
+    rate_factor = 0.5  # measured, see docs/results.md
     default_model = "embedded"
     default_max_divergence: float | None = 0.5
     default_space = "align"

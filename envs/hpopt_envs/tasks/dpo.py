@@ -78,7 +78,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
         "label_smoothing": ("below 0.5", lambda value: value < 0.5),
     }
     default_max_divergence = 0.5
-    rate_factor = 0.25  # measured, see runs/README.md
+    rate_factor = 0.25  # measured, see docs/results.md
     default_model = "embedded"
     default_space = "dpo"
     prepares_reference = True

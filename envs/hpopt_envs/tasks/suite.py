@@ -1,7 +1,7 @@
 """The built-in tasks: their kinds, and variants of them whose best learning rates lie far apart.
 
 A variant is its kind with some hyperparameters held, another model or other embedded data. Where
-each is best, and what a trial costs, was measured: see `runs/README.md`.
+each is best, and what a trial costs, was measured: see `docs/results.md`.
 """
 
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ from ..models import model_hash
 from ..settings import EnvironmentSettings
 from ..tasks import Data, Task, load_task
 from ..tasks.base import BASE_SEED
-from ..tasks.checks import check_training
+from ..tasks.checks import check_embeddings, check_training
 from ..tasks.objective import divergence_limit, set_objective
 from ..tasks.roles import (
     ParametricLoss,
@@ -22,6 +22,7 @@ from ..tasks.roles import (
     samples_per_example,
     weighs_divergence,
 )
+from .baseline import check_baseline, note, outside
 from .facts import Parts, measured
 from .hyperparameters import check_hyperparameters, extremes
 from .machine import casting, checkpoint_gradients, find_device, find_precision, is_large
@@ -45,9 +46,11 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
     task = load_task(settings.task, settings.data)
     set_objective(task, settings.objective, settings.forgetting_weight)
     limit = divergence_limit(settings.max_divergence, task)
-    space, held = _searched(task, settings)
+    loss = task if isinstance(task, ParametricLoss) else None
+    space, held = _searched(task, loss, settings)
     if isinstance(task, Reference):
-        penalized = "divergence_weight" in (*space.names, *held) and not weighs_divergence(task)
+        asked = (*space.names, *held, *(settings.baseline or ()))
+        penalized = "divergence_weight" in asked and not weighs_divergence(task)
         task.retains = penalized or task.forgetting_weight > 0
     source = settings.model or task.default_model
     data, model = _load(task, source, settings.sequence_length, device)
@@ -57,11 +60,22 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         precision = find_precision(settings.precision, device, model)
         with casting(device, precision if task.prepares_reference else torch.float32):
             data, setup_cost = _prepare(task, model, data)
+        if settings.forgetting_weight and data.retained_validation is None:
+            raise WorldError(
+                f"forgetting_weight: must be left out, since task {task.name!r} retains nothing "
+                "that could be forgotten"
+            )
         base_hash = model_hash(model)
         lengths = _lengths(task, data)
         weights = _weights(task, model, space, held)
-        space = _resolve(space, held, task, weights, lengths, settings.trial_tokens)
+        known = _training_facts(held, task, weights, lengths, settings.trial_tokens)
+        clipped, space = space.clipped(known), space.resolve(known)
         sizes = batch_sizes(space, held, lengths.examples)
+        beside = outside(space, settings)
+        check_baseline(beside, {**held, **space.defaults()}, loss, sizes)
+        if beside.get("divergence_weight") and not has_reference(task):
+            raise WorldError("baseline: divergence_weight needs a task with a reference")
+        sizes += [int(beside["batch_size"])] if "batch_size" in beside else []
         _check_samples(sizes, samples_per_example(task))
         parts = Parts(
             task=task,
@@ -76,17 +90,20 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             precision=precision,
             max_divergence=limit,
             setup_cost=setup_cost,
+            baseline=beside,
+            notes=(*_notes(space, clipped), *note(beside, space)),
         )
         return measured(parts), space
 
 
-def _searched(task: Task, settings: EnvironmentSettings) -> tuple[SearchSpace, dict[str, Value]]:
+def _searched(
+    task: Task, loss: ParametricLoss | None, settings: EnvironmentSettings
+) -> tuple[SearchSpace, dict[str, Value]]:
     """Return the space, and what every trial holds beside it; both checked."""
     fitting = "default" if has_reference(task) else "plain"
     space = settings.load_space(task.default_space or fitting)
     unsaid = {name: value for name, value in task.fixed.items() if name not in space}
     held = {**unsaid, **(settings.fixed or {})}
-    loss = task if isinstance(task, ParametricLoss) else None
     check_hyperparameters(space, held, loss, reference=isinstance(task, Reference))
     return space, held
 
@@ -99,6 +116,7 @@ def _load(
         data = task.load_data(source, sequence_length).to(device)
     with foreign(f"task {task.name}: load_model({source!r})"):
         model = task.load_model(source, BASE_SEED).to(device)
+    check_embeddings(model, data)
     return data, model
 
 
@@ -154,25 +172,31 @@ def _optimizers(space: SearchSpace, held: Mapping[str, Value]) -> list[str]:
     return [str(n) for n in parameter.choices] if isinstance(parameter, ChoiceParameter) else []
 
 
-def _resolve(
-    space: SearchSpace,
+def _training_facts(
     held: Mapping[str, Value],
     task: Task,
     weights: Weights,
     lengths: Lengths,
     trial_tokens: int | None,
-) -> SearchSpace:
-    """Resolve the space before the trial's tokens follow from its batch sizes."""
-    return space.resolve(
-        TrainingFacts(
-            total_parameters=weights.total_count,
-            trainable_parameters=weights.trained_count,
-            training_tokens=trial_tokens or min(16 * 4096, lengths.total),
-            sequence_length=lengths.mean,
-            lora=weights.has_adapter,
-            optimizer=str(held.get("optimizer", "adamw")),
-            task_factor=task.rate_factor,
-        )
+) -> TrainingFacts:
+    """Return what defaults follow from, before the trial's tokens follow from its batch sizes."""
+    return TrainingFacts(
+        total_parameters=weights.total_count,
+        trainable_parameters=weights.trained_count,
+        training_tokens=trial_tokens or min(16 * 4096, lengths.total),
+        sequence_length=lengths.mean,
+        lora=weights.has_adapter,
+        optimizer=str(held.get("optimizer", "adamw")),
+        task_factor=task.rate_factor,
+    )
+
+
+def _notes(space: SearchSpace, clipped: Mapping[str, float]) -> tuple[str, ...]:
+    """Return sentences on defaults that a range cut off."""
+    return tuple(
+        f"The default of {name} would be {rule:.2g}, but its range ends at "
+        f"{space.defaults()[name]:g}."
+        for name, rule in clipped.items()
     )
 
 

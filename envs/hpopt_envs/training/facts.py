@@ -46,6 +46,7 @@ class Parts:
         precision: of forward passes.
         max_divergence: the limit, if there is one.
         setup_cost: token-equivalents spent so far.
+        baseline, notes: see `RunFacts`.
     """
 
     task: Task
@@ -60,6 +61,8 @@ class Parts:
     precision: torch.dtype
     max_divergence: float | None
     setup_cost: float
+    baseline: Mapping[str, Value]
+    notes: tuple[str, ...]
 
     @property
     def token_cost(self) -> float:
@@ -76,7 +79,7 @@ class Parts:
     def penalized(self) -> bool:
         """Whether trials may have a penalty on divergence that isn't the loss's own."""
         name = "divergence_weight"
-        searched = name in (*self.space.names, *self.held)
+        searched = name in (*self.space.names, *self.held, *self.baseline)
         return searched and not weighs_divergence(self.task)
 
 
@@ -148,5 +151,6 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         token_cost=parts.token_cost,
         default_max_divergence=task.default_max_divergence,
         has_probe=not isinstance(task, Rollouts),
-        notes="\n".join(task.notes),
+        baseline=parts.baseline,
+        notes=(*task.notes, *parts.notes),
     )

@@ -1,16 +1,18 @@
-"""What must hold of hyperparameters before a study spends anything on them."""
+"""What training understands, and what must hold of it before a study spends anything on it."""
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, nearest_names
 
 from ..divergences.f_divergence import DIVERGENCES
 from ..errors import WorldError
-from ..schedules import SHAPES
+from ..schedules import AGENT_SHAPE, HELD_SHAPE, SHAPES
 from ..tasks.roles import ParametricLoss, Rule
-from .optimizers import OPTIMIZERS, is_optimizer
+from .gradients import DIVERGENCE, DIVERGENCE_ALPHA
+from .optimizers import ADAMW_WEIGHT_DECAY, MAX_GRADIENT_NORM, OPTIMIZERS, is_optimizer
 from .plan import WHOLE_BATCH
 
 
@@ -33,26 +35,104 @@ def _one_of(names: tuple[str, ...]) -> Rule:
     return f"among {', '.join(names)}", lambda value: value in names
 
 
-# What training understands, and what all its values must be.
-HYPERPARAMETERS: dict[str, Rule] = {
-    "learning_rate": _number("above 0", lambda value: value > 0),
-    "batch_size": _whole(1),
-    "divergence_weight": _number("of at least 0", lambda value: value >= 0),
-    "divergence": _one_of(DIVERGENCES),
-    "divergence_alpha": _number("", lambda value: True),
-    "optimizer": (f"among {', '.join(OPTIMIZERS)}, or module:Class", is_optimizer),
-    "weight_decay": _number("of at least 0", lambda value: value >= 0),
-    "max_gradient_norm": _number("above 0", lambda value: value > 0),
-    "warmup_fraction": _number("from 0 to below 1", lambda value: 0 <= value < 1),
-    "schedule_shape": _one_of(SHAPES),
-    "final_fraction": _number("from 0 to 1", lambda value: 0 <= value <= 1),
-    "final_divergence_weight": _number("of at least 0", lambda value: value >= 0),
-    "dropout": _number("from 0 to below 1", lambda value: 0 <= value < 1),
-    "label_smoothing": _number("from 0 to below 1", lambda value: 0 <= value < 1),
-    "frozen_layers": _whole(0),
-    "lora_rank": _whole(1),
-    "lora_alpha": _number("above 0", lambda value: value > 0),
-    "lora_targets": ("a regular expression or all-linear", lambda value: isinstance(value, str)),
+@dataclass(frozen=True)
+class Hyperparameter:
+    """What training understands.
+
+    Attributes:
+        rule: what all its values must be.
+        meaning: what it is, for people.
+        default: what holds where neither a space nor `--fix` has it, for people; "" where it must
+            be said.
+    """
+
+    rule: Rule
+    meaning: str
+    default: str = ""
+
+
+HYPERPARAMETERS: dict[str, Hyperparameter] = {
+    "learning_rate": Hyperparameter(
+        _number("above 0", lambda value: value > 0), "of the optimizer, at its highest"
+    ),
+    "batch_size": Hyperparameter(
+        _whole(1), f"examples an optimizer step; `{WHOLE_BATCH}` of them where it is fixed so"
+    ),
+    "divergence_weight": Hyperparameter(
+        _number("of at least 0", lambda value: value >= 0),
+        "β of the penalty β · divergence from the base model on retained text; of `dpo` and "
+        "`align` with a reward, where it must be above 0, β of their own loss",
+        "0",
+    ),
+    "divergence": Hyperparameter(
+        _one_of(DIVERGENCES),
+        "which f-divergence it is",
+        f"`{DIVERGENCE}`; `reverse_kl` for `align` and `dpo`",
+    ),
+    "divergence_alpha": Hyperparameter(
+        _number("", lambda value: True),
+        "the coefficient of divergence `alpha`",
+        f"{DIVERGENCE_ALPHA:g}",
+    ),
+    "optimizer": Hyperparameter(
+        (f"among {', '.join(OPTIMIZERS)}, or module:Class", is_optimizer),
+        "what makes steps of gradients",
+        "`adamw`",
+    ),
+    "weight_decay": Hyperparameter(
+        _number("of at least 0", lambda value: value >= 0),
+        "of the optimizer",
+        f"{ADAMW_WEIGHT_DECAY:g} for `adamw`, else 0",
+    ),
+    "max_gradient_norm": Hyperparameter(
+        _number("above 0", lambda value: value > 0),
+        "norm that gradients are clipped to",
+        f"{MAX_GRADIENT_NORM:g}",
+    ),
+    "schedule_shape": Hyperparameter(
+        _one_of(SHAPES),
+        "how the learning rate falls over the run after the warm-up",
+        f"`{HELD_SHAPE['schedule_shape']}`; with agents `{AGENT_SHAPE['schedule_shape']}`",
+    ),
+    "warmup_fraction": Hyperparameter(
+        _number("from 0 to below 1", lambda value: 0 <= value < 1),
+        "share of the run in which the learning rate rises",
+        f"{HELD_SHAPE['warmup_fraction']:g}; with agents {AGENT_SHAPE['warmup_fraction']:g}",
+    ),
+    "final_fraction": Hyperparameter(
+        _number("from 0 to 1", lambda value: 0 <= value <= 1),
+        "share of the learning rate that is left at the end",
+        "0",
+    ),
+    "final_divergence_weight": Hyperparameter(
+        _number("of at least 0", lambda value: value >= 0),
+        "β at the end, on a line from `divergence_weight`",
+        "`divergence_weight`",
+    ),
+    "dropout": Hyperparameter(
+        _number("from 0 to below 1", lambda value: 0 <= value < 1),
+        "share of activations that are dropped",
+        "the model's own",
+    ),
+    "label_smoothing": Hyperparameter(
+        _number("from 0 to below 1", lambda value: 0 <= value < 1),
+        "share of the target's probability that goes to all classes; the task's loss must have it",
+        "0",
+    ),
+    "frozen_layers": Hyperparameter(
+        _whole(0), "blocks that aren't trained, from the bottom, with the embeddings", "0"
+    ),
+    "lora_rank": Hyperparameter(
+        _whole(1), "trains LoRA adapters of this rank instead of the weights", "the weights"
+    ),
+    "lora_alpha": Hyperparameter(
+        _number("above 0", lambda value: value > 0), "scale of the adapters", "twice the rank"
+    ),
+    "lora_targets": Hyperparameter(
+        ("a regular expression or all-linear", lambda value: isinstance(value, str)),
+        "layers that get adapters",
+        "`all-linear`",
+    ),
 }
 NEEDED = ("learning_rate", "batch_size")
 STATIC = ("optimizer", "frozen_layers", "lora_rank", "lora_alpha", "lora_targets")
@@ -98,11 +178,7 @@ def check_hyperparameters(
                 f"space {space.name!r}: lora_rank must not have active_when: adapters are in all "
                 "trials of a study, or in none"
             )
-    for name, value in fixed.items():
-        if name in space:
-            raise WorldError(f"fix: {name} must not be in the space, but {space.name!r} has it")
-        if (name, value) != ("batch_size", WHOLE_BATCH):
-            _check(name, (value,), "fix", own, rules)
+    check_values(fixed, "fix", loss)
     names = [*space.names, *fixed]
     missing = [name for name in (*NEEDED, *needed) if name not in names]
     if missing:
@@ -117,6 +193,25 @@ def check_hyperparameters(
         )
 
 
+def check_values(
+    values: Mapping[str, Value], where: str, loss: ParametricLoss | None = None
+) -> None:
+    """Check that training can use some values.
+
+    Args:
+        values: by hyperparameter.
+        where: they stand, as errors begin with it.
+        loss: of the task, where it has hyperparameters of its own.
+
+    Raises:
+        WorldError: one is unknown, or has an impossible value.
+    """
+    own, rules = (loss.hyperparameters, loss.rules) if loss else ((), {})
+    for name, value in values.items():
+        if (name, value) != ("batch_size", WHOLE_BATCH):
+            _check(name, (value,), where, own, rules)
+
+
 def _check(
     name: str,
     values: tuple[Value, ...],
@@ -128,7 +223,8 @@ def _check(
     if name not in [*known, *own]:
         near = nearest_names(name, known)
         raise WorldError(f"{where}: training has no hyperparameter {name!r} ({near})")
-    for what, is_legal in filter(None, (HYPERPARAMETERS.get(name), rules.get(name))):
+    common = [HYPERPARAMETERS[name].rule] if name in HYPERPARAMETERS else []
+    for what, is_legal in [*common, *([rules[name]] if name in rules else [])]:
         for value in values:
             if not is_legal(value):
                 raise WorldError(f"{where}: every {name} must be {what}, but got {value!r}")

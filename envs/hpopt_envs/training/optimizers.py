@@ -24,6 +24,7 @@ _BUILT_IN: dict[str, Builder] = {
 }
 OPTIMIZERS = tuple(_BUILT_IN)
 ADAMW_WEIGHT_DECAY = 0.01  # where it isn't given; others have none
+MAX_GRADIENT_NORM = 1.0  # where it isn't given
 
 
 def is_optimizer(name: Any) -> bool:

@@ -19,14 +19,13 @@ from ..tasks.roles import Rollouts, samples_per_example, weighs_divergence
 from ..training_run import Evaluation, Progress
 from .evaluation import Evaluator
 from .gradients import Gradients, StepGradient
-from .optimizers import build_optimizer, set_dropout, set_weight_decay
+from .optimizers import MAX_GRADIENT_NORM, build_optimizer, set_dropout, set_weight_decay
 from .plan import WHOLE_BATCH
 from .samples import write_samples
 from .states import RunState, restore_optimizer, restore_state, snapshot_state
 from .threads import using_threads
 from .weights import Structure, Weights
 
-MAX_GRADIENT_NORM = 1.0  # where it isn't given
 PROBE_EXAMPLES = 16
 PENALTY_COST = 4 / 3  # a retained token passes forward and backward, and forward in the reference
 

@@ -120,9 +120,9 @@ def test_a_task_with_logits_has_a_reference_even_without_retained_data(folder: P
         ({"max_divergence": True}, "max_divergence: must be a number above 0 or 'none', but got"),
         (
             {"constraint": ["a=1", 2]},
-            "constraint: must be a list of SCORE=MEAN, but got ['a=1', 2]",
+            "constraint: must be a list of texts, SCORE=MEAN, but got ['a=1', 2]",
         ),
-        ({"constraint": []}, "constraint: must be a list of SCORE=MEAN, but got []"),
+        ({"constraint": []}, "constraint: must be a list of texts, SCORE=MEAN, but got []"),
     ],
 )
 def test_python_gets_the_same_lines_as_errors(settings: dict[str, Any], words: str) -> None:

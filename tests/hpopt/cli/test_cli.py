@@ -1,5 +1,6 @@
 """The command line: help, lists, settings from a file, a dry run."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -92,6 +93,25 @@ def test_the_command_line_wins_over_a_file_and_a_dry_run_writes_nothing(
     assert "the study: about 7 trials and 0 for the confirmation" in seven
     assert "the study: about 3 trials" in three
     assert list(tmp_path.iterdir()) == [tmp_path / "study.toml"]
+
+
+def test_a_dry_run_counts_by_the_least_of_all_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def told(*limits: str) -> str:
+        assert main(["search", "--task", "simulated", "--dry-run", *limits]) == 0
+        return capsys.readouterr().out
+
+    trial = int(re.findall(r"([\d,]+) token-equivalents", told())[0].replace(",", ""))
+    for confirmed in (0, 2):
+        seeds = ("--confirm-seeds", str(confirmed))
+        cost = ("--cost", str((5 + 2 * confirmed) * trial * 1.2))
+        assert "about 5 trials and" in told(*cost, *seeds) or "about 6 trials and" in told(*cost)
+        assert "about 3 trials and" in told(*cost, "--trials", "3", *seeds)
+        assert "about 5 trials and" not in told("--trials", "9", "--time-limit", "0.0001", *seeds)
+    assert "about 0 trials and" in told("--trials", "9", "--time-limit", "0.0001")
 
 
 def test_a_pipe_that_closes_early_is_no_error() -> None:

@@ -15,7 +15,6 @@ from hpopt.cli.display import LineDisplay, LiveDisplay, make_display
 from hpopt.pool.budget import Budget, Limits
 from hpopt.record.history import History
 from hpopt.tracking.client import TrackingProcess
-from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.messages import Advance, to_json
 from hpopt_envs.records import Outcome
 from hpopt_search_spaces import SearchSpace
@@ -161,9 +160,9 @@ def test_a_terminal_shows_what_runs_now_below_the_same_lines(
     script.trial(0, 3.5, 3.25, 3.125, 3.0)
     script.start(1)
     script.segment(1, 0, 3.75)
-    unit = space.encode({"learning_rate": 4.0, "batch_size": 32, "divergence_weight": 0.5})
-    asked = to_json(Advance(absolute_action(unit)))
-    script.events.append({"event": "decision", "worker": 0, "trial": 1, "request": asked})
+    values = {"learning_rate": 4.0, "batch_size": 32, "divergence_weight": 0.5}
+    request = to_json(Advance(hyperparameters=values))
+    script.events.append({"event": "decision", "worker": 0, "trial": 1, "request": request})
 
     def show() -> None:
         display = make_display()

@@ -122,6 +122,21 @@ def test_choices_keep_their_value_and_conditions_hold() -> None:
     assert back == {"rate": 1e-3, "optimizer": "sgd", "momentum": 0.25}
 
 
+def test_zero_stays_zero_and_what_is_above_it_stays_above() -> None:
+    def weight(low: float, zero: bool) -> SearchSpace:
+        table = {"name": "weight", "type": "float", "log": True, "low": low, "high": 10.0}
+        return space_of(table | {"zero": zero, "default": 1.0})
+
+    wide, narrow, without = weight(1e-6, True), weight(0.1, True), weight(0.1, False)
+    for source, target in ((wide, narrow), (narrow, wide)):
+        assert transfer({"weight": 0.0}, source, target) == {"weight": 0.0}
+        low = source["weight"].low  # type: ignore[union-attr]
+        for value in (low, 1.0, 10.0):
+            assert transfer({"weight": value}, source, target)["weight"] > 0
+    assert transfer({"weight": 0.0}, wide, without) == {"weight": 0.1}
+    assert transfer({"weight": 0.1}, without, wide)["weight"] > 0
+
+
 def test_what_differs_by_rounding_is_tried_once(new_study: NewStudy) -> None:
     """The middle of one range at four digits is the middle of another one, nearly."""
 

@@ -43,7 +43,6 @@ def test_pairs_of_one_s_own_are_searched_under_a_limit_on_divergence(
     ("typed", "words"),
     [
         ("", "--rejected-column: pairs.jsonl must have a column 'rejected', but has 'question'"),
-        ("--rejected-column bad --fix divergence_weight=1", "--fix: divergence_weight must not be"),
         ("--rejected-column bad --label-column good", "--label-column: must be left out"),
         ("--rejected-column bad --space plain", "must have divergence_weight"),
     ],

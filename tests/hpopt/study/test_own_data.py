@@ -64,7 +64,20 @@ MISTAKES = [
     ("--task lm --validation-file short.txt", "--validation-file: must come with train_file"),
     ("--task lm --retain-file short.txt", "--sequence-length: must be at most"),
     ("--task simulated --train-file reviews.csv", "--train-file: must be left out"),
-    ("--task lm --fix learning_rate=1", "--fix: learning_rate must not be in the space"),
+    (
+        "--task lm --fix learning_rate=1,batch_size=4,divergence_weight=0",
+        "--fix: space 'default' must have a parameter to search",
+    ),
+    (
+        "--task classify --retain-file short.txt --forgetting-weight 0.5",
+        "--retain-file: must be left out",
+    ),
+    (f"{CLASSIFY} --forgetting-weight 0.5", "--forgetting-weight: must be left out, since task"),
+    ("--task simulated --precision bfloat16", "--precision: must be left out for the simulated"),
+    (
+        "--task simulated --gradient-checkpointing true",
+        "--gradient-checkpointing: must be left out",
+    ),
     ("--task lm --fix lora_alpha=8", "lora_alpha must go with lora_rank"),
     ("--task lm --fix lora_rank=8,lora_targets=nothing", "lora_targets: putting adapters into"),
     ("--task lm --fix frozen_layers=9", "frozen_layers: must be at most 2"),

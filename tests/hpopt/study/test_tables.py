@@ -21,7 +21,7 @@ from hpopt.record.history import History
 from hpopt.searchers.registry import make_searcher
 from hpopt_envs.randomness import key
 from hpopt_envs.records import Outcome
-from hpopt_envs.stand_ins.finished_runs import tasks_of
+from hpopt_envs.stand_ins.finished_runs import read_runs, tasks_of
 
 MakePool = Callable[..., MeteredPool]
 
@@ -61,8 +61,25 @@ def test_a_study_of_a_table_finds_its_best_run_and_pays_for_what_was_run(table: 
     assert failed
     assert {trial.reason.partition(":")[0] for trial in failed} == {"no such run in the table"}
     assert result.history.search_cost == 3 * len(result.trials) - len(short)
-    assert result.confirmation is not None
-    assert result.confirmation.winner.values == (1.0, 1.0)
+    assert result.confirmation is None  # there are neither other seeds nor a test split
+    assert not result.history.tests
+    (note,) = result.facts.notes
+    assert "nothing is confirmed" in note
+
+
+def test_a_trial_is_recorded_with_the_finished_run_s_own_hyperparameters(
+    make_pool: MakePool, table: str
+) -> None:
+    history = search(make_pool, "random", table, trials=30)
+    runs = read_runs(table)
+    for trial in history.trials.values():
+        if trial.outcome is not Outcome.FAILED:
+            assert trial.segments
+        for segment in trial.segments:
+            if trial.outcome is not Outcome.FAILED:
+                cell = tuple(segment.hyperparameters[name] for name in runs.grid)
+                assert cell in runs.runs
+                assert set(segment.hyperparameters) == set(runs.grid)  # no shape is claimed
 
 
 def test_a_pruner_stops_runs_by_their_checkpoints(make_pool: MakePool, table: str) -> None:
