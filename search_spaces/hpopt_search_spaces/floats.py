@@ -8,6 +8,7 @@ from .checks import Value, clip, require
 from .ranges import RangeParameter
 
 NOTCH = 0.1
+ROUNDING = 1e-9  # an action in [−1, 1] may come back from it a hair below the notch's end
 """Share of the unit interval, at its low end, that means exactly 0 where `zero` is set."""
 
 
@@ -60,7 +61,7 @@ class FloatParameter(RangeParameter):
 
     def from_unit(self, unit: float) -> float:
         """Return the native value at a place in [0, 1]."""
-        if self.zero and unit < NOTCH:
+        if self.zero and unit < NOTCH - ROUNDING:
             return 0.0
         first, last = self._scaled_range
         place = (unit - NOTCH) / (1 - NOTCH) if self.zero else unit
