@@ -78,10 +78,12 @@ def notes_of(tables: Mapping[str, Table] | None) -> tuple[str, ...]:
 
 
 def columns_of(names: Callable[[Source, Table], Sequence[str]], source: Source) -> Used:
-    """Return what a task that reads whole columns uses; one that is missing is for it to miss."""
+    """Return what a task that reads whole columns uses; all of them where one is missing."""
 
     def used(table: Table) -> Sequence[Sequence[Any]]:
-        return [table.columns[name] for name in names(source, table) if name in table.columns]
+        asked = names(source, table)
+        there = set(asked) <= set(table.columns)
+        return [table.columns[name] for name in (asked if there else table.columns)]
 
     return used
 
