@@ -16,6 +16,17 @@ def is_chat(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(message, dict) for message in value)
 
 
+def shown(value: Any) -> Any:
+    """Return a chat without what templates don't show, such as ids; anything else as it is."""
+    if not is_chat(value):
+        return value
+    names = ("role", "content", *_INSTEAD)
+    return [
+        {name: message[name] for name in names if name in message} if "role" in message else message
+        for message in value
+    ]
+
+
 def read_messages(
     value: Any, must: str = "must be a list of messages with a role"
 ) -> list[Message]:
@@ -78,13 +89,17 @@ def read_tools(value: Any) -> Tools:
     Raises:
         ValueError: it is no list of objects.
     """
+    read = value
     if isinstance(value, str) and value.strip():
-        value = json.loads(value)
-    if not value:
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+    if not read:
         return None
-    if not is_chat(value):
-        raise ValueError(f"tools must be a list of objects, but got {value!r:.60}")
-    return list(value)
+    if not is_chat(read):
+        raise ValueError(f"tools must be a list of objects, or JSON of one, but got {value!r:.60}")
+    return list(read)
 
 
 def render(

@@ -36,7 +36,7 @@ def name_classes(table: Table, column: str) -> Table:
             continue
         raise WorldError(
             f"label_column: {table.where} must have one class a row in column {column!r}, but row "
-            f"{number} has {what}"
+            f"{number} has {what}; label_column=NAME names another one"
         )
     return replace(table, columns={**table.columns, column: names})
 

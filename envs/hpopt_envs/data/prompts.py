@@ -20,7 +20,7 @@ def encode_prompts(
         WorldError: the column is missing or holds something else, there is no chat template, or
             no token that an empty prompt could begin with, or the model lacks a token.
     """
-    column = source.prompt_column or "prompt"
+    (column,) = prompt_columns(source, table)
     texts, ids = [], []
     values = table.column(column, "prompt_column")
     tools = table.columns.get("tools", [None] * len(table))
@@ -33,6 +33,11 @@ def encode_prompts(
         ids.append(prompt_ids(tokenizer, text, begin=is_text))
         check_ids(tokenizer, ids[-1], vocabulary, where)
     return texts, ids
+
+
+def prompt_columns(source: Source, table: Table) -> list[str]:
+    """Return the column of prompts."""
+    return [source.prompt_column or "prompt"]
 
 
 def prompt_ids(tokenizer: Any, text: str, begin: bool = True) -> list[int]:

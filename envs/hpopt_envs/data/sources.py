@@ -3,16 +3,18 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..errors import WorldError
 from ..settings import Source
+from .chats import shown
 from .dataset import SPLITS, read_dataset
 from .labels import is_answered, name_classes
 from .tables import Table, read_table
 
 _HELD_OUT = 0.1  # share of the rows in each split that is made
 
-Columns = Callable[[Table], Sequence[str]]  # those of a table that a task uses
+Used = Callable[[Table], Sequence[Sequence[Any]]]  # what a task reads of a table, by columns
 
 
 def text_columns(source: Source, table: Table) -> list[str]:
@@ -24,7 +26,7 @@ def text_columns(source: Source, table: Table) -> list[str]:
 def read_splits(
     source: Source,
     label: str | None = None,
-    used: Columns | None = None,
+    used: Used | None = None,
     answer: str | None = None,
 ) -> dict[str, Table] | None:
     """Read "train", "validation" and "test"; None where a source has neither files nor a dataset.
@@ -37,8 +39,8 @@ def read_splits(
         source: what the settings say.
         label: a column of classes that are to be in all splits in equal shares, and at least once;
             rows of a class that has too few different ones stay in train.
-        used: the columns that rows must differ in to be different; by default those of texts,
-            where there are any, else all.
+        used: what rows must differ in to be different; by default the columns of texts, where
+            there are any, else all.
         answer: a column that rows are of no use without; by default that of labels.
 
     Raises:
@@ -64,8 +66,8 @@ def read_splits(
     answered = _answered(tables, answer or label)
     if missing := [name for name in SPLITS if name not in answered]:
         setting = "dataset" if source.dataset is not None else "train_file"
-        train, columns = tables["train"], (used or _texts_of(source))(tables["train"])
-        made = make_splits(train, missing, label, setting, columns)
+        train = tables["train"]
+        made = make_splits(train, missing, label, setting, (used or _texts_of(source))(train))
         answered |= {name: _noted(name, made[name], tables, answer or label) for name in made}
     return {name: answered[name] for name in SPLITS}
 
@@ -75,12 +77,19 @@ def notes_of(tables: Mapping[str, Table] | None) -> tuple[str, ...]:
     return tuple(table.note for table in (tables or {}).values() if table.note)
 
 
-def _texts_of(source: Source) -> Columns:
-    def columns(table: Table) -> Sequence[str]:
-        names = text_columns(source, table)
-        return names if set(names) <= set(table.columns) else list(table.columns)
+def columns_of(names: Callable[[Source, Table], Sequence[str]], source: Source) -> Used:
+    """Return what a task that reads whole columns uses; all of them where one is missing."""
 
-    return columns
+    def used(table: Table) -> Sequence[Sequence[Any]]:
+        asked = names(source, table)
+        there = set(asked) <= set(table.columns)
+        return [table.columns[name] for name in (asked if there else table.columns)]
+
+    return used
+
+
+def _texts_of(source: Source) -> Used:
+    return columns_of(text_columns, source)
 
 
 def _answered(tables: dict[str, Table], column: str | None) -> dict[str, Table]:
@@ -94,7 +103,9 @@ def _answered(tables: dict[str, Table], column: str | None) -> dict[str, Table]:
 def _noted(name: str, made: Table, given: dict[str, Table], column: str | None) -> Table:
     if name == "train" or name not in given:
         return made
-    note = f"{given[name].where} has nothing in column {column!r}: {name} is made of {made.where}"
+    note = (
+        f"{given[name].where} has no answers in column {column!r}: {name} is made of {made.where}"
+    )
     return replace(made, note=note)
 
 
@@ -105,7 +116,7 @@ def _check_columns(source: Source) -> None:
         raise WorldError(f"{named[0]}: must come with train_file or dataset")
 
 
-def read_retained(file: str, used: Columns) -> dict[str, Table]:
+def read_retained(file: str, used: Used) -> dict[str, Table]:
     """Read rows to be retained: "retained_train", "retained_validation" and "retained_test".
 
     Args:
@@ -121,7 +132,11 @@ def read_retained(file: str, used: Columns) -> dict[str, Table]:
 
 
 def make_splits(
-    table: Table, names: Sequence[str], label: str | None, setting: str, used: Sequence[str]
+    table: Table,
+    names: Sequence[str],
+    label: str | None,
+    setting: str,
+    used: Sequence[Sequence[Any]],
 ) -> dict[str, Table]:
     """Return splits of the given names, and train: the rest of a table.
 
@@ -130,17 +145,16 @@ def make_splits(
         names: of splits beside train, a tenth of the rows each.
         label: a column, see `read_splits`; None for none.
         setting: that named the table.
-        used: columns that rows must differ in to be different; those that there are not are for
-            the task to miss.
+        used: columns that rows must differ in to be different; all of the table's where there is
+            none.
 
     Raises:
         WorldError: there are too few different rows.
     """
     labels = [""] * len(table) if label is None else table.column(label, "label_column")
-    columns = [table.columns[name] for name in used if name in table.columns]
     equal: dict[str, list[int]] = {}  # content -> rows
-    for row, content in enumerate(zip(*(columns or table.columns.values()), strict=True)):
-        equal.setdefault(repr(content), []).append(row)
+    for row, content in enumerate(zip(*(used or table.columns.values()), strict=True)):
+        equal.setdefault(repr([shown(value) for value in content]), []).append(row)
     classes: dict[str, list[list[int]]] = {}  # label -> groups of equal rows
     contradictory = []  # of several labels
     for rows in equal.values():

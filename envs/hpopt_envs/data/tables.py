@@ -170,19 +170,20 @@ def _read_text(text: str, place: str) -> dict[str, list[Any]]:
 
 
 def _check_prose(text: str, place: str) -> None:
-    """Make sure that a file of text isn't one of JSON lines with another ending.
+    """Make sure that a file of text isn't one of JSON with another ending.
 
     Raises:
-        WorldError: its first line is an object.
+        WorldError: its first line is an object, or all of it is an array of these.
     """
-    first = text.lstrip().partition("\n")[0]
+    begin = text.lstrip()
+    first = begin.partition("\n")[0] if begin[:1] == "{" else begin
+    if not re.match(r"\{|\[\s*\{", first):
+        return
     try:
-        if first[:1] == "{" and isinstance(json.loads(first), dict):
-            raise WorldError(
-                f"{place}: must be text, but begins with a JSON object: name it .jsonl"
-            )
+        json.loads(first)
     except (ValueError, RecursionError):
         return
+    raise WorldError(f"{place}: must be text, but begins with a JSON object: name it .jsonl")
 
 
 _READERS: Mapping[str, Callable[[str, str], dict[str, list[Any]]]] = {

@@ -44,15 +44,6 @@ def fill(template: str, table: Table, setting: str) -> list[str]:
     return texts
 
 
-def fields(template: str) -> list[str]:
-    """Return the columns in a template; none where it isn't one."""
-    try:
-        found = [_FIELD.fullmatch(field) for _, field, _, _ in Formatter().parse(template) if field]
-    except ValueError:
-        return []
-    return [field[1] for field in found if field is not None]
-
-
 def _missing(setting: str, table: Table, row: int, name: str, what: str) -> WorldError:
     return WorldError(
         f"{setting}: {table.where} must have {what} in column {name!r}, but row "

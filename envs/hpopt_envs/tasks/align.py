@@ -14,8 +14,8 @@ import torch
 from hpopt_search_spaces import Value
 
 from .. import models
-from ..data.prompts import PROMPT, encode_prompts, line_ends, prompt_ids
-from ..data.sources import notes_of, read_splits
+from ..data.prompts import PROMPT, encode_prompts, line_ends, prompt_columns, prompt_ids
+from ..data.sources import columns_of, notes_of, read_splits
 from ..divergences.moments import Moments, fit_moments
 from ..divergences.target import effective_sample_share, log_ratios, pseudo_rewards
 from ..errors import WorldError
@@ -114,7 +114,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
         usual = EMBEDDED_TOKENS if model_source == "embedded" else USUAL_TOKENS
         self._new_tokens = self.source.max_new_tokens or usual
         limit = length_limit(model_source, tokenizer, sequence_length, least=self._new_tokens + 1)
-        tables = read_splits(self.source, used=lambda _: [self.source.prompt_column or "prompt"])
+        tables = read_splits(self.source, used=columns_of(prompt_columns, self.source))
         self.notes = notes_of(tables)
         if tables is None:
             self._prompts = [PROMPT]

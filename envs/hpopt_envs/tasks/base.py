@@ -29,6 +29,8 @@ class Material(ABC):
         fixed: hyperparameters that every trial holds, where neither the space nor the user says.
         rate_factor: best learning rate relative to that of plain fine-tuning, for "auto".
         notes: what a user should be told of the data, a line each; known once it is loaded.
+        prepares_reference: whether `prepare` computes what the model is compared with later, so
+            that it is called in the precision of forward passes.
         adapter_type: of peft's `TaskType`, "" for none: which layers beside a LoRA adapter's are
             trained, such as a classifier's head.
     """
@@ -39,6 +41,7 @@ class Material(ABC):
     fixed: Mapping[str, Value] = {}
     rate_factor: float = 1.0
     notes: Sequence[str] = ()
+    prepares_reference: bool = False
     adapter_type: str = ""
 
     @abstractmethod

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import fields
 
 import torch
 
@@ -11,6 +12,7 @@ from .base import Task
 from .data import Data, Split
 from .roles import ROLES, Reference, Rollouts
 
+TOKENS = ("input_ids", "prompt_ids", "source_ids")  # as built-in tasks' splits call them
 EXAMPLES = 2  # that a task and a model are tried on
 
 
@@ -27,6 +29,31 @@ def check_roles(task: Task) -> None:
                 raise WorldError(
                     f"task {task.name}: must be a hpopt_envs.tasks.{role.__name__}, since it "
                     f"defines {method}()"
+                )
+
+
+def check_embeddings(model: torch.nn.Module, data: Data) -> None:
+    """Make sure that a model has an embedding for every token of its data.
+
+    Tasks that load models by name say where a token is from; a factory's model doesn't say before
+    it is made what it has.
+
+    Raises:
+        WorldError: it lacks one.
+    """
+    found = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+    if hasattr(model, "get_input_embeddings"):
+        found = [model.get_input_embeddings()]  # type: ignore[operator]
+    if len(found) != 1 or not isinstance(found[0], torch.nn.Embedding):
+        return
+    known = found[0].num_embeddings
+    for f in fields(data):
+        split = getattr(data, f.name)
+        for name in TOKENS if isinstance(split, dict) else ():
+            if name in split and int(split[name].max()) >= known:
+                raise WorldError(
+                    f"model: must have an embedding for every token, but has {known}, and "
+                    f"{f.name.replace('_', ' ')} has token {int(split[name].max())}"
                 )
 
 

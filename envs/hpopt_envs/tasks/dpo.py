@@ -22,7 +22,6 @@ t → 0. So it is with α up to 1, while total variation and χ² are bounded th
 """
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from torch.nn.functional import logsigmoid
 from hpopt_search_spaces import Value
 
 from .. import models
-from ..data.sources import notes_of, read_splits
+from ..data.sources import columns_of, notes_of, read_splits
 from ..divergences.target import slope
 from ..errors import WorldError
 from ..models import length_limit
@@ -82,6 +81,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
     rate_factor = 0.25  # measured, see docs/results.md
     default_model = "embedded"
     default_space = "dpo"
+    prepares_reference = True
     adapter_type = "CAUSAL_LM"
     settings = (
         *("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long"),
@@ -97,7 +97,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
         known = models.known_tokens(model_source, tokenizer)
         self._pad = models.pad_token(tokenizer, known)
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
-        tables = read_splits(self.source, used=partial(pair_columns, self.source))
+        tables = read_splits(self.source, used=columns_of(pair_columns, self.source))
         self.notes = notes_of(tables)
         if tables is None:
             tables, self._drawn = embedded_pairs()

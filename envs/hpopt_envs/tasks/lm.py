@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hpopt_search_spaces import Value
 
 from .. import models
 from ..data.corpus import Domain, read_corpus
-from ..data.sources import notes_of, read_retained, read_splits, text_columns
+from ..data.sources import columns_of, notes_of, read_retained, read_splits, text_columns
 from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
@@ -113,7 +113,7 @@ class LanguageModeling(ParametricLoss, Reference):
     def _read(self) -> dict[str, Table] | None:
         source = self.source
         answer = source.completion_column or "completion"
-        tables = read_splits(source, used=partial(row_columns, source), answer=answer)
+        tables = read_splits(source, used=columns_of(row_columns, source), answer=answer)
         self.notes = notes_of(tables)
         return tables
 
@@ -145,7 +145,7 @@ class LanguageModeling(ParametricLoss, Reference):
 
     def _retained(self, tokenizer: Any, file: str, sequence_length: int) -> dict[str, Split]:
         splits = {}
-        used = partial(text_columns, self.source)
+        used = columns_of(text_columns, self.source)
         for name, table in read_retained(file, used).items():
             documents, what = self._texts(tokenizer, table, "retain_file"), name.replace("_", " ")
             splits[name] = pack(tokenizer, documents, sequence_length, f"{what} ({file})")

@@ -30,7 +30,6 @@ from .text2text_data import (
     completion_column,
     decode_text,
     encode,
-    pair_columns,
     read_pairs,
     shorten,
 )
@@ -106,7 +105,7 @@ class TextToText(ParametricLoss, Reference, Writing):
         self._encoder = models.is_encoder_decoder(model_source)
         self.adapter_type = "SEQ_2_SEQ_LM" if self._encoder else "CAUSAL_LM"
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
-        used = partial(pair_columns, self.source)
+        used = partial(read_pairs, source=self.source)
         answer = None if self.source.completion_template else completion_column(self.source)
         given = read_splits(self.source, used=used, answer=answer)
         self.notes = notes_of(given)
@@ -148,7 +147,7 @@ class TextToText(ParametricLoss, Reference, Writing):
     def _retained(self) -> dict[str, Table]:
         """Return rows that the base model should keep rewriting."""
         if self.source.retain_file is not None:
-            return read_retained(self.source.retain_file, partial(pair_columns, self.source))
+            return read_retained(self.source.retain_file, partial(read_pairs, source=self.source))
         if self.source.has_data:
             return {}
         return {f"retained_{name}": table for name, table in retained_tables().items()}

@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..data.tables import Table
-from ..data.templates import fields, fill
+from ..data.templates import fill
 from ..data.tokens import check_ids
 from ..errors import WorldError
 from ..settings import Source
@@ -41,17 +41,6 @@ def read_pairs(table: Table, source: Source) -> tuple[list[str], list[str]]:
 def completion_column(source: Source) -> str:
     """Return the column of targets, where no template says."""
     return source.completion_column or "completion"
-
-
-def pair_columns(source: Source, table: Table) -> list[str]:
-    """Return the columns that sources and targets are made of."""
-    names = []
-    for template, column in (
-        (source.prompt_template, source.prompt_column or "prompt"),
-        (source.completion_template, completion_column(source)),
-    ):
-        names += [column] if template is None else fields(template)
-    return names
 
 
 def encode(

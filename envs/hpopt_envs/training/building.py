@@ -12,7 +12,7 @@ from ..models import model_hash
 from ..settings import EnvironmentSettings
 from ..tasks import Data, Task, load_task
 from ..tasks.base import BASE_SEED
-from ..tasks.checks import check_training
+from ..tasks.checks import check_embeddings, check_training
 from ..tasks.objective import divergence_limit, set_objective
 from ..tasks.roles import (
     ParametricLoss,
@@ -25,7 +25,7 @@ from ..tasks.roles import (
 from .baseline import check_baseline, note, outside
 from .facts import Parts, measured
 from .hyperparameters import check_hyperparameters, extremes
-from .machine import checkpoint_gradients, find_device, find_precision, is_large
+from .machine import casting, checkpoint_gradients, find_device, find_precision, is_large
 from .optimizers import build_optimizer
 from .plan import Lengths, batch_sizes, plan_trial
 from .real import RealRun
@@ -49,14 +49,17 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
     loss = task if isinstance(task, ParametricLoss) else None
     space, held = _searched(task, loss, settings)
     if isinstance(task, Reference):
-        penalized = "divergence_weight" in (*space.names, *held) and not weighs_divergence(task)
+        asked = (*space.names, *held, *(settings.baseline or ()))
+        penalized = "divergence_weight" in asked and not weighs_divergence(task)
         task.retains = penalized or task.forgetting_weight > 0
     source = settings.model or task.default_model
     data, model = _load(task, source, settings.sequence_length, device)
     if settings.gradient_checkpointing:
         checkpoint_gradients(model)
     with using_threads(settings.threads if is_large(model) else 1):
-        data, setup_cost = _prepare(task, model, data)
+        precision = find_precision(settings.precision, device, model)
+        with casting(device, precision if task.prepares_reference else torch.float32):
+            data, setup_cost = _prepare(task, model, data)
         if settings.forgetting_weight and data.retained_validation is None:
             raise WorldError(
                 f"forgetting_weight: must be left out, since task {task.name!r} retains nothing "
@@ -84,7 +87,7 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             held=held,
             lengths=lengths,
             plan=plan_trial(sizes, lengths, settings.segment_tokens, settings.trial_tokens),
-            precision=find_precision(settings.precision, device, model),
+            precision=precision,
             max_divergence=limit,
             setup_cost=setup_cost,
             baseline=beside,
@@ -113,6 +116,7 @@ def _load(
         data = task.load_data(source, sequence_length).to(device)
     with foreign(f"task {task.name}: load_model({source!r})"):
         model = task.load_model(source, BASE_SEED).to(device)
+    check_embeddings(model, data)
     return data, model
 
 

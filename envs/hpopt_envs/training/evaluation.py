@@ -21,6 +21,7 @@ from ..tasks.micro_batches import MicroBatches, parts
 from ..tasks.roles import Reference, Rollouts, evaluation_passes
 from ..training_run import Evaluation
 from .gradients import DIVERGENCE
+from .machine import casting
 from .rollouts import roll_out
 from .weights import Weights
 
@@ -204,10 +205,7 @@ class Evaluator:
         return self._memory.run(split_size(batch), self._longest(batch), work)
 
     def _autocast(self) -> torch.autocast:
-        """For the model at one trial's weights: it keeps what it casts until it is left."""
-        return torch.autocast(
-            self.device.type, self._precision, enabled=self._precision != torch.float32
-        )
+        return casting(self.device, self._precision)
 
     def _tokens(self, split: Split) -> int:
         return int(self._task.example_tokens(split).sum())

@@ -13,6 +13,7 @@ from ..tasks.base import Task
 from ..tasks.data import Split, split_size
 from ..tasks.micro_batches import MicroBatches, parts
 from ..tasks.roles import Reference, Rollouts
+from .machine import casting
 from .rollouts import roll_out
 from .weights import Weights
 
@@ -146,9 +147,7 @@ class Gradients:
         return total
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._device.type, self._precision, enabled=self._precision != torch.float32
-        )
+        return casting(self._device, self._precision)
 
     def _square_norm(self) -> torch.Tensor:
         gradients = [p.grad for p in self._weights.parameters if p.grad is not None]

@@ -35,6 +35,11 @@ def find_precision(name: str, device: torch.device, model: torch.nn.Module) -> t
     return torch.bfloat16 if name == "bfloat16" else torch.float32
 
 
+def casting(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Return what forward passes are made in: they are computed in a type, float32 aside."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
 def checkpoint_gradients(model: torch.nn.Module) -> None:
     """Let a model compute activations again in the backward pass.
 

@@ -28,6 +28,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "rows.jsonl": lambda path: FRAME.to_json(path, orient="records", lines=True),
     "rows.json": lambda path: FRAME.to_json(path, orient="records", force_ascii=False, indent=2),
     "lines.json": lambda path: FRAME.to_json(path, orient="records", lines=True),
+    "rows.ndjson": lambda path: FRAME.to_json(path, orient="records", lines=True),
     "rows.parquet": lambda path: FRAME.to_parquet(path, row_group_size=2),
 }
 
@@ -141,6 +142,27 @@ def test_a_message_names_the_split_of_a_data_set(tmp_path: Path) -> None:
         ("a.jsonl", b'{"a": 1}\n\n{"a": "x}\n', "a.jsonl, line 3: must be JSON"),
         ("a.json", b'[{"a": 1},\n{"a": 2},\n{"a" 3}]', "a.json, line 3: must be JSON"),
         ("a.jsonl", b'{"a": 1}\n[1]\n', "every row must be an object, but row 2 is [1]"),
+        ("a.jsonl", b'{"a": 1}\n{"a": ' + b"1" * 5000 + b"}", "a.jsonl, line 2: must be JSON that"),
+        ("a.jsonl", b'{"a": ' + b"[" * 100_000, "a.jsonl, line 1: must be JSON that can be read"),
+        (
+            "a.jsonl",
+            b'{"a": "x"}\n{"a": "\\ud83d b"}\n',
+            "line 2: must have whole characters, but ha",
+        ),
+        (
+            "a.json",
+            b'[{"a": "x"},\n{"b": [{"a": "\\uDE00"}]}]',
+            "row 2: must have whole characters",
+        ),
+        (
+            "a.jsonl",
+            b'{"\\udc00": "x"}\n',
+            "line 1: must have whole characters, but has half of one",
+        ),
+        ("a.txt", b'\n{"a": 1}\n{"a": 2}\n', "must be text, but begins with a JSON object"),
+        ("a.md", b'[\n {"a": 1}\n]', "must be text, but begins with a JSON object"),
+        ("a.jsonl.gz", b"\x1f\x8b", "must end in one of .csv, "),
+        ("a.dat", b"a,b\n1,2\n", "must end in one of .csv, "),
         ("a.parquet", b"text,label\nx,y\n", "reading"),
     ],
 )
@@ -175,7 +197,8 @@ def test_a_broken_file_is_refused_in_one_line(
         (Source(dataset="none"), None, "split train must have at least one row"),
         (Source(dataset="rows.csv"), None, "dataset: must be a folder or a Hugging Face id, but"),
         (Source(dataset="empty"), None, "dataset: loading 'empty' failed: EmptyDatasetError"),
-        (Source(dataset="ragged"), None, "Expected 2 fields in line 3, saw 3"),
+        (Source("rows.csv", dataset_config="en"), None, "dataset_config: must come with dataset"),
+        (Source(dataset="ragged"), None, "train.csv, line 3: must have 2 cells"),
         (Source(dataset="no/such/folder"), None, "dataset: loading 'no/such/folder' failed: File"),
         (Source(dataset="someone/some-data"), None, "the Hugging Face hub can't be reached"),
     ],

@@ -1,8 +1,11 @@
 """Which rows are trained on and which are held out."""
 
+import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
@@ -12,6 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from hpopt_envs.errors import WorldError
 from hpopt_envs.settings import Source
+from hpopt_envs.tasks import load_task
 from tests.envs.data.reading import splits_of, values_of, write_lines
 
 
@@ -106,3 +110,60 @@ def test_a_row_of_a_made_split_is_named_by_its_number_in_the_file(tmp_path: Path
         f"text_column: {tmp_path / 'rows.csv'} must have something in every row of column 'note', "
         "but row 17 is empty"
     }
+
+
+@pytest.mark.parametrize("conflicting", [False, True])
+def test_equal_texts_are_in_one_split_whatever_else_a_row_has(
+    conflicting: bool, tmp_path: Path
+) -> None:
+    coin = random.Random(0)
+    labels = [coin.choice("ab") for _ in range(320)]
+    if not conflicting:
+        labels = [labels[i % 40] for i in range(320)]
+    frame = pandas.DataFrame(
+        {"id": range(320), "text": [f"t{i % 40}" for i in range(320)], "label": labels}
+    )
+    frame.loc[300:, "text"] = [f"new {i}" for i in range(20)]
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    splits = splits_of(Source(str(tmp_path / "rows.csv")), "label")
+    texts = {name: set(table.columns["text"]) for name, table in splits.items()}
+    assert not texts["train"] & (texts["validation"] | texts["test"])
+    assert not texts["validation"] & texts["test"]
+
+
+ROWS: dict[str, list[tuple[dict[str, str], Callable[[int, int], dict[str, Any]]]]] = {
+    "lm": [
+        ({}, lambda i, k: {"prompt": f"p{k}", "completion": "c"}),
+    ],
+    "text2text": [
+        (
+            {"prompt_template": "{a[b]}", "completion_column": "c"},
+            lambda i, k: {"a": {"b": f"p{k}", "id": i}, "c": "x"},
+        )
+    ],
+    "dpo": [({}, lambda i, k: {"prompt": f"p{k}", "chosen": "yes", "rejected": "no"})],
+    "align": [({"reward": "length:3"}, lambda i, k: {"prompt": f"p{k}", "note": f"{i}"})],
+    "classify": [
+        ({"text_column": "a,b"}, lambda i, k: {"a": f"p{k}", "b": "x", "label": k % 2}),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "case"), [(task, i) for task, cases in ROWS.items() for i in range(len(cases))]
+)
+def test_every_task_tells_rows_apart_by_what_it_reads(task: str, case: int, tmp_path: Path) -> None:
+    settings, row = ROWS[task][case]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"id": i, **row(i, i % 30)}) for i in range(300)))
+    model = "embedded-t5" if task == "text2text" else "embedded"
+    data = load_task(task, {"train_file": str(path), **settings}).load_data(model, None)
+    name = next(n for n in ("source_ids", "prompt_ids", "input_ids") if n in data.train)
+    rows = [
+        {tuple(ids.flatten().tolist()) for ids in getattr(data, split)[name]}
+        for split in ("train", "validation", "test")
+    ]
+    width = min(len(next(iter(split))) for split in rows)
+    train, *held_out = ({ids[:width] for ids in split} for split in rows)
+    assert all(2 <= len(split) <= 4 for split in held_out)
+    assert not train & set().union(*held_out)

@@ -14,6 +14,15 @@ def test_templates_take_columns_and_what_is_in_them() -> None:
     assert fill("{answers[text][1]}", answers, "t") == ["France"]
 
 
+@pytest.mark.parametrize("nothing", [None, "", [], float("nan")])
+def test_an_empty_cell_beside_others_makes_nothing(nothing: object) -> None:
+    table = Table({"do": ["add", "sum"], "to": [nothing, "1 2"]}, "here")
+    assert fill("{do}\n{to}\n", table, "t") == ["add\n\n", "sum\n1 2\n"]
+    assert fill("{do}: {to[text]}", Table({"do": ["x"], "to": [nothing]}, "here"), "t") == ["x: "]
+    with pytest.raises(WorldError, match="must have a text in column 'to', but row 1 has"):
+        fill("{to}{to}", table, "t")
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [

@@ -165,9 +165,11 @@ def test_rows_of_a_users_are_trained_on(write: Write) -> None:
 def test_settings_say_which_columns_are_read(
     settings: dict[str, str], first: str | None, write: Write, chat_model: str
 ) -> None:
-    talk = chat("hi", "ho")
     path = write(
-        [{"text": f"t{i}", "prompt": "p", "completion": "c", "messages": talk} for i in range(9)]
+        [
+            {"text": f"t{i}", "prompt": "p", "completion": f"c{i}", "messages": chat(f"{i}", "ho")}
+            for i in range(9)
+        ]
     )
     task = load_task("lm", {"train_file": path, **settings})
     data = task.load_data(chat_model, 3 if first is None else None)
@@ -215,13 +217,18 @@ def test_examples_must_fit_into_the_model(chat_model: str, write: Write) -> None
         ({"messages": chat("hi", "ho")}, {}, "messages_column: messages needs a tokenizer with a"),
         ({"prompt": "a", "completion": ""}, {}, "completion_column: rows.jsonl must have somethi"),
         ({"prompt": "a"}, {"prompt_column": "prompt"}, "have a column 'completion', but has 'pro"),
-        ({"prompt": chat("hi"), "completion": chat("ho")}, {}, "prompt_column: .* must have text"),
+        (
+            {"prompt": chat("hi"), "completion": chat("", "ho")[1:]},
+            {},
+            "prompt_column: .*row 1: messages ne",
+        ),
     ],
 )
 def test_rows_that_cannot_be_used_are_refused_in_one_line(
     row: dict[str, Any], settings: dict[str, str], message: str, write: Write
 ) -> None:
     path = write([{**row, "id": i} for i in range(9)])
+    files = {"train_file": path, "validation_file": path, "test_file": path}
     with pytest.raises(WorldError, match=message) as raised:
-        load_task("lm", {"train_file": path, **settings}).load_data("embedded", None)
+        load_task("lm", {**files, **settings}).load_data("embedded", None)
     assert "\n" not in str(raised.value)

@@ -66,6 +66,10 @@ def test_without_a_prompt_it_is_what_both_texts_begin_with(encode: Encode) -> No
     [
         {"prompt": ASKED, "chosen": UP, "rejected": DOWN},
         {"chosen": ASKED + UP, "rejected": ASKED + DOWN},
+        {"prompt": ASKED, "chosen": ASKED + UP, "rejected": ASKED + DOWN},
+        # As the best known set has them: the prompt a text that both chats begin with.
+        {"prompt": "Up?", "chosen": ASKED + UP, "rejected": ASKED + DOWN},
+        {"prompt": "Up?", "chosen": UP, "rejected": DOWN},
     ],
 )
 def test_chats_go_through_the_template(encode: Encode, row: dict[str, Any]) -> None:
@@ -78,8 +82,7 @@ def test_chats_go_through_the_template(encode: Encode, row: dict[str, Any]) -> N
     ("row", "template", "words"),
     [
         ({"prompt": ASKED, "chosen": UP, "rejected": DOWN}, None, "need a tokenizer with a chat"),
-        ({"prompt": "Up?", "chosen": UP, "rejected": DOWN}, TEMPLATE, "but one is 'Up\\?'"),
-        ({"prompt": ASKED, "chosen": "yes", "rejected": "no"}, TEMPLATE, "but one is 'yes'"),
+        ({"prompt": ASKED, "chosen": "yes", "rejected": "no"}, TEMPLATE, "but got 'yes'"),
         ({"chosen": UP, "rejected": DOWN}, TEMPLATE, r"but one is \[\]"),
         ({"prompt": "Up?", "chosen": {"a": 1}, "rejected": "no"}, TEMPLATE, "must be text or"),
         (

@@ -1,0 +1,168 @@
+"""Templates that write a turn otherwise once others follow, that mark answers, that show tools."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hpopt_envs.data.tables import Table
+from hpopt_envs.errors import WorldError
+from hpopt_envs.models import load_tokenizer
+from hpopt_envs.settings import Source
+from hpopt_envs.tasks.lm_data import encode_rows
+from hpopt_envs.tasks.preference_data import encode_pairs
+from tests.envs.tasks.rows import chat, learnt_texts
+
+PLAIN = (
+    "{% if tools %}tools:{% for t in tools %} {{ t.function.name }}{% endfor %}{{ '\n' }}"
+    "{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    "{% for c in m.tool_calls or [] %} {{ c.function.arguments | tojson }}{% endfor %}{{ '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+# As Qwen3's: an empty thought before the last answer alone.
+THINKING = (
+    "{% for m in messages %}<{{ m.role }}>"
+    "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}"
+    "{{ '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+# As DeepSeek-R1's: prompts begin a thought that answers come without.
+BEGUN = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant><think>{{ '\n' }}{% endif %}"
+)
+MARKED = (
+    "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}"
+    "{%- generation -%}{{ m.content }}{% if loop.last %}!{% endif %}{%- endgeneration -%}"
+    "{% else %}{{ m.content }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+LAMP = [{"type": "function", "function": {"name": "lamp"}}]
+
+Encode = Callable[..., list[tuple[str, list[str]]]]
+
+
+@pytest.fixture
+def encode() -> Encode:
+    """Rows as texts, each with what of it is learnt."""
+    tokenizer = load_tokenizer("embedded")
+
+    def encoded(template: str, **row: Any) -> list[tuple[str, list[str]]]:
+        tokenizer.chat_template = template
+        table = Table({name: [value] for name, value in row.items()}, "rows.jsonl")
+        if "chosen" in row:
+            found = [side for pair in encode_pairs(tokenizer, table, Source()) for side in pair]
+        else:
+            found = encode_rows(tokenizer, table, Source())
+        return [(tokenizer.decode(ids), learnt_texts(ids, learnt)) for ids, learnt in found]
+
+    return encoded
+
+
+def test_a_turn_that_is_written_otherwise_later_is_a_row_of_its_own(encode: Encode) -> None:
+    first = "<user>hi\n<assistant><think></think>ho\n"
+    assert encode(THINKING, messages=chat("hi", "ho", "1?", "2")) == [
+        (
+            "<user>hi\n<assistant>ho\n<user>1?\n<assistant><think></think>2\n",
+            ["<think></think>2\n"],
+        ),
+        (first, ["<think></think>ho\n"]),
+    ]
+    assert encode(THINKING, messages=chat("hi", "ho")) == [(first, ["<think></think>ho\n"])]
+    # What nobody answered is in no row.
+    assert encode(THINKING, messages=chat("hi", "ho", "1?")) == [(first, ["<think></think>ho\n"])]
+
+
+def test_an_answer_begins_where_it_leaves_its_prompt(encode: Encode) -> None:
+    assert encode(BEGUN, messages=chat("hi", "ho", "1?", "2")) == [
+        ("<user>hi\n<assistant>ho\n<user>1?\n<assistant>2\n", ["ho\n", "2\n"])
+    ]
+
+
+def test_a_template_says_itself_what_the_assistant_says(encode: Encode) -> None:
+    talk = chat("hi", "ho", "1?", "2")
+    whole = "<user>hi\n<assistant>ho\n<user>1?\n<assistant>2!\n"
+    assert encode(MARKED, messages=talk) == [(whole, ["ho", "2!"])]
+    assert encode(MARKED, prompt=talk[:3], completion=talk[3:]) == [(whole, ["2!"])]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": chat("hi", "ho", "1?"), "completion": chat("", "2")[1:]},
+        {"prompt": chat("hi", "ho", "1?"), "completion": "2"},
+    ],
+)
+def test_completions_of_chats_are_learnt(encode: Encode, row: dict[str, Any]) -> None:
+    whole = "<user>hi\n<assistant>ho\n<user>1?\n<assistant>2\n"
+    assert encode(PLAIN, **row) == [(whole, ["2\n"])]
+    (found,) = encode(PLAIN, prompt="1?", completion=chat("", "2")[1:])
+    assert found == ("<user>1?\n<assistant>2\n", ["2\n"])
+
+
+def parts(*texts: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text} for text in texts]
+
+
+def test_content_may_be_parts(encode: Encode) -> None:
+    asked = {"role": "user", "content": parts("look:", "1")}
+    said = {"role": "assistant", "content": parts("2")}
+    whole = "<user>look:\n1\n<assistant>2\n"
+    for row in ({"messages": [asked, said]}, {"prompt": [asked], "completion": [said]}):
+        assert encode(PLAIN, **row) == [(whole, ["2\n"])]
+    pair = encode(PLAIN, chosen=[asked, said], rejected=[asked, *chat("", "3")[1:]])
+    assert pair[0] == (whole, ["2\n"])
+
+
+@pytest.mark.parametrize("tools", [LAMP, '[{"type": "function", "function": {"name": "lamp"}}]'])
+def test_tools_are_shown(encode: Encode, tools: Any) -> None:
+    call = {"type": "function", "function": {"name": "lamp", "arguments": '{"at": 1}'}}
+    talk = [*chat("on"), {"role": "assistant", "content": None, "tool_calls": [call]}]
+    for row in (
+        {"messages": talk},
+        {"prompt": talk[:1], "completion": talk[1:]},
+        {"prompt": talk[:1], "chosen": talk[1:], "rejected": chat("", "no")[1:]},
+    ):
+        text, learnt = encode(PLAIN, **row, tools=tools)[0]
+        assert text.startswith("tools: lamp\n<user>on\n")
+        assert learnt[0].strip() == '{"at": 1}'
+    assert encode(PLAIN, messages=chat("hi", "ho"), tools=None)[0][0].startswith("<user>")
+
+
+PICTURE = [{"type": "image_url", "image_url": {"url": "x"}}]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"messages": chat("hi", "ho"), "tools": "lamp"},
+            "tools must be a list of objects, or JSON",
+        ),
+        (
+            {"messages": [{"role": "user", "content": PICTURE}]},
+            "content of a message must be text, ",
+        ),
+        ({"messages": [{"role": "user", "content": 3}]}, "the content of a message must be text, "),
+        (
+            {"messages": [{"role": "assistant", "text": "ho"}]},
+            "a message must have content, but one",
+        ),
+        (
+            {"prompt": chat("hi"), "completion": chat("ho")},
+            "a chat must have an answer, of the role",
+        ),
+    ],
+)
+def test_other_chats_are_refused_in_one_line(
+    encode: Encode, row: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(WorldError, match=f"_column: rows.jsonl, row 1: .*{said}") as raised:
+        encode(PLAIN, **row)
+    assert "\n" not in str(raised.value)
+
+
+def test_tools_that_a_template_does_not_show_are_refused(encode: Encode) -> None:
+    with pytest.raises(WorldError, match="the chat template must show the tools of a row"):
+        encode(THINKING, messages=chat("hi", "ho"), tools=LAMP)
