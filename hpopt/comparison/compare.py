@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
 
 def _essence(settings: ComparisonSettings) -> ComparisonSettings:
     """Return what results depend on: neither where they are kept nor how many run at a time."""
-    study = settings.study.changed(workers=1, runs="", tracking_uri=None)
+    study = settings.study.changed(workers=1, silence_limit=None, runs="", tracking_uri=None)
     return dataclasses.replace(settings, study=study)
 
 
@@ -97,14 +97,16 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
         line(text)
     levels = {study.changed(task=task).tracking_level for task in settings.tasks}
     level: Level = "parents" if "parents" in levels else "trials"
-    asked = study.tracking
+    asked, machine = study.tracking, study.machine
     tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level)
     tracking.start()
     ending: Ending = "failed"
     try:
         runner = _Runner(settings, name, line, tracking)
         runner.record_earlier()
-        with job_processes(study.machine.workers, folder / "workers.log") as processes:
+        with job_processes(
+            machine.workers, folder / "workers.log", machine.silence_limit
+        ) as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
                 run_jobs(jobs(), processes, runner.finished)
         lines = write_verdict(settings, name)
@@ -223,7 +225,7 @@ class _Runner:
         runs = str(self._folder)
         return not best or read_judged(job.folder.name, runs, best, seeds) is not None
 
-    def finished(self, job: Job, done: dict[str, Any]) -> None:
+    def finished(self, job: Job, done: Mapping[str, Any]) -> None:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
         if job.folder.has_ended:

@@ -134,6 +134,7 @@ class ComparisonSettings:
             seed=seed,
             name=study_name(task, who.file_name, seed),
             workers=1,
+            silence_limit=None,  # of its process, which the comparison watches
             confirm_seeds=0,
             experiment=self.study.tracking.experiment or name,
             tracking_uri=self.study.tracking.uri,

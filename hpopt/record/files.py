@@ -4,6 +4,7 @@ import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 
@@ -12,6 +13,20 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.{uuid4().hex}")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def open_log(path: Path) -> IO[str]:
+    """Open a log to write at its end, made where it is missing; a link isn't followed."""
+    return os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file that must lie where its path says, and not be a link to somewhere else.
+
+    Raises:
+        OSError: it is a link, or can't be opened.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def take_lock(path: Path, wait: bool = True) -> int:
@@ -28,7 +43,7 @@ def take_lock(path: Path, wait: bool = True) -> int:
         BlockingIOError: another process has the lock, and we don't wait.
     """
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        file = open_own(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_at(path, file):

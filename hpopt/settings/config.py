@@ -7,6 +7,8 @@ from typing import Any
 from ..errors import StudyError
 from .parsing import parse_seconds
 
+DURATIONS = ("time_limit", "silence_limit")
+
 
 def read_config(path: str) -> dict[str, Any]:
     """Read settings from a TOML file; names are those of `Settings`.
@@ -20,9 +22,10 @@ def read_config(path: str) -> dict[str, Any]:
         raise StudyError(f"config: {path} can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"config: {path} must be TOML, but: {error}") from None
-    if isinstance(values.get("time_limit"), str):
-        try:
-            values["time_limit"] = parse_seconds(values["time_limit"])
-        except StudyError as error:
-            raise StudyError(f"time_limit: {error}") from None
+    for name in DURATIONS:
+        if isinstance(values.get(name), str):
+            try:
+                values[name] = parse_seconds(values[name])
+            except StudyError as error:
+                raise StudyError(f"{name}: {error}") from None
     return values

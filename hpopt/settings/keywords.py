@@ -58,3 +58,4 @@ class SearchKeywords(TypedDict, total=False):
     track: str
     workers: int
     in_order: bool
+    silence_limit: float | None

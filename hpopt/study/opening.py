@@ -165,6 +165,13 @@ def _open_pool(
     settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
 ) -> Pool:
     machine = settings.machine
-    if machine.workers == 1:
+    if machine.workers == 1 and machine.silence_limit is None:
         return LocalPool(factory, environment)
-    return ProcessPool(factory, environment, machine.workers, folder.workers_log, machine.in_order)
+    return ProcessPool(
+        factory,
+        environment,
+        machine.workers,
+        folder.workers_log,
+        machine.in_order,
+        machine.silence_limit,
+    )
