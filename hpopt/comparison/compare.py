@@ -11,6 +11,7 @@ import numpy as np
 
 from ..commands import resume_command, ui_command, without_password
 from ..errors import StudyError
+from ..record.files import write_whole
 from ..record.folders import MANIFEST, REPORT, StudyFolder, check_writable
 from ..settings.study import Level
 from ..tracking import Ending
@@ -71,7 +72,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
         if manifest.parent.exists():
             raise StudyError(f"name: must be new, but {manifest.parent} exists")
         manifest.parent.mkdir(parents=True)
-        manifest.write_text(json.dumps(asked.to_json(), indent=2) + "\n")
+        write_whole(manifest, json.dumps(asked.to_json(), indent=2) + "\n")
     return name
 
 
@@ -248,9 +249,9 @@ def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
     comparison = read_comparison(settings, name, studies)
     verdict = judge(comparison, np.random.default_rng(BOOTSTRAP_SEED))
     plain = to_json(verdict)
-    (folder / "verdict.json").write_text(json.dumps(plain, indent=2) + "\n")
-    (folder / "verdict.md").write_text(markdown(verdict) + "\n")
-    (folder / "curves.csv").write_text(curves_csv(comparison))
+    write_whole(folder / "verdict.json", json.dumps(plain, indent=2) + "\n")
+    write_whole(folder / "verdict.md", markdown(verdict) + "\n")
+    write_whole(folder / "curves.csv", curves_csv(comparison))
     write_comparison_report(comparison, plain, studies, folder / REPORT)
     rows = [row for row in verdict.rows if row.contrast is not None]
     return (*(sentence(verdict, row) for row in rows), "", *table(verdict))

@@ -1,7 +1,11 @@
 """Searching, confirming, and writing down what came of it; replay included."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from ..commands import resume_command
+from ..errors import Paused, io_error
 from ..pool.metered import MeteredPool
 from ..record.history import FIRST_TEST, History
 from ..record.journal import Event
@@ -28,7 +32,30 @@ def conduct(
         display: shows what happens.
         tracking: whose state is shown; it is started and ended elsewhere.
         keeps_weights: whether the winner's weights are written.
+
+    Raises:
+        Paused: something can't be written; the text says what to type when it can.
     """
+    with _resumable(study):
+        return _conduct(study, display, tracking, keeps_weights)
+
+
+@contextmanager
+def _resumable(study: OpenStudy) -> Iterator[None]:
+    """Say what to type where a study can't go on for now, such as on a full disk."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # of whoever reads what is printed
+    except (Paused, OSError) as error:
+        said = str(error) if isinstance(error, Paused) else io_error(error)
+        again = resume_command(study.name, study.settings.tracking.runs)
+        raise Paused(f"{said}; `{again}` goes on with the study") from error
+
+
+def _conduct(
+    study: OpenStudy, display: Display, tracking: TrackingProcess | None, keeps_weights: bool
+) -> StudyResult:
     history, started = History(), time.monotonic()
     settled, searched, confirmed = split_events(study.journal.events)
     for event in settled:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...record.files import write_whole
 from ...record.folders import StudyFolder
 from ...record.history import History
 from ...record.samples import Samples, read_samples
@@ -54,7 +55,7 @@ def write_study_report(
     written = [] if samples is None else [samples_section(samples)]
     sections = [*written, *_sections(history, known)]
     text = page(title, summary(history, result, known), sections, shared_script(path))
-    path.write_text(text, encoding="utf-8", errors="replace")  # a text may be half a character
+    write_whole(path, text)
     return path
 
 
