@@ -9,6 +9,7 @@ from ..errors import StudyError
 if TYPE_CHECKING:
     from ..settings.fields import Field
 
+NOTHING_CAME = 1  # exit status where no trial ended with a value that counts
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..commands import resume_command, ui_command, without_password
-from ..errors import StudyError
+from ..errors import StudyError, io_error
 from ..record.files import write_whole
 from ..record.folders import MANIFEST, REPORT, StudyFolder, check_writable
 from ..settings.study import Level
@@ -21,12 +21,12 @@ from ..tracking.reach import check_reachable
 from ..verdict.judging import blocks_warning, judge
 from ..verdict.page import write_comparison_report
 from ..verdict.tables import curves_csv, markdown, sentence, table, to_json
-from ..wording import counted, duration
+from ..wording import counted, duration, why_nothing
 from .confirming import read_judged
 from .contestants import Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
 from .running import Job, job_processes, run_jobs
-from .settings import ComparisonSettings, study_name
+from .settings import ComparisonSettings, read_manifest, study_name
 
 BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
 
@@ -39,12 +39,14 @@ class Compared:
         name: of the comparison.
         folder: where its studies and its verdict are.
         lines: its sentences and its table.
+        has_values: whether any of its studies has a best trial.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
     """
 
     name: str
     folder: Path
     lines: tuple[str, ...]
+    has_values: bool
     tracking_error: str | None
 
 
@@ -62,7 +64,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
     manifest = settings.folder(name) / MANIFEST
     asked = dataclasses.replace(settings, study=settings.study.changed(name=name))
     if manifest.exists():
-        there = ComparisonSettings.from_json(json.loads(manifest.read_text()))
+        there = read_manifest(manifest)
         if _essence(there) != _essence(asked):
             raise StudyError(
                 f"name: must be new, but {manifest.parent} is a comparison with other settings; "
@@ -71,7 +73,10 @@ def open_comparison(settings: ComparisonSettings) -> str:
     else:
         if manifest.parent.exists():
             raise StudyError(f"name: must be new, but {manifest.parent} exists")
-        manifest.parent.mkdir(parents=True)
+        try:
+            manifest.parent.mkdir(parents=True)
+        except OSError as error:
+            raise StudyError(f"runs: can't be written: {io_error(error)}") from None
         write_whole(manifest, json.dumps(asked.to_json(), indent=2) + "\n")
     return name
 
@@ -110,7 +115,7 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
         ) as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
                 run_jobs(jobs(), processes, runner.finished)
-        lines = write_verdict(settings, name)
+        lines, studies = write_verdict(settings, name), read_studies(settings, name)
         ending = "finished"
     except KeyboardInterrupt:
         ending = "killed"
@@ -118,7 +123,11 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     finally:
         line("finishing the record in MLflow ...")
         error = tracking.finish(ending, timeout=600.0)
-    return Compared(name, folder, lines, error)
+    has_values = any(history.best is not None for history in studies.values())
+    if not has_values:
+        trials = [trial for history in studies.values() for trial in history.trials.values()]
+        lines = (f"No study came to a value: of their trials {why_nothing(trials)}.", "", *lines)
+    return Compared(name, folder, lines, has_values, error)
 
 
 def _opening(settings: ComparisonSettings, name: str) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from hpopt_envs.settings import setting
 
-from ..errors import StudyError
-from ..record.folders import MANIFEST
+from ..errors import StudyError, io_error
+from ..record.folders import MANIFEST, check_name
 from ..settings.fields import Field, fields_of
 from ..settings.groups import DEFAULT_TRIALS, WHO
 from ..settings.study import Settings
@@ -179,9 +179,35 @@ def study_name(task: str, searcher: str, number: int | str) -> str:
 
 
 def read_settings(name: str, runs: str) -> ComparisonSettings | None:
-    """Return settings of a comparison; None where there is none of that name."""
+    """Return settings of a comparison; None where there is none of that name.
+
+    Raises:
+        StudyError: there can't be one of that name, or its settings can't be read.
+    """
+    check_name(name, "name")
     manifest = Path(runs) / name / MANIFEST
-    if not manifest.is_file():
+    try:
+        settings = read_manifest(manifest)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    settings = ComparisonSettings.from_json(json.loads(manifest.read_text()))
     return dataclasses.replace(settings, study=settings.study.changed(runs=runs))
+
+
+def read_manifest(manifest: Path) -> ComparisonSettings:
+    """Return settings of a comparison from its file.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        StudyError: it can't be read.
+    """
+    try:
+        return ComparisonSettings.from_json(json.loads(manifest.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise StudyError(f"the comparison can't be read: {io_error(error)}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StudyError(
+            f"{manifest} must be as the comparison wrote it, but was changed or damaged: "
+            f"{type(error).__name__}"
+        ) from None

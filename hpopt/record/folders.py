@@ -1,12 +1,12 @@
 """Where studies are kept: a folder each, named after the study, below the folder of all runs."""
 
 import os
-from contextlib import suppress
+import textwrap
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..errors import StudyError
+from ..errors import StudyError, io_error
 from .history import History
 from .journal import read_events
 
@@ -32,6 +32,25 @@ def check_writable(folder: Path, what: str) -> None:
     raise StudyError(f"{what} must be a folder that can be written to, but {reason}")
 
 
+def check_name(name: str, what: str) -> None:
+    """Make sure that what should name a study, or a comparison, can be the name of a folder.
+
+    Args:
+        name: of the study.
+        what: is asked for, as errors begin with it.
+
+    Raises:
+        StudyError: it can't, and says so.
+    """
+    if not 0 < len(name.encode(errors="replace")) <= 255 or set("/\0") & set(name):
+        raise StudyError(
+            f"{what}: must be the name of a study, without '/' (its folder's is said with --runs), "
+            f"but got {textwrap.shorten(repr(name), 80)}"
+        )
+    if name in (".", ".."):
+        raise StudyError(f"{what}: must be the name of a study, but got {name!r}")
+
+
 @dataclass(frozen=True)
 class StudyFolder:
     """The folder of a study, and what lies where in it.
@@ -54,12 +73,15 @@ class StudyFolder:
         Raises:
             StudyError: there is no such study; the text has the nearest names.
         """
+        check_name(name, what)
         folder = cls(Path(runs) / name)
-        with suppress(OSError):
+        try:
             if folder.has_begun:
                 return folder
-        there = [cls(path.parent) for path in Path(runs).glob(f"*/{folder.journal.name}")]
-        there.sort(key=lambda other: other.journal.stat().st_mtime)
+            there = [cls(path.parent) for path in Path(runs).glob(f"*/{folder.journal.name}")]
+            there.sort(key=lambda other: other.journal.stat().st_mtime)
+        except OSError as error:
+            raise StudyError(f"{what}: {io_error(error)}") from None
         known = [other.name for other in there]
         near = get_close_matches(name, known, cutoff=0.5) or known[-3:]
         raise StudyError(

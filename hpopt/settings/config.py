@@ -1,5 +1,6 @@
 """Settings in a file."""
 
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ def read_config(path: str) -> dict[str, Any]:
         StudyError: the file can't be read, or isn't TOML.
     """
     try:
-        values = tomllib.loads(Path(path).read_text())
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise StudyError(f"config: {path} can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"config: {path} must be TOML, but: {error}") from None
+    except (ValueError, RecursionError) as error:  # TOML's and UTF-8's own, too long numbers
+        said = textwrap.shorten(str(error), 200)
+        raise StudyError(f"config: {path} must be TOML, but: {said}") from None
     for name in DURATIONS:
         if isinstance(values.get(name), str):
             try:

@@ -1,5 +1,6 @@
 """Search spaces in TOML files: those that are shipped, and a user's own."""
 
+import textwrap
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -38,7 +39,7 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         raise SpaceError(f"unknown search space {str(name_or_path)!r} ({near}, or a .toml file)")
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # a name with a null byte, too
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise SpaceError(f"a search space must be a readable file, but {path}: {why}") from error
     return _parse(path.stem, text, str(path))
@@ -53,8 +54,9 @@ def _shipped() -> dict[str, str]:
 def _read(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceError(f"a search space must be TOML, but got: {error} (file {file})") from error
+    except (ValueError, RecursionError) as error:  # TOML's own, too long numbers
+        said = textwrap.shorten(str(error), 200)
+        raise SpaceError(f"a search space must be TOML, but got: {said} (file {file})") from error
 
 
 def _parse(name: str, text: str, file: str) -> SearchSpace:
