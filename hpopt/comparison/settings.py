@@ -11,11 +11,13 @@ from typing import Any
 
 from hpopt_envs.settings import setting
 
+from ..commands import with_credentials
 from ..errors import StudyError, io_error
 from ..record.folders import MANIFEST, check_name
 from ..settings.fields import Field, fields_of
 from ..settings.groups import DEFAULT_TRIALS, WHO
 from ..settings.study import Settings
+from ..study.header import kept
 from .contestants import FORM, Contestant, parse_contestants
 
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
@@ -147,7 +149,7 @@ class ComparisonSettings:
             "agents": list(self.agents),
             "seeds": self.seeds,
             "against": self.against,
-            "study": self.study.flat(),
+            "study": kept(self.study),
         }
 
     @classmethod
@@ -190,7 +192,10 @@ def read_settings(name: str, runs: str) -> ComparisonSettings | None:
         settings = read_manifest(manifest)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return dataclasses.replace(settings, study=settings.study.changed(runs=runs))
+    uri = settings.study.tracking.tracking_uri
+    uri = None if uri is None else with_credentials(uri)
+    study = settings.study.changed(runs=runs, tracking_uri=uri)
+    return dataclasses.replace(settings, study=study)
 
 
 def read_manifest(manifest: Path) -> ComparisonSettings:

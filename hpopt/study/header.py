@@ -9,6 +9,7 @@ from typing import Any
 
 from hpopt_envs.episode.features import OBSERVATION_VERSION
 
+from ..commands import without_credentials
 from ..errors import StudyError
 from ..pool.base import Pool
 from ..record.history import History
@@ -69,7 +70,7 @@ def make_header(
         "seed": settings.searcher.seed,
         "workers": settings.machine.workers,
         "experiment": settings.tracking.experiment or pool.facts.task,
-        "settings": settings.flat(),
+        "settings": kept(settings),
         "environment": environment,
         "planned_trials": planned,
         "space": pool.space.to_dict(),
@@ -80,6 +81,12 @@ def make_header(
         task, space = pool.facts.task, pool.space
         header["portfolio"] = make_portfolio(sources, task, space, planned, settings.searcher.prior)
     return header
+
+
+def kept(settings: Settings) -> dict[str, Any]:
+    """Return settings as they are written down: no file has credentials."""
+    values, uri = settings.flat(), settings.tracking.tracking_uri
+    return values | {"tracking_uri": None if uri is None else without_credentials(uri)}
 
 
 def _versions() -> dict[str, str]:

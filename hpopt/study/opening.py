@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..commands import resume_command
+from ..commands import resume_command, with_credentials
 from ..errors import StudyError
 from ..pool.base import Pool
 from ..pool.local import LocalPool
@@ -138,6 +138,8 @@ def take_up(name: str, runs: str, changes: Mapping[str, Any], factory: str = FAC
         for event in journal.events:
             if event["event"] == "extended":
                 saved |= event["settings"]
+        if saved["tracking_uri"] is not None:
+            saved["tracking_uri"] = with_credentials(saved["tracking_uri"])
         new = {setting: value for setting, value in changes.items() if saved[setting] != value}
         settings = Settings.from_record({**saved, **new})
         pool = _open_pool(settings, header["environment"], folder, factory)
