@@ -43,6 +43,7 @@ class SearchKeywords(TypedDict, total=False):
     device: str
     precision: str
     gradient_checkpointing: bool
+    trust_remote_code: bool
     agent: str
     portfolio: Sequence[str] | None
     seed: int

@@ -11,6 +11,7 @@ from .loading import (
     pad_token,
     save_model,
     tensor_bytes,
+    trust_remote_code,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "pad_token",
     "save_model",
     "tensor_bytes",
+    "trust_remote_code",
 ]

@@ -111,6 +111,13 @@ class EnvironmentSettings:
         group=MACHINE,
         metavar="B",
     )
+    trust_remote_code: bool = setting(
+        False,
+        "true: run the code that a model brings, of whose authors you must be sure "
+        "(default: false, such a model is refused)",
+        group=MACHINE,
+        metavar="B",
+    )
     threads: int = 1
 
     def __post_init__(self) -> None:
