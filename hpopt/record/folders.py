@@ -1,10 +1,13 @@
 """Where studies are kept: a folder each, named after the study, below the folder of all runs."""
 
+import json
 import os
-import textwrap
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+
+from hpopt_search_spaces.checks import shown
 
 from ..errors import StudyError, io_error
 from .history import History
@@ -45,7 +48,7 @@ def check_name(name: str, what: str) -> None:
     if not 0 < len(name.encode(errors="replace")) <= 255 or set("/\0") & set(name):
         raise StudyError(
             f"{what}: must be the name of a study, without '/' (its folder's is said with --runs), "
-            f"but got {textwrap.shorten(repr(name), 80)}"
+            f"but got {shown(name)}"
         )
     if name in (".", ".."):
         raise StudyError(f"{what}: must be the name of a study, but got {name!r}")
@@ -147,6 +150,14 @@ class StudyFolder:
     def has_ended(self) -> bool:
         """Whether there is a result; a study that is extended has one too."""
         return self.result.exists()
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return what the study came to; None where it hasn't ended, or the file was damaged."""
+        try:
+            result = json.loads(self.result.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        return result if isinstance(result, dict) and "best_trial" in result else None
 
     def read(self) -> History:
         """Return everything that the journal says; the study may still be running.

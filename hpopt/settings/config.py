@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from hpopt_search_spaces.loading import read_short
+
 from ..errors import StudyError
 from .parsing import parse_seconds
 
@@ -18,7 +20,7 @@ def read_config(path: str) -> dict[str, Any]:
         StudyError: the file can't be read, or isn't TOML.
     """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        values = tomllib.loads(read_short(Path(path)))
     except OSError as error:
         raise StudyError(f"config: {path} can't be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # TOML's and UTF-8's own, too long numbers

@@ -3,13 +3,13 @@
 import dataclasses
 import math
 import sys
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from hpopt_envs.settings import NO_LIMIT
+from hpopt_search_spaces.checks import shown
 
 from ..errors import StudyError
 from .parsing import (
@@ -90,7 +90,7 @@ class Field:
             return
         wrong = self._wrong(value)
         if wrong:
-            raise StudyError(f"{self.name}: must be {wrong}, but got {_shown(value)}")
+            raise StudyError(f"{self.name}: must be {wrong}, but got {shown(value)}")
 
     def _wrong(self, value: Any) -> str:
         """Return what must hold and doesn't; "" where all is well."""
@@ -153,13 +153,6 @@ def fields_of(settings: type[Any]) -> dict[str, Field]:
                 path = (field.name, *inner.path)
                 found[inner.name] = dataclasses.replace(inner, path=path)
     return found
-
-
-def _shown(value: Any) -> str:
-    try:
-        return textwrap.shorten(repr(value), 200)
-    except ValueError:  # a whole number of thousands of digits
-        return "more digits than can be shown"
 
 
 def _is_texts(value: Any) -> bool:

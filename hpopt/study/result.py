@@ -152,12 +152,10 @@ def has_weights(folder: StudyFolder, best: Trial) -> bool:
         folder: of the study.
         best: its winner now.
     """
-    if not folder.has_ended or not folder.best.is_dir() or folder.best.is_symlink():
+    if not folder.best.is_dir() or folder.best.is_symlink():
         return False
-    try:
-        return bool(json.loads(folder.result.read_text())["best_trial"] == best.id)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False  # somebody changed it: what is there is written anew
+    result = folder.read_result()
+    return result is not None and bool(result["best_trial"] == best.id)
 
 
 def _summary(result: StudyResult) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import socket
 import urllib.error
 import urllib.request
 from http.client import HTTPException
-from textwrap import shorten
 from urllib.parse import unquote, urlsplit
 
 from ..commands import censored, without_password
@@ -49,7 +48,7 @@ def check_reachable(uri: str, seconds: float = 20.0) -> None:
 def _check_server(uri: str, seconds: float) -> None:
     user, address = _server(uri)
     address += "/health"
-    shown = shorten(without_password(address), 200)
+    shown = without_password(" ".join(address.split()))[:200]
     request = urllib.request.Request(address)
     if user:
         token = base64.b64encode(unquote(user).encode()).decode()

@@ -11,6 +11,8 @@ from .errors import SpaceError
 from .parameters import parameter_from_table
 from .space import SearchSpace
 
+_LONGEST = 10**7  # characters
+
 
 def available_spaces() -> list[tuple[str, str]]:
     """Return name and one-line description of every shipped space, by name."""
@@ -38,11 +40,25 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         near = nearest_names(str(name_or_path), shipped)
         raise SpaceError(f"unknown search space {str(name_or_path)!r} ({near}, or a .toml file)")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_short(path)
     except (OSError, ValueError) as error:  # a name with a null byte, too
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8, or too long"
         raise SpaceError(f"a search space must be a readable file, but {path}: {why}") from error
     return _parse(path.stem, text, str(path))
+
+
+def read_short(path: Path) -> str:
+    """Return the text of a file that a person wrote; what is longer is none, such as a device.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it isn't UTF-8, or too long.
+    """
+    with path.open(encoding="utf-8") as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST:,} characters")
+    return text
 
 
 def _shipped() -> dict[str, str]:

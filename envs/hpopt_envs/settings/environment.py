@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpopt_search_spaces import SearchSpace, SpaceError, Value, load_space
+from hpopt_search_spaces.checks import shown
 
 from ..errors import WorldError
 from .fields import BUDGET, DATA, MACHINE, TUNED, check_choices, check_names, setting
@@ -145,7 +146,7 @@ class EnvironmentSettings:
         asked = self.data.given | {known[name]: getattr(self, name) for name in names}
         for name, value in asked.items():
             if value is not None:
-                raise WorldError(f"{name}: must be left out for {what}, but got {value!r}")
+                raise WorldError(f"{name}: must be left out for {what}, but got {shown(value)}")
 
     def load_space(self, own: str | Mapping[str, Any]) -> SearchSpace:
         """Return the space that is asked for, with the baseline as its defaults.

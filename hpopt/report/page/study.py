@@ -1,6 +1,5 @@
 """The report of a study."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +30,7 @@ def write_report(study: StudyFolder, history: History) -> Path:
         study: its folder, with a result.json where it ended, and perhaps with samples.
         history: of the study; it may still be running.
     """
-    result = study.result
-    known = json.loads(result.read_text()) if result.is_file() else None
-    return write_study_report(history, known, study.report, read_samples(study))
+    return write_study_report(history, study.read_result(), study.report, read_samples(study))
 
 
 def write_study_report(
