@@ -14,7 +14,7 @@ from ..searchers.registry import AGENTS, PRUNERS, installed
 from ..settings.config import read_config
 from ..settings.groups import EXTENSIBLE
 from ..settings.study import FIELDS, Settings
-from .options import INTERRUPTED, given
+from .options import INTERRUPTED, NOTHING_CAME, given
 
 if TYPE_CHECKING:
     from ..study.display import Display
@@ -53,7 +53,7 @@ def _run_comparison(settings: ComparisonSettings) -> int:
         print(f"hpopt: interrupted; `{again}` goes on with it", file=sys.stderr)
         return INTERRUPTED
     print("\n".join(["", *compared.lines, "", *record_lines(compared, settings)]))
-    return 0
+    return 0 if compared.has_values else NOTHING_CAME
 
 
 def run_resume(asked: argparse.Namespace) -> int:
@@ -84,7 +84,7 @@ def _watched(run: "Callable[[Display], StudyResult]") -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return _interrupted(display)
     print(report(result, display.settings))
-    return 0
+    return NOTHING_CAME if result.best is None else 0
 
 
 def _interrupted(display: "Display") -> int:

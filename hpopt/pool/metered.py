@@ -296,5 +296,6 @@ class MeteredPool:
 
 
 def _plain(request: Start | Advance) -> dict[str, Any]:
-    """Return a request as the journal has it."""
-    return {name: value for name, value in to_json(request).items() if name != "snapshot"}
+    """Return a request as the journal has it, without what a snapshot's request has beside."""
+    beside = ("snapshot", "digest")
+    return {name: value for name, value in to_json(request).items() if name not in beside}

@@ -127,3 +127,12 @@ class MachineSettings:
         group=MACHINE,
         metavar="B",
     )
+    silence_limit: float | None = setting(
+        None,
+        "time after which a worker that says nothing counts as dead, such as 90, 15m or 2h "
+        "(default: 20 times the longest segment, at least 10m; one worker: only where given)",
+        group=MACHINE,
+        metavar="T",
+        above=0,
+        parse=parse_seconds,
+    )
