@@ -38,6 +38,13 @@ class Forgiving:
             raise error
         self.silence()
 
+    def finish(self) -> None:
+        """Write out what was written, as far as anybody wants it: `| head` may not."""
+        try:
+            self.flush()
+        except BrokenPipeError:
+            self.silence()
+
     def silence(self) -> None:
         """Lose all that is written from now on, and what wasn't written out."""
         try:
@@ -64,11 +71,9 @@ def forgiving_streams() -> Iterator[None]:
             setattr(sys, name, Forgiving(stream))
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except BrokenPipeError:  # `| head` has seen enough
-                stream.silence()
+        for ours in (sys.stdout, sys.stderr):
+            if isinstance(ours, Forgiving):
+                ours.finish()
         sys.stdout, sys.stderr = before
 
 
