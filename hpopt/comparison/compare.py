@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ..commands import resume_command, ui_command, without_password
+from ..commands import record_note, resume_command, without_password
 from ..errors import StudyError
 from ..record.folders import MANIFEST, REPORT, StudyFolder, check_writable
 from ..settings.study import Level
-from ..tracking import Ending
+from ..tracking import Ending, Incomplete
 from ..tracking.client import ComparisonTracking
 from ..tracking.comparison import RECORDED
 from ..tracking.reach import check_reachable
+from ..tracking.words import incomplete, look_at_it
 from ..verdict.judging import blocks_warning, judge
+from ..verdict.outcome import grid
 from ..verdict.page import write_comparison_report
 from ..verdict.tables import curves_csv, markdown, sentence, table, to_json
 from ..wording import counted, duration
@@ -39,12 +41,15 @@ class Compared:
         folder: where its studies and its verdict are.
         lines: its sentences and its table.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
+        chart: its address in MLflow, where `hpopt ui` or the server answers; None where nothing
+            was recorded.
     """
 
     name: str
     folder: Path
     lines: tuple[str, ...]
-    tracking_error: str | None
+    tracking_error: Incomplete | None
+    chart: str | None
 
 
 def open_comparison(settings: ComparisonSettings) -> str:
@@ -54,10 +59,11 @@ def open_comparison(settings: ComparisonSettings) -> str:
         StudyError: it can't begin, or the folder is of another one.
     """
     check_writable(Path(settings.study.tracking.runs), "runs:")
-    check_reachable(settings.study.tracking.uri)
     if len(settings.tasks) < 2 and any(c.spec.needs_studies for c in settings.contestants):
         raise StudyError("agents: portfolio needs more than one task: it is made from the others'")
     name = settings.study.tracking.name or f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    tracking = settings.study.tracking
+    check_reachable(tracking.uri, tracking.experiment or name)
     manifest = settings.folder(name) / MANIFEST
     asked = dataclasses.replace(settings, study=settings.study.changed(name=name))
     if manifest.exists():
@@ -65,7 +71,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
         if _essence(there) != _essence(asked):
             raise StudyError(
                 f"name: must be new, but {manifest.parent} is a comparison with other settings; "
-                f"`python -m hpopt resume {name}` goes on with it"
+                f"`{resume_command(name, settings.study.tracking.runs)}` goes on with it"
             )
     else:
         if manifest.parent.exists():
@@ -98,7 +104,8 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     levels = {study.changed(task=task).tracking_level for task in settings.tasks}
     level: Level = "parents" if "parents" in levels else "trials"
     asked = study.tracking
-    tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level)
+    who = [contestant.label for contestant in settings.contestants]
+    tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level, who)
     tracking.start()
     ending: Ending = "failed"
     try:
@@ -106,7 +113,7 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
         runner.record_earlier()
         with job_processes(study.machine.workers, folder / "workers.log") as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
-                run_jobs(jobs(), processes, runner.finished)
+                run_jobs(jobs(), processes, runner.begun, runner.finished)
         lines = write_verdict(settings, name)
         ending = "finished"
     except KeyboardInterrupt:
@@ -115,11 +122,12 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     finally:
         line("finishing the record in MLflow ...")
         error = tracking.finish(ending, timeout=600.0)
-    return Compared(name, folder, lines, error)
+    return Compared(name, folder, lines, error, tracking.chart)
 
 
 def _opening(settings: ComparisonSettings, name: str) -> list[str]:
     tasks, who = settings.tasks, [contestant.label for contestant in settings.contestants]
+    asked = settings.study.tracking
     studies = len(tasks) * len(who) * settings.seeds
     warning = blocks_warning(len(tasks) * settings.seeds, len(who) - 1)
     return [
@@ -127,7 +135,7 @@ def _opening(settings: ComparisonSettings, name: str) -> list[str]:
         f"{studies:,} studies: {counted(settings.seeds, 'seed')} each, "
         f"{counted(settings.equivalents, 'full-run equivalent')} of cost for every one; "
         f"each against {settings.against}",
-        *([] if warning is None else [warning]),
+        *filter(None, [warning, record_note(asked.tracking_uri, asked.experiment)]),
     ]
 
 
@@ -177,7 +185,11 @@ class _Runner:
         study = self._settings.study_settings(self._name, task, who, seed)
         if who.spec.needs_studies:
             study = study.changed(portfolio=self._sources(task))
-        about = {"comparison": self._name, "searcher": who.label}
+        about = {
+            "comparison": self._name,
+            "searcher": who.label,
+            "equivalents": self._settings.equivalents,
+        }
         request = {
             "settings": study.flat(),
             "about": about,
@@ -223,11 +235,14 @@ class _Runner:
         runs = str(self._folder)
         return not best or read_judged(job.folder.name, runs, best, seeds) is not None
 
+    def begun(self, job: Job) -> None:
+        """Have a study's record written while it runs."""
+        self._tracking.follow(job.folder.path)
+
     def finished(self, job: Job, done: dict[str, Any]) -> None:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
-        if job.folder.has_ended:
-            self._tracking.add(job.folder.path)
+        self._tracking.add(job.folder.path)
 
 
 def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
@@ -245,7 +260,7 @@ def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
         )
     comparison = read_comparison(settings, name, studies)
     verdict = judge(comparison, np.random.default_rng(BOOTSTRAP_SEED))
-    plain = to_json(verdict)
+    plain = to_json(verdict) | {"grid": grid(comparison)}
     (folder / "verdict.json").write_text(json.dumps(plain, indent=2) + "\n")
     (folder / "verdict.md").write_text(markdown(verdict) + "\n")
     (folder / "curves.csv").write_text(curves_csv(comparison))
@@ -257,14 +272,9 @@ def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
 def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
     """Return where a comparison is recorded, and how to look at it."""
     study = settings.study
-    lines = [
+    return [
         f"Report: {compared.folder / REPORT}",
         f"Record: {compared.folder}/, MLflow {without_password(study.tracking.uri)}",
-        f"Look at it: {ui_command(study.tracking.runs, study.tracking.tracking_uri)}",
+        *look_at_it(study.tracking, {"agents on a chart": compared.chart}),
+        *incomplete(compared.tracking_error, compared.name, study.tracking.runs),
     ]
-    if compared.tracking_error:
-        again = resume_command(compared.name, study.tracking.runs)
-        lines.append(
-            f"MLflow is incomplete: {compared.tracking_error}; `{again}` writes what is missing"
-        )
-    return lines

@@ -31,7 +31,8 @@ HELP = {  # where the same name means something else here
     "workers": "studies that run at a time; the result doesn't depend on it (default: 1)",
     "name": "name of the comparison; an earlier one's goes on with it (default: one made of the "
     "time)",
-    "experiment": "name of the experiment in MLflow (default: the comparison)",
+    "experiment": "name of the experiment in MLflow (default: MLFLOW_EXPERIMENT_NAME, else the "
+    "comparison)",
     "confirm_seeds": "fresh seeds on which the best of each searcher and task is trained again; "
     "0 for none (default: 2)",
 }

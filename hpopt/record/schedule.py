@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpopt_envs.records import RunFacts, Trial
+from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import StudyError
@@ -13,6 +14,11 @@ from .history import History
 
 WHOLE_RUN = 0.98  # of a trial; examples of many lengths don't fill it to the token
 LONGER = "A longer run may want a lower learning rate."
+
+
+def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
+    """Return all hyperparameters of the default configuration."""
+    return HELD_SHAPE | dict(facts.fixed) | space.defaults()
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,13 @@ class Schedule:
                 begin = found.pop().begin
             found.append(Stretch(begin, trained / total, values))
         return tuple(found)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the stretches as plain data."""
+        return [
+            {"until_fraction": part.end, "hyperparameters": dict(part.hyperparameters)}
+            for part in self.stretches
+        ]
 
     @property
     def spans(self) -> list[tuple[str, Mapping[str, Value]]]:
@@ -144,10 +157,7 @@ class Winner:
             "value": self.value,
             "note": f"Positions are fractions of the run. {LONGER}",
             "fraction_of_a_trial": self.reach,
-            "segments": [
-                {"until_fraction": part.end, "hyperparameters": dict(part.hyperparameters)}
-                for part in self.schedule.stretches
-            ],
+            "segments": self.schedule.to_json(),
         }
 
     def batch_range(self) -> list[Any]:
