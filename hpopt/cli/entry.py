@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 2 for bad input, 130 after Ctrl-C."""
     # A job that a shell starts with & ignores SIGINT unless we say otherwise; and what stops a
     # service, SIGTERM, ends a study as cleanly as Ctrl-C does.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    before = {n: signal.signal(n, _interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         asked, unknown = _parser(typed).parse_known_args(typed)
@@ -53,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         _flush()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _flush() -> None:

@@ -150,7 +150,7 @@ class _Runner:
         tracking: ComparisonTracking,
     ) -> None:
         self._settings, self._name, self._line = settings, name, line
-        self._tracking = tracking
+        self._tracking, self._told = tracking, False
         self._folder = settings.folder(name)
 
     def record_earlier(self) -> None:
@@ -238,10 +238,21 @@ class _Runner:
     def begun(self, job: Job) -> None:
         """Have a study's record written while it runs."""
         self._tracking.follow(job.folder.path)
+        self._say_where()
+
+    def _say_where(self) -> None:
+        """Say once where curves can be watched, as soon as MLflow has a place for them."""
+        if self._told or self._tracking.studies is None:
+            return
+        self._told = True
+        kept = self._settings.study.tracking
+        for text in look_at_it(kept, {"studies while they run": self._tracking.studies}):
+            self._line(text)
 
     def finished(self, job: Job, done: dict[str, Any]) -> None:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
+        self._say_where()
         self._tracking.add(job.folder.path)
 
 
@@ -275,6 +286,6 @@ def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
     return [
         f"Report: {compared.folder / REPORT}",
         f"Record: {compared.folder}/, MLflow {without_password(study.tracking.uri)}",
-        *look_at_it(study.tracking, {"agents on a chart": compared.chart}),
+        *look_at_it(study.tracking, {"searchers on a chart": compared.chart}),
         *incomplete(compared.tracking_error, compared.name, study.tracking.runs),
     ]

@@ -17,6 +17,7 @@ from ..settings.fields import Field, fields_of
 from ..settings.groups import DEFAULT_TRIALS, WHO
 from ..settings.study import Settings
 from .contestants import FORM, Contestant, parse_contestants
+from .fitting import fitting
 
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
@@ -50,7 +51,7 @@ class ComparisonSettings:
     agents: Sequence[str] = setting(
         AGENTS,
         f"searchers, comma-separated, each {FORM}; default and random are always there "
-        f"(default: {','.join(AGENTS)})",
+        f"(default: those of {','.join(AGENTS)} that the tasks allow)",
         group=WHO,
         metavar="A,A",
     )
@@ -82,8 +83,9 @@ class ComparisonSettings:
                 COMPARISON_FIELDS[name].check(value)
         mine = {name: values[name] for name in ("agents", "seeds", "against") if name in values}
         shared = {name: value for name, value in values.items() if name not in mine}
-        mine["agents"] = tuple(mine.get("agents", AGENTS))
         settings = cls(**mine, study=Settings.of({"trials": DEFAULT_TRIALS, **shared}))
+        who = mine.get("agents") or fitting(AGENTS, settings.study, settings.tasks)
+        settings = dataclasses.replace(settings, agents=tuple(who))
         settings._check()
         return settings
 

@@ -161,9 +161,13 @@ class Winner:
         }
 
     def batch_range(self) -> list[Any]:
-        """Return the least and the greatest batch size that the search could try."""
+        """Return the least and the greatest batch size that the search could try.
+
+        Empty for finished runs whose table says none.
+        """
         space = SearchSpace.from_dict(self.history.header["space"])
-        sizes: list[Any] = [values["batch_size"] for values, _ in self.schedule.segments]
+        held = [values for values, _ in self.schedule.segments]
+        sizes: list[Any] = [values["batch_size"] for values in held if "batch_size" in values]
         if "batch_size" in space:
             sizes = [space["batch_size"].from_unit(end) for end in (0.0, 1.0)]
-        return [min(sizes), max(sizes)]
+        return [min(sizes), max(sizes)] if sizes else []

@@ -140,6 +140,11 @@ class ComparisonTracking(TrackingProcess):
         super().__init__(comparison, uri, experiment, level)
         self._arguments += searchers
 
+    @property
+    def studies(self) -> str | None:
+        """The address of the studies' curves, while they run too; None while it isn't known."""
+        return links.studies(links.pages(self._uri), self._place[0]) if self._place else None
+
     def follow(self, study: Path) -> None:
         """Write a study that begins, while it runs."""
         self._tell({"begun": str(study)})

@@ -1,8 +1,11 @@
 """Addresses of MLflow's pages: a fresh browser would land on an empty one of another kind."""
 
+from urllib.parse import quote
+
 from ..commands import without_password
 from .store import is_server
 
+KIND = "workflowType=machine_learning"
 PORT = 5000  # where `hpopt ui` listens
 HOST = "127.0.0.1"
 
@@ -30,9 +33,16 @@ def chart(base: str, experiment: str) -> str:
 
 def table(base: str, experiment: str) -> str:
     """Return the address of the table of an experiment's runs, see `chart`."""
-    return f"{base}/{experiment}/runs?workflowType=machine_learning"
+    return f"{base}/{experiment}/runs?{KIND}"
 
 
 def run(base: str, experiment: str, run: str) -> str:
     """Return the address of a run's page, see `chart`."""
-    return f"{base}/{experiment}/runs/{run}"
+    return f"{base}/{experiment}/runs/{run}?{KIND}"
+
+
+def studies(base: str, experiment: str) -> str:
+    """Return the address of a chart of studies alone, not folded below their searchers."""
+    query = quote("tags.`hpopt.study_id` != ''")
+    order = quote("attributes.`run_name`")  # runs are folded in the order of their making alone
+    return f"{chart(base, experiment)}&searchFilter={query}&orderByKey={order}&orderByAsc=true"
