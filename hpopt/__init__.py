@@ -49,7 +49,7 @@ _LAZY = {
 
 
 def search(**settings: Unpack["SearchKeywords"]) -> "StudyResult":
-    """Run a study and return its result; nothing is printed.
+    """Run a study and return its result; nothing is printed, and the process stays as it was.
 
     Args:
         **settings: those of `python -m hpopt search`, with underscores; durations in seconds,
@@ -59,10 +59,13 @@ def search(**settings: Unpack["SearchKeywords"]) -> "StudyResult":
         HpoptError: one line that says what must hold and what was got.
     """
     from .settings.study import Settings
+    from .study.caller import callers_process
     from .study.display import Display
     from .study.running import search as run
 
-    return run(Settings.of(settings), Display())
+    asked = Settings.of(settings)
+    with callers_process():
+        return run(asked, Display())
 
 
 def resume(
@@ -85,12 +88,14 @@ def resume(
     Raises:
         HpoptError: one line that says what must hold and what was got.
     """
+    from .study.caller import callers_process
     from .study.display import Display
     from .study.running import resume as run
 
     limits = {"trials": trials, "cost": cost, "time_limit": time_limit}
     changes = {limit: value for limit, value in limits.items() if value is not None}
-    return run(name, runs, changes, Display())
+    with callers_process():
+        return run(name, runs, changes, Display())
 
 
 def __getattr__(name: str) -> Any:

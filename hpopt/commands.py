@@ -1,24 +1,30 @@
-"""What to type next, as text.
+"""What to type next, as text, and addresses as others may see them.
 
 This stays free of `hpopt_envs`, which brings numpy and gymnasium: `--help` needs it.
 """
 
 import os
 import re
+import shlex
 from urllib.parse import quote, unquote
+
+TRACKING_URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"  # MLflow's variables
 
 
 def ui_command(runs: str, tracking_uri: str | None) -> str:
     """Return what to type to look at a record."""
-    command = "python -m hpopt ui"
-    if tracking_uri:
-        return f"{command} --tracking-uri {without_password(tracking_uri)}"
-    return command if runs == "runs" else f"{command} --runs {runs}"
+    if tracking_uri and tracking_uri != os.environ.get(TRACKING_URI):
+        return f"python -m hpopt ui --tracking-uri {shlex.quote(without_password(tracking_uri))}"
+    return "python -m hpopt ui" + _in(runs)
 
 
 def resume_command(name: str, runs: str) -> str:
     """Return what to type to go on with a study."""
-    return f"python -m hpopt resume {name}" + ("" if runs == "runs" else f" --runs {runs}")
+    return f"python -m hpopt resume {shlex.quote(name)}{_in(runs)}"
+
+
+def _in(runs: str) -> str:
+    return "" if runs == "runs" else f" --runs {shlex.quote(runs)}"
 
 
 def without_password(uri: str) -> str:
@@ -38,7 +44,7 @@ def without_credentials(uri: str) -> str:
 
 def with_credentials(uri: str) -> str:
     """Return a URI that was kept as `MLFLOW_TRACKING_URI` has it, where that is the same place."""
-    known = os.environ.get("MLFLOW_TRACKING_URI", "")
+    known = os.environ.get(TRACKING_URI, "")
     return known if without_credentials(known) == uri else uri
 
 
@@ -56,6 +62,21 @@ def censored(text: str, uri: str) -> str:
                 shown = without_password(uri) if form == uri else "***"
                 text = text.replace(form, shown)
     return text
+
+
+def record_note(uri: str | None, experiment: str | None) -> str | None:
+    """Return where the record goes, where MLflow's own variables say so; else None.
+
+    Args:
+        uri: the tracking URI that was asked for.
+        experiment: the experiment's name that was asked for.
+    """
+    told = []
+    if uri and uri == os.environ.get(TRACKING_URI):
+        told.append(f"{without_password(uri)} (from {TRACKING_URI})")
+    if experiment and experiment == os.environ.get(EXPERIMENT):
+        told.append(f"experiment {experiment} (from {EXPERIMENT})")
+    return f"record: MLflow {', '.join(told)}" if told else None
 
 
 _FILE = "sqlite:///"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import Value
 
+from ..commands import record_note
 from ..record.journal import Event
 from ..searchers.base import NO_PRUNER
 from ..study.display import Display
@@ -43,13 +44,15 @@ class LineDisplay(Display):
         values = {**self.space.defaults(), **facts.baseline}
         default = "baseline" if self.settings.environment.baseline else "default"
         divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
+        kept = self.settings.tracking
+        record = record_note(kept.tracking_uri, kept.experiment)
         return [
             f"study {study.name}: {study.agent}{pruner} on {facts.task}, model {facts.model} "
             f"({facts.trainable_parameters:,} trained parameters)",
             f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
             f"space {self.space.name}; {default}: {describe(values)}",
-            *filter(None, [unlimited(facts), *facts.notes]),
+            *filter(None, [unlimited(facts), *facts.notes, record]),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
             f"trial  used  value (* best so far)        {divergence}hyperparameters",

@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     # A job that a shell starts with & ignores SIGINT unless we say otherwise; and what stops a
     # service, SIGTERM, ends a study as cleanly as Ctrl-C does.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    before = {n: signal.signal(n, _interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         asked, unknown = _parser(typed).parse_known_args(typed)
@@ -64,6 +63,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # of a disk or a folder that nobody looked at before
         print(f"hpopt: {io_error(error)}", file=sys.stderr)
         return 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _as_option(message: str) -> str:

@@ -1,8 +1,12 @@
 """The end of a study on the terminal: who won, by how much, at what cost, and what to paste."""
 
+import hashlib
+
+from rich.cells import cell_len, set_cell_size
+
 from hpopt_envs.records import RunFacts, Trial
 
-from ..commands import resume_command, ui_command, without_password
+from ..commands import resume_command, without_password
 from ..record.folders import StudyFolder
 from ..record.judged import Confirmation, Judged
 from ..record.samples import NOTHING, Samples, read_samples
@@ -10,6 +14,7 @@ from ..record.schedule import Schedule
 from ..report.words import exceeded, verdict
 from ..settings.study import Settings
 from ..study.result import StudyResult
+from ..tracking.words import incomplete, look_at_it
 from ..wording import counted, describe, detours, duration, why_nothing
 
 
@@ -83,14 +88,15 @@ def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Setting
         means = [judged.metric(name) for judged in columns.values()]
         if any(mean is not None for mean in means):
             rows.append((name, [_mean(facts, name, mean) for mean in means]))
+    rows = [(fitting(name, LONGEST_NAME), cells) for name, cells in rows]
     table = [("", list(columns)), *rows]
+    names = max(16, 2 + max(cell_len(name) for name, _ in rows))
     width = max(24, 2 + max(len(cell) for _, cells in table for cell in cells))
-    names = max(16, 2 + max(len(name) for name, _ in rows))
     failures = [reason for judged in columns.values() for reason in judged.failures]
     return [
         f"On the test split, {seeds}{spread}:",
         *(
-            f"  {name:<{names}s}{''.join(cell.ljust(width) for cell in cells)}".rstrip()
+            f"  {set_cell_size(name, names)}{''.join(cell.ljust(width) for cell in cells)}".rstrip()
             for name, cells in table
         ),
         *(f"  a trial failed: {reason}" for reason in failures),
@@ -146,7 +152,7 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
     there = ", ".join(names)
     lines = [
         f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.tracking.uri)}",
-        f"Look at it: {ui_command(settings.tracking.runs, settings.tracking.tracking_uri)}",
+        *look_at_it(settings.tracking, dict(zip(("study", "chart"), result.pages, strict=False))),
     ]
     if any(folder.snapshots.glob("*")):
         again = resume_command(result.name, settings.tracking.runs)
@@ -156,14 +162,11 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
         )
     if result.report_error:
         lines.append(f"There is no report.html: {result.report_error}")
-    if result.tracking_error:
-        lines.append(
-            f"MLflow is incomplete: {result.tracking_error}; "
-            f"`{resume_command(result.name, settings.tracking.runs)}` writes what is missing"
-        )
+    lines += incomplete(result.tracking_error, result.name, settings.tracking.runs)
     return lines
 
 
+LONGEST_NAME = 40  # columns of a metric's name in a table
 SHOWN = 2  # samples on a terminal
 WIDTH = 80  # characters of a text there
 
@@ -192,3 +195,12 @@ def _line(text: str) -> str:
 
 def _scored(score: str, value: float | None) -> str:
     return "" if value is None else f"  ({_line(score)} {value:.4g})"
+
+
+def fitting(name: str, columns: int) -> str:
+    """Return a name in one line of so many columns; a hash keeps those apart that are cut."""
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    if plain == name and cell_len(name) <= columns:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    return f"{set_cell_size(plain, min(columns - 7, cell_len(plain))).rstrip()}…{digest}"

@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..commands import resume_command, ui_command, without_password
+from ..commands import record_note, resume_command, without_password
 from ..errors import StudyError, io_error
 from ..record.files import write_whole
 from ..record.folders import MANIFEST, REPORT, StudyFolder, check_writable
 from ..settings.study import Level
-from ..tracking import Ending
+from ..tracking import Ending, Incomplete
 from ..tracking.client import ComparisonTracking
 from ..tracking.comparison import RECORDED
 from ..tracking.reach import check_reachable
+from ..tracking.words import incomplete, look_at_it
 from ..verdict.judging import blocks_warning, judge
+from ..verdict.outcome import grid
 from ..verdict.page import write_comparison_report
 from ..verdict.tables import curves_csv, markdown, sentence, table, to_json
 from ..wording import counted, duration, why_nothing
@@ -41,13 +43,16 @@ class Compared:
         lines: its sentences and its table.
         has_values: whether any of its studies has a best trial.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
+        chart: its address in MLflow, where `hpopt ui` or the server answers; None where nothing
+            was recorded.
     """
 
     name: str
     folder: Path
     lines: tuple[str, ...]
     has_values: bool
-    tracking_error: str | None
+    tracking_error: Incomplete | None
+    chart: str | None
 
 
 def open_comparison(settings: ComparisonSettings) -> str:
@@ -57,10 +62,11 @@ def open_comparison(settings: ComparisonSettings) -> str:
         StudyError: it can't begin, or the folder is of another one.
     """
     check_writable(Path(settings.study.tracking.runs), "runs:")
-    check_reachable(settings.study.tracking.uri)
     if len(settings.tasks) < 2 and any(c.spec.needs_studies for c in settings.contestants):
         raise StudyError("agents: portfolio needs more than one task: it is made from the others'")
     name = settings.study.tracking.name or f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    tracking = settings.study.tracking
+    check_reachable(tracking.uri, tracking.experiment or name)
     manifest = settings.folder(name) / MANIFEST
     asked = dataclasses.replace(settings, study=settings.study.changed(name=name))
     if manifest.exists():
@@ -68,7 +74,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
         if _essence(there) != _essence(asked):
             raise StudyError(
                 f"name: must be new, but {manifest.parent} is a comparison with other settings; "
-                f"`python -m hpopt resume {name}` goes on with it"
+                f"`{resume_command(name, settings.study.tracking.runs)}` goes on with it"
             )
     else:
         if manifest.parent.exists():
@@ -104,7 +110,8 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     levels = {study.changed(task=task).tracking_level for task in settings.tasks}
     level: Level = "parents" if "parents" in levels else "trials"
     asked, machine = study.tracking, study.machine
-    tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level)
+    who = [contestant.label for contestant in settings.contestants]
+    tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level, who)
     tracking.start()
     ending: Ending = "failed"
     try:
@@ -114,7 +121,7 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
             machine.workers, folder / "workers.log", machine.silence_limit
         ) as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
-                run_jobs(jobs(), processes, runner.finished)
+                run_jobs(jobs(), processes, runner.begun, runner.finished)
         lines, studies = write_verdict(settings, name), read_studies(settings, name)
         ending = "finished"
     except KeyboardInterrupt:
@@ -127,11 +134,12 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     if not has_values:
         trials = [trial for history in studies.values() for trial in history.trials.values()]
         lines = (f"No study came to a value: of their trials {why_nothing(trials)}.", "", *lines)
-    return Compared(name, folder, lines, has_values, error)
+    return Compared(name, folder, lines, has_values, error, tracking.chart)
 
 
 def _opening(settings: ComparisonSettings, name: str) -> list[str]:
     tasks, who = settings.tasks, [contestant.label for contestant in settings.contestants]
+    asked = settings.study.tracking
     studies = len(tasks) * len(who) * settings.seeds
     warning = blocks_warning(len(tasks) * settings.seeds, len(who) - 1)
     return [
@@ -139,7 +147,7 @@ def _opening(settings: ComparisonSettings, name: str) -> list[str]:
         f"{studies:,} studies: {counted(settings.seeds, 'seed')} each, "
         f"{counted(settings.equivalents, 'full-run equivalent')} of cost for every one; "
         f"each against {settings.against}",
-        *([] if warning is None else [warning]),
+        *filter(None, [warning, record_note(asked.tracking_uri, asked.experiment)]),
     ]
 
 
@@ -154,7 +162,7 @@ class _Runner:
         tracking: ComparisonTracking,
     ) -> None:
         self._settings, self._name, self._line = settings, name, line
-        self._tracking = tracking
+        self._tracking, self._told = tracking, False
         self._folder = settings.folder(name)
 
     def record_earlier(self) -> None:
@@ -189,7 +197,11 @@ class _Runner:
         study = self._settings.study_settings(self._name, task, who, seed)
         if who.spec.needs_studies:
             study = study.changed(portfolio=self._sources(task))
-        about = {"comparison": self._name, "searcher": who.label}
+        about = {
+            "comparison": self._name,
+            "searcher": who.label,
+            "equivalents": self._settings.equivalents,
+        }
         request = {
             "settings": study.flat(),
             "about": about,
@@ -235,11 +247,25 @@ class _Runner:
         runs = str(self._folder)
         return not best or read_judged(job.folder.name, runs, best, seeds) is not None
 
+    def begun(self, job: Job) -> None:
+        """Have a study's record written while it runs."""
+        self._tracking.follow(job.folder.path)
+        self._say_where()
+
+    def _say_where(self) -> None:
+        """Say once where curves can be watched, as soon as MLflow has a place for them."""
+        if self._told or self._tracking.studies is None:
+            return
+        self._told = True
+        kept = self._settings.study.tracking
+        for text in look_at_it(kept, {"studies while they run": self._tracking.studies}):
+            self._line(text)
+
     def finished(self, job: Job, done: Mapping[str, Any]) -> None:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
-        if job.folder.has_ended:
-            self._tracking.add(job.folder.path)
+        self._say_where()
+        self._tracking.add(job.folder.path)
 
 
 def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
@@ -257,7 +283,7 @@ def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
         )
     comparison = read_comparison(settings, name, studies)
     verdict = judge(comparison, np.random.default_rng(BOOTSTRAP_SEED))
-    plain = to_json(verdict)
+    plain = to_json(verdict) | {"grid": grid(comparison)}
     write_whole(folder / "verdict.json", json.dumps(plain, indent=2) + "\n")
     write_whole(folder / "verdict.md", markdown(verdict) + "\n")
     write_whole(folder / "curves.csv", curves_csv(comparison))
@@ -269,14 +295,9 @@ def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
 def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
     """Return where a comparison is recorded, and how to look at it."""
     study = settings.study
-    lines = [
+    return [
         f"Report: {compared.folder / REPORT}",
         f"Record: {compared.folder}/, MLflow {without_password(study.tracking.uri)}",
-        f"Look at it: {ui_command(study.tracking.runs, study.tracking.tracking_uri)}",
+        *look_at_it(study.tracking, {"searchers on a chart": compared.chart}),
+        *incomplete(compared.tracking_error, compared.name, study.tracking.runs),
     ]
-    if compared.tracking_error:
-        again = resume_command(compared.name, study.tracking.runs)
-        lines.append(
-            f"MLflow is incomplete: {compared.tracking_error}; `{again}` writes what is missing"
-        )
-    return lines

@@ -32,8 +32,14 @@ def confirm_best(
         seeds: fresh ones.
         factory: of environments.
     """
-    schedules = distinct_schedules(best_trials(best, settings.tracking.runs))
-    with open_study(settings, about, factory) as study:
+    trials = best_trials(best, settings.tracking.runs)
+    schedules = distinct_schedules(trials)
+    whose = {who: schedules.index(Schedule.of(trial)) for who, trial in trials.items()}
+    confirms = [
+        f"best of {', '.join(who for who, place in whose.items() if place == k)}"
+        for k in range(len(schedules))
+    ]
+    with open_study(settings, {**about, "confirms": confirms}, factory) as study:
         header, *replay = (e for e in study.journal.events if e["event"] != "resumed")
         history = History()
         history.apply(header)

@@ -121,6 +121,7 @@ def job_processes(
 def run_jobs(
     jobs: list[Job],
     processes: list[JobProcess],
+    begun: Callable[[Job], None],
     finished: Callable[[Job, Mapping[str, Any]], None],
 ) -> None:
     """Run jobs over all processes, each of which stays with a task while that has jobs left.
@@ -128,6 +129,7 @@ def run_jobs(
     Args:
         jobs: in the order in which they are wanted.
         processes: idle ones.
+        begun: called with each job before it runs, in this thread.
         finished: called with each job that ended, in this thread.
 
     Raises:
@@ -141,6 +143,7 @@ def run_jobs(
                 while waiting and idle:
                     process = idle.pop(0)
                     job = _next_job(waiting, process, [p for _, p in running.values()])
+                    begun(job)
                     running[threads.submit(process.run, job)] = job, process
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     job, process = running.pop(done)

@@ -19,6 +19,7 @@ from ..settings.groups import DEFAULT_TRIALS, WHO
 from ..settings.study import Settings
 from ..study.header import kept
 from .contestants import FORM, Contestant, parse_contestants
+from .fitting import fitting
 
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
@@ -33,7 +34,8 @@ HELP = {  # where the same name means something else here
     "workers": "studies that run at a time; the result doesn't depend on it (default: 1)",
     "name": "name of the comparison; an earlier one's goes on with it (default: one made of the "
     "time)",
-    "experiment": "name of the experiment in MLflow (default: the comparison)",
+    "experiment": "name of the experiment in MLflow (default: MLFLOW_EXPERIMENT_NAME, else the "
+    "comparison)",
     "confirm_seeds": "fresh seeds on which the best of each searcher and task is trained again; "
     "0 for none (default: 2)",
 }
@@ -51,7 +53,7 @@ class ComparisonSettings:
     agents: Sequence[str] = setting(
         AGENTS,
         f"searchers, comma-separated, each {FORM}; default and random are always there "
-        f"(default: {','.join(AGENTS)})",
+        f"(default: those of {','.join(AGENTS)} that the tasks allow)",
         group=WHO,
         metavar="A,A",
     )
@@ -83,8 +85,9 @@ class ComparisonSettings:
                 COMPARISON_FIELDS[name].check(value)
         mine = {name: values[name] for name in ("agents", "seeds", "against") if name in values}
         shared = {name: value for name, value in values.items() if name not in mine}
-        mine["agents"] = tuple(mine.get("agents", AGENTS))
         settings = cls(**mine, study=Settings.of({"trials": DEFAULT_TRIALS, **shared}))
+        who = mine.get("agents") or fitting(AGENTS, settings.study, settings.tasks)
+        settings = dataclasses.replace(settings, agents=tuple(who))
         settings._check()
         return settings
 

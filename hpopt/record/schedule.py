@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpopt_envs.records import RunFacts, Trial
+from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import StudyError
@@ -13,6 +14,11 @@ from .history import History
 
 WHOLE_RUN = 0.98  # of a trial; examples of many lengths don't fill it to the token
 LONGER = "A longer run may want a lower learning rate."
+
+
+def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
+    """Return all hyperparameters of the default configuration."""
+    return HELD_SHAPE | dict(facts.fixed) | space.defaults()
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,13 @@ class Schedule:
                 begin = found.pop().begin
             found.append(Stretch(begin, trained / total, values))
         return tuple(found)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the stretches as plain data."""
+        return [
+            {"until_fraction": part.end, "hyperparameters": dict(part.hyperparameters)}
+            for part in self.stretches
+        ]
 
     @property
     def spans(self) -> list[tuple[str, Mapping[str, Value]]]:
@@ -148,16 +161,17 @@ class Winner:
             "value": self.value,
             "note": f"Positions are fractions of the run. {LONGER}",
             "fraction_of_a_trial": self.reach,
-            "segments": [
-                {"until_fraction": part.end, "hyperparameters": dict(part.hyperparameters)}
-                for part in self.schedule.stretches
-            ],
+            "segments": self.schedule.to_json(),
         }
 
     def batch_range(self) -> list[Any]:
-        """Return the least and the greatest batch size that the search could try."""
+        """Return the least and the greatest batch size that the search could try.
+
+        Empty for finished runs whose table says none.
+        """
         space = SearchSpace.from_dict(self.history.header["space"])
-        sizes: list[Any] = [values["batch_size"] for values, _ in self.schedule.segments]
+        held = [values for values, _ in self.schedule.segments]
+        sizes: list[Any] = [values["batch_size"] for values in held if "batch_size" in values]
         if "batch_size" in space:
             sizes = [space["batch_size"].from_unit(end) for end in (0.0, 1.0)]
-        return [min(sizes), max(sizes)]
+        return [min(sizes), max(sizes)] if sizes else []

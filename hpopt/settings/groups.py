@@ -1,8 +1,10 @@
 """Settings of a study beside its environment's, which are `hpopt_envs.EnvironmentSettings`."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from hpopt_envs.settings import setting
 
@@ -91,12 +93,15 @@ class TrackingSettings:
     )
     tracking_uri: str | None = setting(
         None,
-        "MLflow's tracking URI (default: sqlite:///runs/mlflow.db, in the folder of studies)",
+        "MLflow's tracking URI (default: MLFLOW_TRACKING_URI, else sqlite:///runs/mlflow.db, in "
+        "the folder of studies)",
         group=RECORD,
         metavar="URI",
     )
     experiment: str | None = setting(
-        None, "name of the experiment in MLflow (default: the task)", group=RECORD
+        None,
+        "name of the experiment in MLflow (default: MLFLOW_EXPERIMENT_NAME, else the task)",
+        group=RECORD,
     )
     track: str = setting(
         "auto",
@@ -110,7 +115,11 @@ class TrackingSettings:
     @property
     def uri(self) -> str:
         """The MLflow tracking URI."""
-        return self.tracking_uri or f"sqlite:///{Path(self.runs) / 'mlflow.db'}"
+        if self.tracking_uri:
+            return self.tracking_uri
+        # A URI's path ends at "?" and has "%" before codes of characters.
+        place = re.sub("[%?#]", lambda found: quote(found[0]), str(Path(self.runs) / "mlflow.db"))
+        return f"sqlite:///{place}"
 
 
 @dataclass(frozen=True)

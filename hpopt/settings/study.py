@@ -1,6 +1,7 @@
 """Settings of a study: one definition for the command line, TOML files and Python."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from hpopt_envs import EnvironmentSettings
 from hpopt_envs.worlds import world_of
 from hpopt_search_spaces.checks import nearest_names
 
+from ..commands import EXPERIMENT, TRACKING_URI
 from ..errors import StudyError
 from .fields import Field, fields_of
 from .groups import (
@@ -64,7 +66,7 @@ class Settings:
             if name not in FIELDS:
                 raise StudyError(f"unknown setting {name!r} ({nearest_names(name, FIELDS)})")
             FIELDS[name].check(value)
-        said = dict(values)
+        said = _of_mlflow() | dict(values)
         if said.get("portfolio") and said.get("agent", "auto") == "auto":
             said["agent"] = "portfolio"
         agent, prior, pruner = parse_label(str(said.get("agent", SearcherSettings.agent)))
@@ -113,6 +115,12 @@ class Settings:
         if track == "auto":
             return "trials" if world_of(self.environment.task).trains else "parents"
         return "parents" if track == "parents" else "trials"
+
+
+def _of_mlflow() -> dict[str, str]:
+    """Return what MLflow's own variables say, which options go before."""
+    said = {"tracking_uri": os.environ.get(TRACKING_URI), "experiment": os.environ.get(EXPERIMENT)}
+    return {name: value for name, value in said.items() if value}
 
 
 def _check_name(name: str | None) -> None:

@@ -5,18 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from hpopt_envs.messages import Reply
 from hpopt_envs.randomness import key
-from hpopt_envs.records import RunFacts, Trial
-from hpopt_envs.schedules import HELD_SHAPE
-from hpopt_search_spaces import SearchSpace, Value
+from hpopt_envs.records import Trial
+from hpopt_search_spaces import Value
 
 from ..pool.metered import MeteredPool
 from ..record.judged import Confirmation, Judged, judged
-from ..record.schedule import Schedule
-
-
-def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
-    """Return all hyperparameters of the default configuration, or of the baseline in its place."""
-    return HELD_SHAPE | dict(facts.fixed) | space.defaults() | dict(facts.baseline)
+from ..record.schedule import Schedule, default_configuration
 
 
 def confirm(pool: MeteredPool, best: Trial, seeds: int) -> Confirmation:

@@ -13,10 +13,10 @@ from ..record.files import write_whole
 from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.judged import Confirmation, Judged
-from ..record.schedule import Schedule, Winner
+from ..record.schedule import Schedule, Winner, default_configuration
 from ..settings.study import Settings
+from ..tracking import Incomplete
 from ..wording import counted, describe
-from .confirmation import default_configuration
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped]
@@ -34,6 +34,8 @@ class StudyResult:
         confirmation: winner and default on fresh seeds; None where it was skipped.
         wall_seconds: taken by this process.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
+        pages: addresses of the study's own page in MLflow and of its experiment's chart, where
+            `hpopt ui` or the server answers; empty where nothing was recorded.
         report_error: why there is no page about it; None where there is one.
     """
 
@@ -43,7 +45,8 @@ class StudyResult:
     space: SearchSpace
     confirmation: Confirmation | None
     wall_seconds: float
-    tracking_error: str | None = None
+    tracking_error: Incomplete | None = None
+    pages: tuple[str, ...] = ()
     report_error: str | None = None
 
     def __repr__(self) -> str:
@@ -121,10 +124,15 @@ class StudyResult:
         """
         if self.best is None:
             return None
-        gain = None if self.confirmation is None else self.confirmation.gain
-        if gain is not None and gain <= 0:
+        if self.recommends_default:
             return Schedule.held(default_configuration(self.space, self.facts), self.facts)
         return Schedule.of(self.best)
+
+    @property
+    def recommends_default(self) -> bool:
+        """Whether the default was no worse than the winner on fresh seeds."""
+        gain = None if self.confirmation is None else self.confirmation.gain
+        return gain is not None and gain <= 0
 
     @property
     def cost(self) -> float:
@@ -176,6 +184,11 @@ def _summary(result: StudyResult) -> dict[str, Any]:
         "search_cost": history.search_cost,
         "cost": history.cost,
     }
+    if result.recommended is not None:
+        summary["recommended"] = {
+            "configuration": "default" if result.recommends_default else "winner",
+            "segments": result.recommended.to_json(),
+        }
     if confirmation is not None:
         summary["test"] = {
             "winner": _judged(facts, confirmation.winner),

@@ -29,7 +29,8 @@ def search(settings: Settings, display: Display) -> StudyResult:
     asked = settings.searcher
     find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
     check_writable(Path(settings.tracking.runs), "runs:")
-    check_reachable(settings.tracking.uri)
+    experiment = settings.tracking.experiment or settings.environment.task
+    check_reachable(settings.tracking.uri, experiment)
     return _recorded(begin(settings), display)
 
 
@@ -68,7 +69,10 @@ def _recorded(study: OpenStudy, display: Display) -> StudyResult:
             report_error = _draw_page(folder)
         finally:
             tracking_error = tracking.finish(ending)
-    return dataclasses.replace(result, tracking_error=tracking_error, report_error=report_error)
+    pages = tuple(page for page in (tracking.run, tracking.chart) if page is not None)
+    return dataclasses.replace(
+        result, tracking_error=tracking_error, report_error=report_error, pages=pages
+    )
 
 
 def _draw_page(folder: StudyFolder) -> str | None:

@@ -10,7 +10,7 @@ from ..record.history import History
 from ..record.schedule import Winner
 from ..report.page.files import self_contained
 from ..report.plot import search_figure
-from .rows import public
+from .rows import made_of, public
 from .store import is_server
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def log_artifacts(client: "MlflowClient", run: str, history: History, study: Pat
         folder = Path(name)
         texts = {
             "space.json": json.dumps(history.header["space"], indent=2),
+            "made_of.json": json.dumps(made_of(history), indent=2),
             "settings.json": json.dumps(public(history.settings), indent=2),
         }
         if history.best is not None:

@@ -1,17 +1,21 @@
-"""What a process that writes to MLflow tells the one that started it: a JSON object a line.
+"""Between a process that writes to MLflow and the one that started it: JSON objects, one a line.
 
-{"ready": true}, {"written": metrics} and {"error": "…"}, on its standard output. It is told
-{"uri": …} first, on its standard input.
+It is told on its standard input: {"uri": …} first, then of studies, and of the end. On its
+standard output it tells {"ready": …} with where the record is, {"written": metrics},
+{"refused": […]} and {"error": "…"}.
 """
 
 import contextlib
 import json
 import os
+import select
 import sys
+import time
 from typing import Any
 
 from ..commands import censored
 from ..wording import what_failed
+from .batches import REFUSALS
 from .store import ENVIRONMENT
 
 
@@ -36,7 +40,8 @@ def report(channel: int, status: dict[str, Any]) -> None:
 
 def report_failure(channel: int, error: Exception, uri: str) -> None:
     """Tell what went wrong, in one line that has nothing of the URI that others mustn't see."""
-    report(channel, {"error": censored(what_failed(error), uri)})
+    final = getattr(error, "error_code", None) in REFUSALS
+    report(channel, {"error": censored(what_failed(error), uri), "resumable": not final})
 
 
 def read_uri() -> str:
@@ -51,3 +56,30 @@ def read_uri() -> str:
             sys.exit(1)  # whoever started us was killed
         line += byte
     return str(json.loads(line)["uri"])
+
+
+class Inbox:
+    """Standard input: messages as they come; its end is that of who writes them."""
+
+    def __init__(self) -> None:
+        self._read = b""
+
+    def wait(self, seconds: float) -> dict[str, Any] | None:
+        """Return the next message, None where none comes within that time.
+
+        Where nobody can write any more, it is {"end": "killed"}.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            line, newline, rest = self._read.partition(b"\n")
+            if newline:
+                self._read = rest
+                message: dict[str, Any] = json.loads(line)
+                return message
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([0], [], [], left)[0]:
+                return None
+            data = os.read(0, 65536)
+            if not data:
+                return {"end": "killed"}
+            self._read += data

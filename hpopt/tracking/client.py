@@ -5,12 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
 
 from ..record.files import drop_empty, open_log
 from ..settings.study import Level
-from . import Ending
+from . import Ending, Incomplete, links
+
+SHOWN = 3  # of what MLflow refuses
 
 
 class TrackingProcess:
@@ -32,6 +35,9 @@ class TrackingProcess:
     def __init__(self, study: Path, uri: str, experiment: str, level: Level) -> None:
         self.error: str | None = None
         self.written = 0
+        self._resumable = True
+        self._refused: list[str] = []
+        self._place: list[str] = []  # ids of the experiment and of the study's run
         self._uri = uri
         self._arguments = [str(study), experiment, level]
         self._log = study / "tracking.log"
@@ -52,7 +58,17 @@ class TrackingProcess:
         self._listener = Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def finish(self, ending: Ending, timeout: float = 120.0) -> str | None:
+    @property
+    def chart(self) -> str | None:
+        """The address of the experiment's chart; None while it isn't known."""
+        return links.chart(links.pages(self._uri), self._place[0]) if self._place else None
+
+    @property
+    def run(self) -> str | None:
+        """The address of the study's own page; None while it isn't known."""
+        return links.run(links.pages(self._uri), *self._place) if self._place else None
+
+    def finish(self, ending: Ending, timeout: float = 120.0) -> Incomplete | None:
         """Say how the study ended, and wait until the rest is written.
 
         Args:
@@ -60,7 +76,7 @@ class TrackingProcess:
             timeout: seconds after which the process is killed.
 
         Returns:
-            What is missing in the record and why, in one line; None where it is complete.
+            What is missing in the record; None where it is complete.
         """
         assert self._process.stdin is not None
         self._tell({"end": ending})
@@ -71,10 +87,12 @@ class TrackingProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._listener.join()
-            return f"MLflow took longer than {timeout:g} s to write the rest"
+            return Incomplete(f"MLflow took longer than {timeout:g} s to write the rest")
         self._listener.join()
         drop_empty(self._log)
-        return self.error
+        if self.error is not None:
+            return Incomplete(self.error, self._resumable)
+        return _refusal(self._refused) if self._refused else None
 
     def _tell(self, message: dict[str, str]) -> None:
         assert self._process.stdin is not None
@@ -88,24 +106,50 @@ class TrackingProcess:
             for line in reports:
                 status = json.loads(line)
                 self.error = status.get("error")
+                self._resumable = status.get("resumable", True)
                 self.written += status.get("written", 0)
+                self._refused += status.get("refused", [])
+                self._place = status.get("ready", self._place)
         code = self._process.wait()
         if code and self.error is None:
             self.error = f"the process that writes to MLflow ended with {code}; see {self._log}"
 
 
+def _refusal(refused: Sequence[str]) -> Incomplete:
+    """Return what is said of entities that MLflow never takes."""
+    more = f" and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
+    named = ", ".join(refused[:SHOWN])
+    return Incomplete(f"MLflow refuses {named}{more}; everything else is there", resumable=False)
+
+
 class ComparisonTracking(TrackingProcess):
-    """Writes a comparison's studies to MLflow, each when it has ended, and then the verdict.
+    """Writes a comparison's studies to MLflow while they run, and then the verdict.
 
     Args:
         comparison: folder of the comparison.
         uri: MLflow tracking URI.
         experiment: its name, made if it is new.
         level: "parents" leaves the trials' runs out.
+        searchers: labels of who takes part, in their order.
     """
 
     _main = "from hpopt.tracking.comparison import main; main()"
 
+    def __init__(
+        self, comparison: Path, uri: str, experiment: str, level: Level, searchers: Sequence[str]
+    ) -> None:
+        super().__init__(comparison, uri, experiment, level)
+        self._arguments += searchers
+
+    @property
+    def studies(self) -> str | None:
+        """The address of the studies' curves, while they run too; None while it isn't known."""
+        return links.studies(links.pages(self._uri), self._place[0]) if self._place else None
+
+    def follow(self, study: Path) -> None:
+        """Write a study that begins, while it runs."""
+        self._tell({"begun": str(study)})
+
     def add(self, study: Path) -> None:
-        """Write a study that ended."""
-        self._tell({"study": str(study)})
+        """Write the rest of a study that ended."""
+        self._tell({"ended": str(study)})

@@ -1,87 +1,150 @@
-"""The process that writes a comparison to MLflow: its studies as they end, then the verdict's run.
+"""The process that writes a comparison to MLflow: its studies while they run, then the verdict.
 
-Its standard input has a line {"study": folder} for each study that ended, and {"end": …} when the
-comparison does.
+Its standard input has a line {"begun": folder} for each study that begins, {"ended": folder} when
+it did, and {"end": …} when the comparison does.
 """
 
-import hashlib
-import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from ..record.folders import MANIFEST, REPORT, StudyFolder
+from ..record.folders import StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
-from .artifacts import log_page
-from .channel import open_channel, read_uri, report, report_failure
-from .projection import Projection
-from .store import connect
+from .channel import Inbox, open_channel, read_uri, report, report_failure
+from .scoreboard import Scoreboard
+from .session import POLL_SECONDS, RETRY_SECONDS, Session
 
 RECORDED = "recorded"  # beside a study's journal, once its record is complete
-VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv")
 
 
 def main() -> None:
     """Write what standard input names.
 
-    Arguments: the comparison's folder, the experiment, and the level.
+    Arguments: the comparison's folder, the experiment, the level, and the searchers' labels.
     """
-    folder, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
-    channel, uri, failed = open_channel(), read_uri(), False
-    for line in sys.stdin:
-        message = json.loads(line)
+    folder, experiment, level, *searchers = Path(sys.argv[1]), *sys.argv[2:]
+    recorder = _Recorder(folder, experiment, cast(Level, level), searchers)
+    sys.exit(not recorder.run())
+
+
+class _Followed:
+    """A study on its way to MLflow.
+
+    Attributes:
+        session: None before its first event, and after a failure.
+        ended: whether nothing comes any more.
+        wait_until: when it is tried again, of `time.monotonic`.
+    """
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.ended = False
+        self.wait_until = 0.0
+
+
+class _Recorder:
+    """Follows the studies that run, and writes the scoreboard."""
+
+    def __init__(self, folder: Path, experiment: str, level: Level, searchers: list[str]) -> None:
+        self._folder, self._level = folder, level
+        self._channel, self._uri, self._inbox = open_channel(), read_uri(), Inbox()
+        self._experiment, self._searchers = experiment, searchers
+        self._board: Scoreboard | None = None
+        self._studies: dict[Path, _Followed] = {}
+        self._refused: list[str] = []
+        self._failure: Exception | None = None  # the last one
+
+    def run(self) -> bool:
+        """Write until the comparison ends; return whether the record is complete."""
+        wait = 0.0
+        while True:
+            message = self._inbox.wait(wait)
+            if message is None:
+                self._write_all(last=False)
+            elif "end" in message:
+                self._write_all(last=True)
+                return self._finish(message["end"])
+            else:
+                self._take(message)
+            wait = 0.0 if message is not None else POLL_SECONDS
+
+    def _take(self, message: dict[str, str]) -> None:
+        study = self._studies.setdefault(
+            Path(message.get("begun") or message["ended"]), _Followed()
+        )
+        study.ended = "ended" in message
+
+    def _write_all(self, last: bool) -> None:
+        """Write what came of every study; what has ended is done with.
+
+        Args:
+            last: there is no later time to try again.
+        """
+        for path, study in list(self._studies.items()):
+            if not last and time.monotonic() < study.wait_until:
+                continue
+            try:
+                if self._write(path, study):
+                    del self._studies[path]
+            except Exception as error:  # whatever it is, the comparison must go on
+                self._fail(error)
+                study.session, study.wait_until = None, time.monotonic() + RETRY_SECONDS
+
+    def _write(self, path: Path, study: _Followed) -> bool:
+        """Write what happened in a study; return whether all of it is written."""
+        if study.session is None:
+            header = _first_event(path)
+            if header is None:
+                return study.ended
+            parent = self._scoreboard().parent(header.get("searcher", ""))
+            study.session = Session(path, self._uri, self._experiment, self._level, parent)
+        report(self._channel, {"written": study.session.write()})
+        if not study.ended:
+            return False
+        study.session.finish("finished")
+        self._refused += study.session.projection.refused
+        (path / RECORDED).touch()
+        return True
+
+    def _scoreboard(self) -> Scoreboard:
+        if self._board is None:
+            self._board = Scoreboard(self._folder, self._uri, self._experiment, self._searchers)
+            report(self._channel, {"ready": self._board.place})
+        return self._board
+
+    def _finish(self, ending: str) -> bool:
+        """Write the verdict where there is one, and close what still runs.
+
+        Returns:
+            Whether the record is complete.
+        """
+        killed = [study for study in self._studies.values() if not study.ended]
         try:
-            if "study" in message:
-                record_study(Path(message["study"]), uri, experiment, cast(Level, level))
-            elif message["end"] == "finished":
-                _record_verdict(folder, uri, experiment)
-            report(channel, {"written": 1})
-        except Exception as error:  # whatever it is, the comparison must go on
-            report_failure(channel, error, uri)
-            failed = True
-    sys.exit(failed)
+            for study in killed:
+                if study.session is not None:
+                    study.session.finish("killed")
+            if ending != "finished":
+                self._scoreboard().close("KILLED")
+            else:
+                self._refused += self._scoreboard().write_verdict()
+            report(self._channel, {"refused": self._refused})
+        except Exception as error:
+            self._fail(error)
+            return False
+        if len(self._studies) > len(killed) and self._failure is not None:
+            self._fail(self._failure)  # which what went well since made forget
+            return False
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        report_failure(self._channel, error, self._uri)
 
 
-def record_study(study: Path, uri: str, experiment: str, level: Level) -> None:
-    """Write a finished study's journal, and mark it as recorded."""
-    header, *events = JournalReader(StudyFolder(study).journal).poll()
-    projection = Projection(uri, experiment, level, header)
-    for event in events:
-        projection.apply(event)
-    projection.finish("finished", study)
-    (study / RECORDED).touch()
-
-
-def _record_verdict(folder: Path, uri: str, experiment: str) -> None:
-    """Write the run that holds the verdict, beside the studies'; there is one a comparison."""
-    from mlflow.entities import Metric, RunTag
-
-    client, experiment_id = connect(uri, experiment)
-    verdict: dict[str, Any] = json.loads((folder / "verdict.json").read_text())
-    manifest = (folder / MANIFEST).read_bytes()
-    identity = hashlib.sha256(manifest + str(folder.absolute()).encode()).hexdigest()[:16]
-    where = f"tags.`hpopt.comparison_id` = '{identity}'"
-    found = client.search_runs([experiment_id], where, max_results=1)
-    run = found[0] if found else client.create_run(experiment_id, run_name=f"verdict {folder.name}")
-    now = round(time.time() * 1000)
-    metrics = [
-        Metric(f"normalised_regret.{row['searcher']}", regret["value"], now, checkpoint)
-        for row in verdict["rows"]
-        for checkpoint, regret in zip(verdict["checkpoints"], row["regrets"], strict=True)
-        if regret is not None
-    ]
-    tags = {
-        "hpopt.comparison_id": identity,
-        "hpopt.comparison": folder.name,
-        "hpopt.verdict": "true",
-        "unit.step": "full-run equivalents of cost",
-        "mlflow.note.content": (folder / "verdict.md").read_text(),
-    }
-    client.log_batch(run.info.run_id, metrics, tags=[RunTag(*item) for item in tags.items()])
-    for name in VERDICT_FILES:
-        if (folder / name).is_file():
-            client.log_artifact(run.info.run_id, str(folder / name))
-    log_page(client, run.info.run_id, folder / REPORT)
-    client.set_terminated(run.info.run_id, "FINISHED")
+def _first_event(study: Path) -> dict[str, str] | None:
+    """Return the header of a study that may have just begun; None where it isn't there yet."""
+    folder = StudyFolder(study)
+    events = JournalReader(folder.journal).poll() if folder.has_begun else []
+    return events[0] if events else None

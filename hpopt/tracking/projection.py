@@ -5,24 +5,39 @@ trial's run is closed only after everything of it is written, so that a closed o
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpopt_envs.records import Trial
 
-from ..record.history import FIRST_TEST, History
+from ..record.folders import StudyFolder
+from ..record.history import History
 from ..record.journal import Event, encode_line
 from ..settings.study import Level
 from . import Ending, rows
+from .answer import answer_metrics, answer_tags, read_result
 from .artifacts import log_artifacts
+from .batches import log
+from .confirmations import confirmed
 from .store import connect
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-METRICS_A_BATCH = 800  # MLflow takes 1,000 entities at once, parameters and tags included
-PARAMS_A_BATCH = 100
+
+@dataclass(frozen=True)
+class Parent:
+    """A run that a study's lies below.
+
+    Attributes:
+        id: MLflow's.
+        colour: that the study's curves share; empty for MLflow's own choice.
+    """
+
+    id: str
+    colour: str = ""
 
 
 @dataclass
@@ -30,10 +45,11 @@ class _Run:
     """A run of MLflow, and what it still lacks.
 
     Attributes:
-        name: shown in MLflow.
+        name: shown in MLflow; empty while it isn't known, and then there is no run yet.
         start: time of its first event, unix milliseconds.
         id: MLflow's; empty until the run is made or found.
         status: how its trial ended; None while it runs.
+        confirms: what it judges, on a fresh seed.
         end: time of its last event, unix milliseconds.
         complete: nothing is left to write: the run is closed, or not wanted.
     """
@@ -42,6 +58,7 @@ class _Run:
     start: int
     id: str = ""
     status: str | None = None
+    confirms: str = ""
     end: int | None = None
     complete: bool = False
     metrics: "list[Metric]" = field(default_factory=list)
@@ -57,18 +74,31 @@ class Projection:
         experiment: its name.
         level: "parents" leaves the trials' runs out.
         header: the study event.
+        parent: the run that the study's lies below.
+
+    Attributes:
+        refused: what MLflow refuses for good, and why.
     """
 
-    def __init__(self, uri: str, experiment: str, level: Level, header: Event) -> None:
+    def __init__(
+        self, uri: str, experiment: str, level: Level, header: Event, parent: Parent | None = None
+    ) -> None:
+        self.refused: list[str] = []
         self._history = History()
         self._history.apply(header)
         self._level = level
         self._now = _milliseconds(header)
         self._client, self._experiment = connect(uri, experiment)
         self._study = _Run(header["name"], self._now, params=rows.study_params(self._history))
+        self._parent = parent
         self._open_study(hashlib.sha256(encode_line(header)).hexdigest()[:16])
         self._runs: dict[int, _Run] = {}
         self._known = self._find_trials() if level == "trials" else {}
+
+    @property
+    def place(self) -> list[str]:
+        """Ids of the experiment and of the study's run."""
+        return [self._experiment, self._study.id]
 
     def apply(self, event: Event) -> None:
         """Take in an event; `flush` writes what came of it."""
@@ -79,6 +109,8 @@ class Projection:
         match event["event"]:
             case "decision" if event["request"]["kind"] == "start":
                 self._start(event["request"]["trial"])
+            case "decision" if event["request"].get("hyperparameters"):
+                self._name(event["trial"], event["request"]["hyperparameters"])
             case "reply" | "closed":
                 trial = self._history.trials[event["trial"]]
                 if event["event"] == "reply" and event["reply"]["segment"] is not None:
@@ -90,7 +122,7 @@ class Projection:
         """Write what is unwritten, and return the number of metrics written."""
         written = self._write(self._study)
         for trial, run in self._runs.items():
-            if run.complete:
+            if run.complete or not run.name:
                 continue
             if not run.id:
                 run.id = self._create_trial(trial, run)
@@ -107,9 +139,14 @@ class Projection:
             ending: how the study ended.
             folder: of the study; the files of its `artifacts` folder are logged too.
         """
+        result = read_result(StudyFolder(folder)) if ending == "finished" else {}
+        if result:
+            metrics = answer_metrics(self._history, result)
+            self._add_metrics(self._study, metrics, self._history.cost)
+            self._study.tags |= answer_tags(self._history, result)
         self.flush()
         for run in self._runs.values():
-            if not run.complete:
+            if run.id and not run.complete:
                 self._client.set_terminated(run.id, "KILLED", self._now)
         self._client.set_terminated(self._study.id, ending.upper(), self._now)
         log_artifacts(self._client, self._study.id, self._history, folder)
@@ -124,6 +161,9 @@ class Projection:
             self._client.update_run(self._study.id, "RUNNING")
         else:
             tags = {"hpopt.study_id": identity, **rows.study_tags(self._history)}
+            if self._parent is not None:
+                tags["mlflow.parentRunId"] = self._parent.id
+                tags |= {"mlflow.runColor": self._parent.colour} if self._parent.colour else {}
             self._study.id = self._create(self._study, tags)
 
     def _find_trials(self) -> dict[int, tuple[str, str]]:
@@ -145,7 +185,7 @@ class Projection:
 
     def _start(self, trial: int) -> None:
         tested = trial in self._history.tests
-        name = f"confirmation {trial - FIRST_TEST}" if tested else f"trial {trial}"
+        name = "" if tested else f"trial {trial}"
         run = _Run(name, self._now, complete=self._level == "parents")
         self._runs[trial] = run
         if trial in self._known:
@@ -154,8 +194,18 @@ class Projection:
             if status == "KILLED":
                 self._client.update_run(run.id, "RUNNING")
 
+    def _name(self, trial: int, hyperparameters: Mapping[str, Any]) -> None:
+        """Name a confirmation by what it confirms, once that is known."""
+        run = self._runs[trial]
+        if run.name:
+            return
+        history, seed = self._history, self._history.trials[trial].seed
+        run.confirms = confirmed(history, history.trials[trial], hyperparameters)
+        seeds = list(dict.fromkeys(history.trials[test].seed for test in sorted(history.tests)))
+        run.name = f"{run.confirms} on fresh seed {seeds.index(seed)}"
+
     def _create_trial(self, trial: int, run: _Run) -> str:
-        test = {"hpopt.test": "true"} if trial in self._history.tests else {}
+        test = {"hpopt.confirms": run.confirms} if trial in self._history.tests else {}
         return self._create(
             run,
             {
@@ -164,7 +214,6 @@ class Projection:
                 "hpopt.trial": str(trial),
                 "hpopt.seed": str(self._history.trials[trial].seed),
                 **test,
-                **rows.unit_tags(self._history.facts),
             },
         )
 
@@ -177,14 +226,15 @@ class Projection:
     def _add_segment(self, trial: Trial) -> None:
         segment = trial.segments[-1]
         metrics = rows.segment_metrics(self._history.facts, segment)
+        self._name(trial.id, segment.hyperparameters)
         self._add_metrics(self._runs[trial.id], metrics, segment.study_cost)
-        if len(trial.segments) == 1:
-            self._runs[trial.id].params = rows.trial_params(trial)
 
     def _end(self, trial: Trial) -> None:
         facts, run = self._history.facts, self._runs[trial.id]
         run.status = rows.STATUS[trial.outcome] if trial.outcome else None
         run.end = self._now
+        run.name = run.name or "confirmation"  # it ended before it trained
+        run.params = rows.trial_params(trial)
         run.tags = rows.trial_tags(facts, trial)
         if trial.value is not None:
             value = rows.finite({"value": facts.shown(trial.value)})
@@ -205,20 +255,10 @@ class Projection:
 
     def _write(self, run: _Run) -> int:
         """Log what a run lacks, and return the number of metrics."""
-        from mlflow.entities import Param, RunTag
-
-        metrics = run.metrics
-        params = [Param(*item) for item in run.params.items()]
-        tags = [RunTag(*item) for item in run.tags.items()]
-        while metrics or params or tags:
-            self._client.log_batch(
-                run.id,
-                metrics[:METRICS_A_BATCH],
-                params[:PARAMS_A_BATCH],
-                tags[:PARAMS_A_BATCH],
-            )
-            metrics = metrics[METRICS_A_BATCH:]
-            params, tags = params[PARAMS_A_BATCH:], tags[PARAMS_A_BATCH:]
+        self.refused += [
+            f"{line} of {run.name}"
+            for line in log(self._client, run.id, run.metrics, run.params, run.tags)
+        ]
         written = len(run.metrics)
         run.metrics, run.params, run.tags = [], {}, {}
         return written

@@ -1,25 +1,27 @@
 """Whether a tracking URI can be used, told before a study spends anything (without mlflow)."""
 
 import base64
+import os
 import socket
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from urllib.parse import unquote, urlsplit
 
-from ..commands import censored, without_password
+from ..commands import TRACKING_URI, censored, without_password
 from ..errors import StudyError
 from ..record.folders import check_writable
-from .store import SQLITE, database_path, is_server
+from .store import SQLITE, database_path, deleted, experiments, is_server
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # databases that MLflow knows
 
 
-def check_reachable(uri: str, seconds: float = 20.0) -> None:
+def check_reachable(uri: str, experiment: str | None = None, seconds: float = 20.0) -> None:
     """Check that MLflow can be written to.
 
     Args:
         uri: MLflow tracking URI.
+        experiment: name of the one that is written to, where it is known yet.
         seconds: how long to wait for an answer.
 
     Raises:
@@ -30,13 +32,15 @@ def check_reachable(uri: str, seconds: float = 20.0) -> None:
         if is_server(uri):
             _check_server(uri, seconds)
         elif uri.startswith(SQLITE):
-            _check_file(uri)
+            _check_file(uri, experiment)
         elif scheme in PORTS and "://" in uri:
             _check_port(uri, PORTS[scheme], seconds)
         else:
             known = ", ".join(["http://", "https://", SQLITE, *(f"{name}://" for name in PORTS)])
+            source = f" (from {TRACKING_URI})" if uri == os.environ.get(TRACKING_URI) else ""
             raise StudyError(
-                f"a tracking URI must begin with one of {known}, got {without_password(uri)!r:.200}"
+                f"a tracking URI must begin with one of {known}, got "
+                f"{without_password(uri)!r:.200}{source}"
             )
     except ValueError as error:
         said = censored(str(error), uri)
@@ -81,8 +85,11 @@ def _server(uri: str) -> tuple[str, str]:
 
 
 def _check_port(uri: str, port: int, seconds: float) -> None:
-    parts = urlsplit(uri)
-    host, port = parts.hostname or "localhost", parts.port or port
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "localhost", parts.port or port
+    except ValueError as error:
+        raise StudyError(f"a tracking URI must name a host and a port, but: {error}") from None
     try:
         socket.create_connection((host, port), timeout=seconds).close()
     except OSError as error:
@@ -92,7 +99,7 @@ def _check_port(uri: str, port: int, seconds: float) -> None:
         ) from None
 
 
-def _check_file(uri: str) -> None:
+def _check_file(uri: str, experiment: str | None) -> None:
     database = database_path(uri)
     if database is None or not database.name:
         raise StudyError(f"a tracking URI of SQLite must name a file, got {uri!r}")
@@ -111,3 +118,6 @@ def _check_file(uri: str) -> None:
         ) from None
     if start not in (b"", b"SQLite format 3\0"):
         raise StudyError(f"the tracking database must be an SQLite file, but {database} isn't")
+    stages = {name: stage for _, name, stage in experiments(database)}
+    if experiment is not None and stages.get(experiment) == "deleted":
+        raise StudyError(f"experiment: {deleted(experiment)}")

@@ -1,14 +1,15 @@
 """What of a study MLflow shows, and under which names: pure functions of what happened."""
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
+from hpopt_search_spaces import Value
 
 from ..record.history import History
-from ..wording import limit, objective
+from ..wording import counted, duration, limit, objective
+from .names import key
 
 STATUS = {  # of a trial's run, by its outcome
     Outcome.COMPLETED: "FINISHED",
@@ -19,11 +20,8 @@ STATUS = {  # of a trial's run, by its outcome
 }
 ABOUT = ("task", "model", "agent", "pruner", "seed", "workers")  # parts of a header
 OF_A_COMPARISON = ("comparison", "searcher")  # parts of the header of one of its studies
-
-
-def key(name: str) -> str:
-    """Return a name that MLflow takes for a metric or a parameter."""
-    return re.sub(r"[^A-Za-z0-9_.\- ]", "_", name)
+SCHEDULE = "schedule"  # before what changes by segment
+LIMITS = ("cost", "time_limit")  # settings that `budget` words
 
 
 def finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
@@ -36,16 +34,18 @@ def finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
-    """Return metrics of one segment, hyperparameters that are numbers included."""
+    """Return metrics of one segment, hyperparameters that are numbers included.
+
+    These aren't named as the trial's parameters are, which say it of the whole trial.
+    """
     numbers = {
-        name: value
+        f"{SCHEDULE}/{key(name)}": float(value)
         for name, value in segment.hyperparameters.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     objective = None if segment.objective is None else facts.shown(segment.objective)
-    return finite(
-        numbers
-        | dict(segment.metrics)
+    return numbers | finite(
+        dict(segment.metrics)
         | {
             "objective": objective,
             "train_loss": segment.train_loss,
@@ -64,9 +64,20 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
 
 
 def trial_params(trial: Trial) -> dict[str, str]:
-    """Return hyperparameters of a trial's first segment; what changes later is in the metrics."""
-    first = trial.segments[0].hyperparameters if trial.segments else {}
-    return {key(name): str(value) for name, value in first.items()}
+    """Return the hyperparameters of a trial that ended, on its path to the final weights."""
+    names = {name: None for segment in trial.path for name in segment.hyperparameters}
+    paths = {
+        name: [s.hyperparameters[name] for s in trial.path if name in s.hyperparameters]
+        for name in names
+    }
+    return {key(name): in_a_word(values) for name, values in paths.items()}
+
+
+def in_a_word(values: Sequence[Value]) -> str:
+    """Return what a hyperparameter was over a run: its value, or "low…high" where it changed."""
+    if isinstance(values[0], str) or len(set(values)) == 1:
+        return str(values[-1])
+    return f"{min(map(float, values)):.4g}…{max(map(float, values)):.4g}"
 
 
 def best_metrics(history: History) -> dict[str, float]:
@@ -92,34 +103,36 @@ def trial_tags(facts: RunFacts, trial: Trial) -> dict[str, str]:
     return tags
 
 
-def unit_tags(facts: RunFacts) -> dict[str, str]:
-    """Units of metrics and parameters that have one."""
-    units = {
-        "step": "token-equivalents spent in the study",
-        "cost": "token-equivalents",
-        "training_tokens": "tokens",
-        "batch_size": "sequences per optimizer step",
-        "train_loss": "nats/token",
-        "divergence": "nats",  # a token, or an example of a classifier's
-        "target_divergence": "nats",
-        "max_divergence": "nats",
-        "forgetting": "nats/token",
-        "wall_seconds": "seconds",
-        "objective": facts.unit,
-        facts.objective_name: facts.unit,
-    }
-    return {f"unit.{key(name)}": unit for name, unit in units.items() if unit}
-
-
 def study_params(history: History) -> dict[str, str]:
     """Return settings of the study's first budget: MLflow's parameters can't change."""
     header = history.header
-    about = {name: header[name] for name in ABOUT}
-    return {
-        key(name): str(value)
-        for name, value in {**public(header["settings"]), **about}.items()
-        if isinstance(value, str | int | float) and value != ""
-    }
+    asked = {name: v for name, v in public(header["settings"]).items() if name not in LIMITS}
+    about = {name: header[name] for name in ABOUT} | {"budget": budget(header)}
+    return {key(name): told for name, v in {**asked, **about}.items() if (told := _told(v))}
+
+
+def _told(value: Any) -> str:
+    """Return a setting as it is typed; "" where nothing was said."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={part}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def budget(header: Mapping[str, Any]) -> str:
+    """Return what a study may spend: "6 runs", or another limit that it was given."""
+    asked, told = header["settings"], []
+    if "confirms" in header:
+        return ""
+    runs = header.get("equivalents") or asked.get("trials")
+    if runs is not None:
+        told.append(counted(runs, "run"))
+    elif asked.get("cost") is not None:
+        told.append(f"{asked['cost']:,.0f} token-equivalents")
+    if asked.get("time_limit") is not None:
+        told.append(duration(asked["time_limit"]))
+    return " or ".join(told)
 
 
 def public(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,27 +141,30 @@ def public(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def study_tags(history: History) -> dict[str, str]:
-    """Tags that a study's run gets at its start."""
-    header, facts = history.header, history.facts
-    versions = {f"version.{name}": str(what) for name, what in header["versions"].items()}
-    names = (*ABOUT, *OF_A_COMPARISON)
+    """Return tags that a study's run gets at its start: what it is found by, and no more."""
+    header = history.header
+    names = ("agent", "seed", *OF_A_COMPARISON)
     about = {f"hpopt.{name}": str(header[name]) for name in names if header.get(name) is not None}
     return {
         **about,
         "hpopt.study": header["name"],
-        "hpopt.data_hash": facts.data_hash,
-        "hpopt.model_hash": facts.model_hash,
-        **versions,
-        **unit_tags(facts),
-        "hpopt.base_objective": f"{facts.shown(facts.base_objective):.6g}",
         "mlflow.note.content": note(history),
         "mlflow.source.name": "hpopt",
     }
 
 
+def made_of(history: History) -> dict[str, Any]:
+    """Return what a study rests on: versions of packages, data and model."""
+    facts = history.facts
+    hashes = {"data_hash": facts.data_hash, "model_hash": facts.model_hash}
+    return {"versions": history.header["versions"], **hashes}
+
+
 def note(history: History) -> str:
     """Return what the study is, as Markdown."""
     header, facts = history.header, history.facts
+    if "confirms" in header:
+        return "The best schedule of each searcher, on fresh seeds, judged on the test split."
     direction = "highest" if facts.maximize else "lowest"
     unit = f" ({facts.unit})" if facts.unit else ""
     return (
@@ -157,6 +173,6 @@ def note(history: History) -> str:
         f"{facts.trainable_parameters:,} trained) that give the {direction} "
         f"{objective(facts)}{limit(facts)}.\n\n"
         f"The base model has {facts.shown(facts.base_objective):.4g}{unit}. "
-        "Steps of all metrics are the study's cost in token-equivalents: forward and backward on "
-        "a token is 1. A child run is a trial, a step one of its segments."
+        "Steps are the study's cost in token-equivalents: forward and backward on a token is 1. "
+        "A child run is a trial."
     )

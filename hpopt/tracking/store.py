@@ -1,9 +1,11 @@
 """Where the record is kept: the URI, a database that many studies may meet at, the experiment."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from ..record.files import free_lock, take_lock
 
@@ -18,6 +20,21 @@ ENVIRONMENT = {  # of every process that runs mlflow
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 
+DESCRIPTION = """\
+Written by hpopt: a run is a study, and below it each of its trials. In a comparison, studies lie
+below the run of their searcher; the chart of `normalised_regret` has a line for each of these.
+
+- **Steps** are cost. Of a study and its trials: token-equivalents that the study had spent, where
+  forward and backward on a token is 1. Of a searcher: full-run equivalents, a full trial of the
+  default configuration with its validation.
+- **`best_value`** is the best objective so far, on validation. `normalised_regret` is 0 at the best
+  that anybody found on the task, and 1 at the base model; `best_so_far` is the mean over seeds.
+- **A study that ended** says in its description what it recommends and what came of that on the
+  test split; tags `recommended.…` are the hyperparameters.
+- **A trial** has its hyperparameters as parameters, and by segment under `schedule/`.
+- Losses, forgetting and divergence are nats a token (of a classifier, an example).
+"""
+
 
 def is_server(uri: str) -> bool:
     """Return whether a URI is of a server, whose users needn't reach this machine's disk."""
@@ -28,7 +45,7 @@ def database_path(uri: str) -> Path | None:
     """Return the file of a `sqlite:///` URI; None for any other."""
     if not uri.startswith(SQLITE):
         return None
-    return Path(uri.removeprefix(SQLITE).partition("?")[0])
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
 
 def artifact_folder(uri: str) -> Path | None:
@@ -56,6 +73,27 @@ def _alone(uri: str) -> Iterator[None]:
         free_lock(path, lock)
 
 
+def deleted(experiment: str) -> str:
+    """Return what is said of an experiment that nothing can be written to."""
+    return f"the experiment {experiment!r} was deleted in MLflow: restore it, or name another"
+
+
+def experiments(database: Path) -> list[tuple[str, str, str]]:
+    """Return the experiments of an SQLite database, without mlflow, the newest first.
+
+    Args:
+        database: its file; one that isn't MLflow's has none.
+
+    Returns:
+        Id, name and stage ("active" or "deleted") of each.
+    """
+    question = "SELECT experiment_id, name, lifecycle_stage FROM experiments ORDER BY 1 DESC"
+    address = f"file:{quote(str(database.absolute()))}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
+        return [(str(number), *rest) for number, *rest in connection.execute(question)]
+    return []
+
+
 def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
     """Open the store, made if it is new.
 
@@ -76,11 +114,13 @@ def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
         if known is None:
             try:
                 location = None if folder is None else folder.as_uri()
-                return client, client.create_experiment(experiment, artifact_location=location)
+                tags = {"mlflow.note.content": DESCRIPTION}
+                made = client.create_experiment(experiment, location, tags)
+                return client, made
             except MlflowException as error:
                 known = client.get_experiment_by_name(experiment)
                 if known is None:  # otherwise a study elsewhere was quicker
                     raise error
     if known.lifecycle_stage != "active":
-        raise ValueError(f"the experiment {experiment!r} was deleted: restore it, or name another")
+        raise ValueError(deleted(experiment))
     return client, known.experiment_id

@@ -6,14 +6,16 @@ import socket
 import subprocess
 import sys
 
-from ..commands import without_password
 from ..errors import StudyError
-from .store import ENVIRONMENT, artifact_folder, database_path, is_server
+from . import links
+from .links import HOST
+from .store import ENVIRONMENT, artifact_folder, database_path, experiments, is_server
 
-HOST = "127.0.0.1"
+EMPTY = "0"  # the experiment that MLflow itself makes
+SHOWN = 8  # experiments, the newest
 
 
-def open_ui(uri: str, port: int = 5000) -> None:
+def open_ui(uri: str, port: int = links.PORT) -> None:
     """Serve the user interface until Ctrl-C; a server's own is only pointed at.
 
     Args:
@@ -24,7 +26,7 @@ def open_ui(uri: str, port: int = 5000) -> None:
         StudyError: there is no record yet, the port is taken, or MLflow can't serve it.
     """
     if is_server(uri):
-        print(f"the record is on {without_password(uri)}")
+        print(f"the record is on {links.server(uri)}; its experiments: {links.pages(uri)}")
         return
     database = database_path(uri)
     if database is not None and not database.is_file():
@@ -33,7 +35,14 @@ def open_ui(uri: str, port: int = 5000) -> None:
     environment = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | dict(os.environ)
     environment |= {"MLFLOW_BACKEND_STORE_URI": uri}  # others can read the arguments of a process
     server = subprocess.Popen(_command(uri, port), env=environment, start_new_session=True)
-    print(f"MLflow: http://{HOST}:{port} answers in some seconds; Ctrl-C ends it", flush=True)
+    print(f"MLflow: http://{HOST}:{port} answers in some seconds; Ctrl-C ends it")
+    base, known = links.pages(uri, port), [] if database is None else experiments(database)
+    lines = [
+        f"  {name}: runs {links.table(base, number)} chart {links.chart(base, number)}"
+        for number, name, stage in known
+        if stage == "active" and number != EMPTY
+    ]
+    print("\n".join(lines[:SHOWN] or [f"  {base}"]), flush=True)
     try:
         code = server.wait()
     except KeyboardInterrupt:
@@ -51,7 +60,7 @@ def _command(uri: str, port: int) -> list[str]:
     command += ["--uvicorn-opts", "--log-level warning"]
     folder = artifact_folder(uri)
     if folder is not None:
-        command += ["--no-serve-artifacts", "--default-artifact-root", str(folder)]
+        command += ["--no-serve-artifacts", "--default-artifact-root", folder.as_uri()]
     return command
 
 

@@ -1,7 +1,8 @@
 """What a comparison came to, as plain data: what the table, the verdict and the report rest on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from hpopt_envs.records import RunFacts
 
 from ..record.judged import Judged
+from .statistics import interquartile_mean
 
 CHECKPOINTS = (1, 2, 3, 5, 8, 10, 20)  # full-run equivalents at which searchers are compared
 # A full-run equivalent is computed from mean lengths. Where examples differ in length, trials cost
@@ -97,3 +99,43 @@ def best_at(curve: Curve, equivalents: float, before: float) -> float:
     pairs = zip(curve.equivalents, curve.values, strict=True)
     reached = [value for cost, value in pairs if cost <= equivalents + TOLERANCE]
     return reached[-1] if reached else before
+
+
+def grid(comparison: Comparison) -> dict[str, Any]:
+    """Return every searcher's curves at the same costs, one value each over tasks and seeds.
+
+    Returns:
+        Plain data: whole full-run equivalents, at each the interquartile mean of normalised regret
+        by searcher, and by task and searcher the mean of the best so far, as its user knows it.
+        None where a searcher has no study.
+    """
+    costs = list(range(1, comparison.equivalents + 1))
+    regrets = np.stack([comparison.regrets(cost) for cost in costs], axis=1)
+    baseline = regrets[comparison.searchers.index(comparison.against)]
+    common = [np.where(np.isnan(baseline), np.nan, own) for own in regrets]  # as in the table
+    return {
+        "full_run_equivalents": costs,
+        "normalised_regret": {
+            who: [None if np.isnan(at).all() else float(interquartile_mean(at)) for at in own]
+            for who, own in zip(comparison.searchers, common, strict=True)
+        },
+        "best_so_far": {
+            task: {who: _best_so_far(comparison, task, who, costs) for who in comparison.searchers}
+            for task in comparison.tasks
+        },
+    }
+
+
+def _best_so_far(
+    comparison: Comparison, task: str, searcher: str, costs: Sequence[int]
+) -> list[float | None]:
+    facts = comparison.facts[task]
+    base, seeds = facts.base_objective, comparison.seeds
+    curves = [comparison.curves.get((task, searcher, seed)) for seed in seeds]
+    found = [curve for curve in curves if curve is not None]
+    if not found:
+        return [None] * len(costs)
+    return [
+        facts.shown(float(np.mean([min(base, best_at(c, cost, base)) for c in found])))
+        for cost in costs
+    ]

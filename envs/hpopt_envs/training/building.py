@@ -14,6 +14,7 @@ from ..tasks import Data, Task, load_task
 from ..tasks.base import BASE_SEED
 from ..tasks.checks import check_embeddings, check_training
 from ..tasks.objective import divergence_limit, set_objective
+from ..tasks.preview import space_of
 from ..tasks.roles import (
     ParametricLoss,
     Reference,
@@ -100,8 +101,7 @@ def _searched(
     task: Task, loss: ParametricLoss | None, settings: EnvironmentSettings
 ) -> tuple[SearchSpace, dict[str, Value]]:
     """Return the space, and what every trial holds beside it; both checked."""
-    fitting = "default" if has_reference(task) else "plain"
-    space = settings.load_space(task.default_space or fitting)
+    space = space_of(task, settings)
     unsaid = {name: value for name, value in task.fixed.items() if name not in space}
     held = {**unsaid, **(settings.fixed or {})}
     check_hyperparameters(space, held, loss, reference=isinstance(task, Reference))

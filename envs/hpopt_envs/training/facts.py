@@ -12,9 +12,9 @@ from ..records import RunFacts
 from ..tasks.base import Task
 from ..tasks.checks import check_base
 from ..tasks.data import Data
+from ..tasks.preview import has_probe
 from ..tasks.roles import (
     Reference,
-    Rollouts,
     evaluation_passes,
     has_reference,
     rollout_passes,
@@ -150,7 +150,7 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         model_hash=parts.model_hash,
         token_cost=parts.token_cost,
         default_max_divergence=task.default_max_divergence,
-        has_probe=not isinstance(task, Rollouts),
+        has_probe=has_probe(task),
         baseline=parts.baseline,
         notes=(*task.notes, *parts.notes),
     )

@@ -8,12 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from hpopt.cli.summary import report
 from hpopt.record.history import History
 from hpopt.record.judged import Confirmation, Judged
 from hpopt.settings.study import Settings
 from hpopt.study.result import StudyResult
+from hpopt.tracking import Incomplete
 from hpopt_envs.records import Outcome
 from hpopt_search_spaces import SearchSpace
 
@@ -216,11 +218,15 @@ def test_the_record_is_named_with_the_commands_that_show_and_complete_it(
     tell: Callable[..., list[str]],
 ) -> None:
     assert "Look at it: python -m hpopt ui" in tell()
-    told = "\n".join(tell(runs="elsewhere", error="the disk is full"))
+    told = "\n".join(tell(runs="elsewhere", error=Incomplete("the disk is full")))
     assert "Look at it: python -m hpopt ui --runs elsewhere" in told
     assert "MLflow is incomplete: the disk is full; `python -m hpopt resume otter --runs" in told
+    told = "\n".join(tell(error=Incomplete("MLflow refuses 'x'", resumable=False)))
+    assert "MLflow is incomplete: MLflow refuses 'x'" in told
+    assert "hpopt resume" not in told
     told = "\n".join(tell(tracking_uri="https://me:secret@mlflow.example"))
-    assert "--tracking-uri https://***@mlflow.example" in told
+    assert "MLflow https://***@mlflow.example" in told
+    assert "Look at it: https://mlflow.example" in told
     assert "secret" not in told
 
 
@@ -234,3 +240,17 @@ def test_metrics_with_long_names_stay_in_their_columns(tell: Callable[..., list[
     cells = ("0.5000", "0.2500", "0.1250")
     columns = {row.index(cell) for row, cell in zip(rows, cells, strict=True)}
     assert columns == {head.index("winner")}
+
+
+def test_a_label_of_300_characters_widens_no_column(tell: Callable[..., list[str]]) -> None:
+    labels = ["f1_" + "the answer " * 27 + end for end in ("a", "b")]
+    metrics = {"accuracy": 0.5, "f1_好": 0.25, "f1_\x1b[2J": 0.125, **dict.fromkeys(labels, 0.75)}
+    confirmation = Confirmation(judged(2.5, **metrics), judged(3.0, **metrics), default_won=False)
+    lines = tell(confirmation, facts={"base_metrics": metrics})
+    begin = next(i for i, line in enumerate(lines) if line.startswith("On the test split"))
+    table = lines[begin + 1 : begin + 3 + len(metrics)]
+    assert max(map(cell_len, table)) < 100
+    assert len({row[:42] for row in table}) == len(table)
+    assert all(row.isprintable() for row in table)
+    ends = {cell_len(row[: row.index("0.")]) for row in table[2:]}
+    assert ends == {cell_len(table[0][: table[0].index("winner")])}

@@ -216,7 +216,8 @@ def test_mlflow_has_the_studies_under_one_tag_and_the_verdict(
     runs = client.search_runs(
         [experiment.experiment_id], "tags.`hpopt.comparison` = 'otters'", max_results=100
     )
-    studies = [run for run in runs if "hpopt.study" in run.data.tags]
+    (confirmation,) = [r for r in runs if r.data.tags.get("hpopt.searcher") == "confirmation"]
+    studies = [run for run in runs if "hpopt.study" in run.data.tags and run != confirmation]
     assert len(studies) == 10
     assert {run.data.tags["hpopt.searcher"] for run in studies} == {*AGENTS, "default", "random"}
     read = read_studies(settings, "otters")
@@ -228,10 +229,48 @@ def test_mlflow_has_the_studies_under_one_tag_and_the_verdict(
         assert best is not None
         assert values[-1][1] == pytest.approx(best.value)
     (verdict,) = [run for run in runs if run.data.tags.get("hpopt.verdict") == "true"]
-    assert verdict.data.metrics["normalised_regret.tpe"] >= 0
     names = {artifact.path for artifact in client.list_artifacts(verdict.info.run_id)}
     assert {"verdict.json", "verdict.md"} <= names
     page = settings.folder("otters") / "report.html"
     assert verdict.data.tags["hpopt.report"] == str(page)
     assert page.is_file()
     assert "report.html" not in names
+
+
+def test_mlflow_has_every_searcher_on_one_chart_and_its_studies_below(
+    compared: tuple[ComparisonSettings, list[str]],
+) -> None:
+    from mlflow import MlflowClient
+
+    settings, _ = compared
+    client = MlflowClient(tracking_uri=settings.study.tracking.uri)
+    experiment = client.get_experiment_by_name("otters")
+    assert experiment is not None
+    assert "normalised_regret" in experiment.tags["mlflow.note.content"]
+    runs = client.search_runs([experiment.experiment_id], max_results=100)
+    parents = {run.info.run_id: run for run in runs if "hpopt.comparison_id" in run.data.tags}
+    searchers = {run.info.run_name: run for run in parents.values()}
+    assert set(searchers) == {*AGENTS, "default", "random", "verdict otters"}
+    del searchers["verdict otters"]
+    assert len({run.data.tags["mlflow.runColor"] for run in searchers.values()}) == 5
+    comparison = read_comparison(settings, "otters", read_studies(settings, "otters"))
+    final = comparison.regrets(EQUIVALENTS).mean(axis=(1, 2))
+    for who, run in searchers.items():
+        assert run.info.status == "FINISHED"
+        for metric in ("normalised_regret", "best_so_far"):
+            steps = [m.step for m in client.get_metric_history(run.info.run_id, metric)]
+            assert steps == list(range(1, EQUIVALENTS + 1))
+        place = comparison.searchers.index(who)
+        assert run.data.metrics["normalised_regret"] == pytest.approx(final[place])
+    studies = [run for run in runs if "hpopt.study_id" in run.data.tags]
+    assert len(studies) == 11
+    for study in studies:
+        above = parents[study.data.tags["mlflow.parentRunId"]]
+        who = study.data.tags["hpopt.searcher"]
+        expected = "verdict otters" if who == "confirmation" else who
+        assert above.info.run_name == expected
+        assert study.info.status == "FINISHED"
+    budgets = {s.data.params.get("budget") for s in studies} - {None}
+    assert budgets == {f"{EQUIVALENTS} runs"}
+    names = {name for run in runs for name in run.data.tags}
+    assert not any(name.startswith(("unit.", "version.")) for name in names)

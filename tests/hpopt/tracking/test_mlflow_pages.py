@@ -1,5 +1,6 @@
 """MLflow's pages in a real browser: what somebody who compares searchers looks at."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import hpopt
 from hpopt.comparison.compare import compare, open_comparison
 from hpopt.comparison.settings import ComparisonSettings
+from hpopt.tracking import links
 
 pytestmark = [
     pytest.mark.browser,
@@ -38,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = SMALL | {"agents": ("tpe",), "seeds": 1, "name": "otters", "runs": str(folder)}
     settings = ComparisonSettings.of(asked)
     compare(settings, open_comparison(settings), lambda line: None)
-    hpopt.search(**SMALL, track="trials", name="weasel", experiment="otters", runs=str(folder))
+    hpopt.search(**SMALL, track="trials", name="weasel", experiment="weasels", runs=str(folder))
     return folder
 
 
@@ -49,7 +51,8 @@ def address(runs: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "hpopt", "ui", "--runs", str(runs), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (runs / "ui.log").open("w") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
     where = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + SECONDS
@@ -63,6 +66,13 @@ def address(runs: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def served(runs: Path, address: str) -> str:
+    """What `hpopt ui` says."""
+    assert address
+    return (runs / "ui.log").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -98,25 +108,58 @@ def run_id(runs: Path, name: str) -> str:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
-    (run,) = client.search_runs(["1"], f"attributes.run_name = '{name}'")
+    (run,) = client.search_runs(["1", "2"], f"attributes.run_name = '{name}'")
     return str(run.info.run_id)
 
 
-def test_a_chart_overlays_the_searchers(browser: Any, address: str) -> None:
-    browser.get(f"{address}/#/experiments/1/runs?compareRunsMode=CHART")
+def lines_of(browser: Any, metric: str) -> list[str]:
+    """Colours of the lines on the chart of a metric; [] while there is none."""
+    found: list[str] = browser.execute_script(
+        """
+        for (const chart of document.querySelectorAll('.js-plotly-plot')) {
+            const lines = (chart.data || []).filter(t => t.x && t.x.length > 1);
+            if (lines.some(line => line.metricKey === arguments[0]))
+                return lines.map(line => line.line.color);
+        }
+        return [];
+        """,
+        metric,
+    )
+    return found
 
-    def drawn() -> bool:
-        charts = browser.find_elements("css selector", ".js-plotly-plot")
-        return any(len(c.find_elements("css selector", ".scatterlayer .trace")) > 2 for c in charts)
 
-    assert wait_for(drawn)
+def test_a_chart_has_a_line_for_each_searcher(browser: Any, runs: Path, address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    browser.get(links.chart(links.pages(f"sqlite:///{runs / 'mlflow.db'}", port), "1"))
+    assert wait_for(lambda: len(set(lines_of(browser, "normalised_regret"))) == 3)
+    assert wait_for(lambda: len(set(lines_of(browser, "best_so_far"))) == 3)
+    names = [e.text for e in browser.find_elements("css selector", "[role=row] a")]
+    assert [name for name in names if name] == ["tpe", "default", "random", "verdict otters"]
+
+
+def test_studies_lie_beside_each_other_while_they_run(browser: Any, address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    browser.get(links.studies(links.pages("sqlite:///", port), "1"))
+    assert wait_for(lambda: len(lines_of(browser, "best_value")) >= 2)
     assert has_text(browser, "simulated.tpe.0", "simulated.random.0", "simulated.default.0")
 
 
-def test_a_study_is_shown_with_its_trials(browser: Any, address: str, runs: Path) -> None:
-    browser.get(f"{address}/#/experiments/1/runs/{run_id(runs, 'weasel')}")
-    wanted = ("Child runs", "trial 0", "trial 2", "confirmation 0", "best_value")
+def test_a_study_shows_its_answer_and_its_trials(browser: Any, address: str, runs: Path) -> None:
+    port = int(address.rpartition(":")[2])
+    browser.get(links.run(links.pages("sqlite:///", port), "2", run_id(runs, "weasel")))
+    wanted = ("Child runs", "trial 0", "trial 2", "default on fresh seed 0", "best_value")
     assert wait_for(lambda: has_text(browser, *wanted))
+    answer = ("Recommended:", "On the test split:", "recommended.learning_rate")
+    assert wait_for(lambda: has_text(browser, *answer))
+
+
+def test_every_link_of_the_user_interface_leads_to_runs(browser: Any, served: str) -> None:
+    found = re.findall(r"http\S+", served)
+    assert len(found) > 2
+    for link in found[1:]:
+        browser.get("about:blank")
+        browser.get(link)
+        assert wait_for(lambda: has_text(browser, "matching runs"))
 
 
 def test_the_verdict_says_where_its_report_is(browser: Any, address: str, runs: Path) -> None:
