@@ -64,11 +64,12 @@ def forgiving_streams() -> Iterator[None]:
             setattr(sys, name, Forgiving(stream))
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for name in ("stdout", "stderr"):
+            forgiving = getattr(sys, name)
             try:
-                stream.flush()
+                forgiving.flush()
             except BrokenPipeError:  # `| head` has seen enough
-                stream.silence()
+                forgiving.silence()
         sys.stdout, sys.stderr = before
 
 
