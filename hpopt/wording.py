@@ -43,6 +43,21 @@ def detours(trials: Sequence[Trial]) -> str:
     )
 
 
+def why_nothing(trials: Sequence[Trial]) -> str:
+    """Return how trials without a value that counts ended, such as "2 exploded (...)"; or ""."""
+    reasons: dict[str, list[str]] = {}
+    for trial in trials:
+        how = "still running" if trial.outcome is None else trial.outcome.value.replace("_", " ")
+        if trial.pruned:
+            how = "pruned"
+        reasons.setdefault(how, []).append(trial.reason)
+    told = []
+    for how, those in reasons.items():
+        first = next(filter(None, those), "")
+        told.append(f"{len(those):,} {how}" + (f" ({first})" if first else ""))
+    return ", ".join(told)
+
+
 def counted(number: int, what: str) -> str:
     """Return "1 trial", "2 trials"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

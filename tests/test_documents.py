@@ -2,8 +2,10 @@
 
 import argparse
 import ast
+import json
 import re
 import runpy
+import shlex
 import shutil
 import sys
 import tomllib
@@ -143,6 +145,27 @@ def test_code_and_commands_do_what_they_say(desk: Path, capfd: pytest.CaptureFix
     assert (study / "export" / "schedule.json").is_file()
     assert "own_searcher:HillClimbing" in (desk / "runs" / "compared" / "verdict.md").read_text()
     assert capfd.readouterr().err == ""
+
+
+def is_run(arguments: list[str]) -> bool:
+    """Whether a command trains, and needs neither a hub nor what a reader must fill in."""
+    typed = " ".join(arguments)
+    told = re.search(r"--help|NAME|STUDY|FILE|--model [\w-]+/", typed)
+    return arguments[0] in ("search", "compare") and told is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "typed", sorted({shlex.join(arguments) for _, arguments in COMMANDS if is_run(arguments)})
+)
+def test_every_search_runs(typed: str, desk: Path) -> None:
+    arguments = shlex.split(typed)
+    pairs = [{"prompt": f"{n}:", "chosen": f"{n} is", "rejected": f"{n} or"} for n in range(40)]
+    (desk / "pairs.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
+    budget = ["--trials=2", "--confirm-seeds=0", "--name=small"]
+    budget += ["--seeds=1"] if arguments[0] == "compare" else []
+    lengths = ["--trial-tokens=8192"] if not {"align", "dpo"} & set(arguments) else []
+    assert main([*arguments, *budget, *lengths]) == 0
 
 
 def test_the_readme_is_short_and_pictures_are_small() -> None:

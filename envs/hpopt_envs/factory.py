@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from .episode.environment import FineTuneEnv
+from .models import trust_remote_code
 from .settings import EnvironmentSettings
 from .worlds import world_of
 
@@ -30,6 +31,7 @@ def make_env(
     """
     asked = EnvironmentSettings.of({"task": task, "model": model, "space": space, **settings})
     torch.set_num_threads(1)
+    trust_remote_code(asked.trust_remote_code)
     module, _, name = world_of(task).build.partition(":")
     run, resolved = getattr(import_module(f".{module}", __package__), name)(asked)
     return FineTuneEnv(run, resolved, view=asked.view, validate_segments=asked.validate_segments)

@@ -3,6 +3,8 @@
 The same JSON goes through a worker's pipe and into the journal.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -10,7 +12,7 @@ from typing import Any
 
 from hpopt_search_spaces import Value
 
-from .records import Control, Outcome, Segment
+from .records import Control, Outcome, Segment, Trial
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Start:
         fixed: hyperparameters of this trial that the space doesn't have.
         test: judge its end on the test split, and measure nothing before it.
         snapshot: a file to take the trial up from.
+        digest: of what must be in that file, see `digest_of`.
         study: facts of the study for the observation.
     """
 
@@ -49,6 +52,7 @@ class Start:
     fixed: Mapping[str, Value] = field(default_factory=dict)
     test: bool = False
     snapshot: str | None = None
+    digest: str = ""
     study: StudyFacts = StudyFacts()
 
 
@@ -80,9 +84,16 @@ class Advance:
 
 @dataclass(frozen=True)
 class Save:
-    """Write the weights of a snapshot where `from_pretrained` (or the task's user) finds them."""
+    """Write the weights of a snapshot where `from_pretrained` (or the task's user) finds them.
+
+    Attributes:
+        snapshot: a file.
+        digest: of what must be in it, see `digest_of`.
+        folder: to write into.
+    """
 
     snapshot: str
+    digest: str
     folder: str
 
 
@@ -102,6 +113,8 @@ class Reply:
         value: the objective at the trial's end, as minimised; None where there is none.
         snapshot: the file that was written; None where none was.
         died: the worker died; nothing else in the reply holds.
+        stuck: why the study can't go on for now, such as a full disk; "" where it can. Nothing else
+            in the reply holds, and nothing came of the request.
     """
 
     observation: tuple[float, ...] = ()
@@ -112,6 +125,7 @@ class Reply:
     value: float | None = None
     snapshot: str | None = None
     died: bool = False
+    stuck: str = ""
 
 
 _REQUESTS: dict[str, type] = {"start": Start, "advance": Advance, "save": Save}
@@ -133,6 +147,16 @@ def to_json(message: Request | Reply | Segment) -> dict[str, Any]:
     plain = asdict(message, dict_factory=_plain)
     kinds = [kind for kind, cls in _REQUESTS.items() if isinstance(message, cls)]
     return {"kind": kinds[0], **plain} if kinds else plain
+
+
+def digest_of(trial: Trial) -> str:
+    """Return what tells a trial as far as it was trained from every other: a digest.
+
+    When and at which cost of the study it happened is no part of it.
+    """
+    plain = [{**to_json(s), "study_cost": 0, "wall_seconds": 0} for s in trial.segments]
+    text = json.dumps([trial.id, trial.seed, plain], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def request_from_json(data: Mapping[str, Any]) -> Request:

@@ -1,15 +1,19 @@
 """One environment at work: a request in, a reply out, wherever it runs."""
 
+import errno
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .episode.environment import FineTuneEnv
-from .episode.snapshots import read_snapshot
+from .episode.snapshots import Unsaved, read_snapshot
+from .episode.state import trial_in
 from .errors import WorldError, describe
-from .messages import Advance, Reply, Request, Save, Start
-from .records import Control, Outcome
+from .messages import Advance, Reply, Request, Save, Start, digest_of
+from .records import Control, Outcome, Trial
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no other trial would fare better
 
 
 def build(factory: str, settings: Mapping[str, Any]) -> FineTuneEnv:
@@ -36,12 +40,15 @@ def serve(env: FineTuneEnv, request: Request) -> Reply:
         return _advance(env, request)
     except Exception as error:
         # A task or a model of the user's may raise anything; the study goes on without the trial.
+        if isinstance(error, Unsaved) or getattr(error, "errno", None) in FULL:
+            return Reply(stuck=str(error))
         return Reply(outcome=Outcome.FAILED, reason=describe(error))
 
 
 def _start(env: FineTuneEnv, request: Start) -> Reply:
     if request.snapshot is not None:
         observation = env.load(Path(request.snapshot), request.study)
+        _check_owner(env.trial, request)
     else:
         observation, _ = env.reset(
             seed=request.seed,
@@ -86,5 +93,12 @@ def _advance(env: FineTuneEnv, request: Advance) -> Reply:
 
 def _save(env: FineTuneEnv, request: Save) -> Reply:
     tensors, meta = read_snapshot(Path(request.snapshot))
+    _check_owner(trial_in(meta), request)
     env.run.save_weights(env.run.restore(tensors, meta["state"]), Path(request.folder))
     return Reply(snapshot=request.snapshot)
+
+
+def _check_owner(trial: Trial, request: Start | Save) -> None:
+    """Make sure that a snapshot is of the trial that is meant, and taken where it stands."""
+    if request.digest and digest_of(trial) != request.digest:
+        raise WorldError(f"{request.snapshot}: must be of the study's own trial, but isn't")

@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..comparison.settings import COMPARISON_FIELDS
+from ..settings.fields import Field
 from ..settings.groups import EXTENSIBLE
 from ..settings.study import FIELDS
 from . import commands
@@ -42,8 +44,14 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 def _resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="NAME", help="name of the study or the comparison")
-    add_settings(parser, (FIELDS[name] for name in (*EXTENSIBLE, "runs")))
+    add_settings(parser, (FIELDS["runs"], *(_extended(FIELDS[name]) for name in EXTENSIBLE)))
     parser.set_defaults(run=commands.run_resume)
+
+
+def _extended(field: Field) -> Field:
+    """Return a limit as a study that goes on has it: where nothing is said, it stays."""
+    text = field.about["help"].partition(" (default")[0]
+    return replace(field, about={**field.about, "help": f"{text} (default: as it was)"})
 
 
 def _report(parser: argparse.ArgumentParser) -> None:

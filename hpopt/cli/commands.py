@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from ..commands import resume_command
 from ..comparison.settings import COMPARISON_FIELDS, ComparisonSettings, read_settings
 from ..errors import StudyError
+from ..record.folders import REPORT, StudyFolder
 from ..searchers.base import NO_PRUNER
 from ..searchers.registry import AGENTS, PRUNERS, installed
 from ..settings.config import read_config
 from ..settings.groups import EXTENSIBLE
 from ..settings.study import FIELDS, Settings
-from .options import INTERRUPTED, given
+from .options import INTERRUPTED, NOTHING_CAME, given
 
 if TYPE_CHECKING:
     from ..study.display import Display
@@ -52,7 +53,7 @@ def _run_comparison(settings: ComparisonSettings) -> int:
         print(f"hpopt: interrupted; `{again}` goes on with it", file=sys.stderr)
         return INTERRUPTED
     print("\n".join(["", *compared.lines, "", *record_lines(compared, settings)]))
-    return 0
+    return 0 if compared.has_values else NOTHING_CAME
 
 
 def run_resume(asked: argparse.Namespace) -> int:
@@ -83,7 +84,7 @@ def _watched(run: "Callable[[Display], StudyResult]") -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return _interrupted(display)
     print(report(result, display.settings))
-    return 0
+    return NOTHING_CAME if result.best is None else 0
 
 
 def _interrupted(display: "Display") -> int:
@@ -102,9 +103,8 @@ def run_report(asked: argparse.Namespace) -> int:
         from ..comparison.compare import write_verdict
 
         write_verdict(comparison, asked.study)
-        print(comparison.folder(asked.study) / "report.html")
+        print(comparison.folder(asked.study) / REPORT)
         return 0
-    from ..record.folders import StudyFolder
     from ..report.page.study import write_report
 
     study = StudyFolder.find(asked.study, runs, "report")

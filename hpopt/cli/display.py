@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 class LineDisplay(Display):
     """A line for each trial that ends."""
 
+    _limit_told = False
+
     def begun(self) -> None:
         for line in self._opening():
             self.line(line)
+        self._tell_limit()
+
+    def _tell_limit(self) -> None:
+        """Say once, as soon as it is known, for how long a worker may say nothing."""
+        assert self.study is not None
+        limit = self.study.pool.silence_limit
+        if limit is not None and not self._limit_told:
+            self._limit_told = True
+            self.line(f"a worker that says nothing for {duration(limit)} counts as dead")
 
     def _opening(self) -> list[str]:
         facts, asked, study = self.facts, self.settings.searcher, self.study
@@ -62,6 +73,7 @@ class LineDisplay(Display):
         print(text, flush=True)
 
     def event(self, event: Event) -> None:
+        self._tell_limit()
         ended = self._ended(event)
         if ended is not None and ended.id not in self.history.tests:
             self.line(self._trial_line(ended))

@@ -1,7 +1,6 @@
 """The command line: which command, its exit status, and how it ends."""
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,8 +9,9 @@ from typing import NoReturn
 
 from hpopt_search_spaces import HpoptError, nearest_names
 
-from ..errors import StudyError
+from ..errors import StudyError, io_error
 from .options import INTERRUPTED, Parser, option
+from .streams import forgiving_streams
 
 COMMANDS = {
     "search": "find how to fine-tune a model within a budget",
@@ -31,7 +31,17 @@ _DESCRIPTION = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run a command; return its exit status.
+
+    Returns:
+        0; 1 where nothing came out of what ran; 2 for bad input, and where it can't go on; 130
+        after Ctrl-C.
+    """
+    with forgiving_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     # A job that a shell starts with & ignores SIGINT unless we say otherwise; and what stops a
     # service, SIGTERM, ends a study as cleanly as Ctrl-C does.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -51,20 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return INTERRUPTED
-    finally:
-        _flush()
-
-
-def _flush() -> None:
-    """Write out what was printed; `| head` may have seen enough."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # of a disk or a folder that nobody looked at before
+        print(f"hpopt: {io_error(error)}", file=sys.stderr)
+        return 2
 
 
 def _as_option(message: str) -> str:
-    """Return an error about a setting begins with its name: here that is an option's."""
+    """Return an error with the option in place of the setting's name that it begins with."""
     from ..comparison.settings import COMPARISON_FIELDS
     from ..settings.study import FIELDS
 
@@ -77,11 +80,9 @@ def _unknown(argument: str, options: Sequence[str]) -> str:
     from ..settings.study import SAID_WITH_THE_AGENT
 
     said = SAID_WITH_THE_AGENT.get(argument.partition("=")[0].removeprefix("--"))
-    return (
-        f"{argument}: {said}"
-        if said
-        else (f"unknown argument {argument!r} ({nearest_names(argument, options)})")
-    )
+    if said:
+        return f"{argument}: {said}"
+    return f"unknown argument {argument!r} ({nearest_names(argument, options)})"
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -9,6 +9,7 @@ from ..errors import StudyError
 if TYPE_CHECKING:
     from ..settings.fields import Field
 
+NOTHING_CAME = 1  # exit status where no trial ended with a value that counts
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 
@@ -38,6 +39,7 @@ def add_settings(parser: argparse.ArgumentParser, fields: "Iterable[Field]", *ot
     fields = tuple(fields)
     groups = {group: parser.add_argument_group(group) for group in groups_of(fields)}
     for field in fields:
+        flag: dict[str, Any] = {"nargs": "?", "const": "true"} if bool in field.kinds else {}
         groups[field.about["group"]].add_argument(
             option(field.name),
             dest=field.name,
@@ -45,6 +47,7 @@ def add_settings(parser: argparse.ArgumentParser, fields: "Iterable[Field]", *ot
             default=argparse.SUPPRESS,
             metavar=field.metavar,
             help=field.about["help"].replace("%", "%%"),
+            **flag,
         )
     parser.set_defaults(options=[*(option(field.name) for field in fields), *others])
 

@@ -10,12 +10,12 @@ from ..record.schedule import Schedule
 from ..report.words import exceeded, verdict
 from ..settings.study import Settings
 from ..study.result import StudyResult
-from ..wording import counted, describe, detours, duration
+from ..wording import counted, describe, detours, duration, why_nothing
 
 
 def report(result: StudyResult, settings: Settings) -> str:
     """Return the report's text."""
-    lines = ["", *_winner(result)]
+    lines = ["", *_winner(result, settings)]
     if result.confirmation is not None:
         lines += ["", *_confirmation(result.facts, result.confirmation, settings)]
     samples = None if result.best is None else read_samples(StudyFolder(result.folder))
@@ -27,7 +27,7 @@ def report(result: StudyResult, settings: Settings) -> str:
     return "\n".join([*lines, "", *spent, *_record(result, settings)])
 
 
-def _winner(result: StudyResult) -> list[str]:
+def _winner(result: StudyResult, settings: Settings) -> list[str]:
     facts, best = result.facts, result.best
     if best is None:
         over = [
@@ -35,9 +35,11 @@ def _winner(result: StudyResult) -> list[str]:
         ]
         if over:
             return [_nearest(facts, over)]
-        reasons = sorted({trial.reason for trial in result.trials if trial.reason})
-        why = f" ({'; '.join(reasons[:3])})" if reasons else ""
-        return [f"No trial ended with a value{why}."]
+        if not result.trials:
+            limit = settings.budget.time_limit
+            short = "" if limit is None else f": a time limit of {limit:g} s is too short for one"
+            return [f"No trial was run{short}."]
+        return [f"No trial ended with a value: {why_nothing(result.trials)}."]
     found = result.history.improvements[-1]
     limited = "" if facts.max_divergence is None else f" and divergence {_divergence(best):.4f}"
     assert best.value is not None
@@ -146,10 +148,10 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
         f"Record: {result.folder}/ ({there}), MLflow {without_password(settings.tracking.uri)}",
         f"Look at it: {ui_command(settings.tracking.runs, settings.tracking.tracking_uri)}",
     ]
-    if any((result.folder / "snapshots").glob("*")):
+    if any(folder.snapshots.glob("*")):
         again = resume_command(result.name, settings.tracking.runs)
         lines.append(
-            f"{result.folder}/snapshots/ is kept for the winner's weights, which couldn't be "
+            f"{folder.snapshots}/ is kept for the winner's weights, which couldn't be "
             f"written; `{again}` tries again"
         )
     if result.report_error:

@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..commands import resume_command, ui_command, without_password
-from ..errors import StudyError
+from ..errors import StudyError, io_error
+from ..record.files import write_whole
 from ..record.folders import MANIFEST, REPORT, StudyFolder, check_writable
 from ..settings.study import Level
 from ..tracking import Ending
@@ -20,12 +21,12 @@ from ..tracking.reach import check_reachable
 from ..verdict.judging import blocks_warning, judge
 from ..verdict.page import write_comparison_report
 from ..verdict.tables import curves_csv, markdown, sentence, table, to_json
-from ..wording import counted, duration
+from ..wording import counted, duration, why_nothing
 from .confirming import read_judged
 from .contestants import Contestant
 from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
 from .running import Job, job_processes, run_jobs
-from .settings import ComparisonSettings, study_name
+from .settings import ComparisonSettings, read_manifest, study_name
 
 BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
 
@@ -38,12 +39,14 @@ class Compared:
         name: of the comparison.
         folder: where its studies and its verdict are.
         lines: its sentences and its table.
+        has_values: whether any of its studies has a best trial.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
     """
 
     name: str
     folder: Path
     lines: tuple[str, ...]
+    has_values: bool
     tracking_error: str | None
 
 
@@ -61,7 +64,7 @@ def open_comparison(settings: ComparisonSettings) -> str:
     manifest = settings.folder(name) / MANIFEST
     asked = dataclasses.replace(settings, study=settings.study.changed(name=name))
     if manifest.exists():
-        there = ComparisonSettings.from_json(json.loads(manifest.read_text()))
+        there = read_manifest(manifest)
         if _essence(there) != _essence(asked):
             raise StudyError(
                 f"name: must be new, but {manifest.parent} is a comparison with other settings; "
@@ -70,14 +73,17 @@ def open_comparison(settings: ComparisonSettings) -> str:
     else:
         if manifest.parent.exists():
             raise StudyError(f"name: must be new, but {manifest.parent} exists")
-        manifest.parent.mkdir(parents=True)
-        manifest.write_text(json.dumps(asked.to_json(), indent=2) + "\n")
+        try:
+            manifest.parent.mkdir(parents=True)
+        except OSError as error:
+            raise StudyError(f"runs: can't be written: {io_error(error)}") from None
+        write_whole(manifest, json.dumps(asked.to_json(), indent=2) + "\n")
     return name
 
 
 def _essence(settings: ComparisonSettings) -> ComparisonSettings:
     """Return what results depend on: neither where they are kept nor how many run at a time."""
-    study = settings.study.changed(workers=1, runs="", tracking_uri=None)
+    study = settings.study.changed(workers=1, silence_limit=None, runs="", tracking_uri=None)
     return dataclasses.replace(settings, study=study)
 
 
@@ -97,17 +103,19 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
         line(text)
     levels = {study.changed(task=task).tracking_level for task in settings.tasks}
     level: Level = "parents" if "parents" in levels else "trials"
-    asked = study.tracking
+    asked, machine = study.tracking, study.machine
     tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level)
     tracking.start()
     ending: Ending = "failed"
     try:
         runner = _Runner(settings, name, line, tracking)
         runner.record_earlier()
-        with job_processes(study.machine.workers, folder / "workers.log") as processes:
+        with job_processes(
+            machine.workers, folder / "workers.log", machine.silence_limit
+        ) as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
                 run_jobs(jobs(), processes, runner.finished)
-        lines = write_verdict(settings, name)
+        lines, studies = write_verdict(settings, name), read_studies(settings, name)
         ending = "finished"
     except KeyboardInterrupt:
         ending = "killed"
@@ -115,7 +123,11 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     finally:
         line("finishing the record in MLflow ...")
         error = tracking.finish(ending, timeout=600.0)
-    return Compared(name, folder, lines, error)
+    has_values = any(history.best is not None for history in studies.values())
+    if not has_values:
+        trials = [trial for history in studies.values() for trial in history.trials.values()]
+        lines = (f"No study came to a value: of their trials {why_nothing(trials)}.", "", *lines)
+    return Compared(name, folder, lines, has_values, error)
 
 
 def _opening(settings: ComparisonSettings, name: str) -> list[str]:
@@ -223,7 +235,7 @@ class _Runner:
         runs = str(self._folder)
         return not best or read_judged(job.folder.name, runs, best, seeds) is not None
 
-    def finished(self, job: Job, done: dict[str, Any]) -> None:
+    def finished(self, job: Job, done: Mapping[str, Any]) -> None:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
         if job.folder.has_ended:
@@ -246,9 +258,9 @@ def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
     comparison = read_comparison(settings, name, studies)
     verdict = judge(comparison, np.random.default_rng(BOOTSTRAP_SEED))
     plain = to_json(verdict)
-    (folder / "verdict.json").write_text(json.dumps(plain, indent=2) + "\n")
-    (folder / "verdict.md").write_text(markdown(verdict) + "\n")
-    (folder / "curves.csv").write_text(curves_csv(comparison))
+    write_whole(folder / "verdict.json", json.dumps(plain, indent=2) + "\n")
+    write_whole(folder / "verdict.md", markdown(verdict) + "\n")
+    write_whole(folder / "curves.csv", curves_csv(comparison))
     write_comparison_report(comparison, plain, studies, folder / REPORT)
     rows = [row for row in verdict.rows if row.contrast is not None]
     return (*(sentence(verdict, row) for row in rows), "", *table(verdict))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import StudyError
 from ..searchers.base import AgentSpec
-from ..searchers.registry import find_agent
+from ..searchers.registry import check_prior, find_agent
 from ..settings.parsing import LABEL, parse_label
 
 ALWAYS = ("default", "random")  # agents that are in every table
@@ -47,6 +47,7 @@ class Contestant:
         # The default is among the configurations that a portfolio chooses from.
         if find_agent(agent, pruner).needs_studies:
             prior = "none"
+        check_prior(agent, prior)
         return cls(label, agent, pruner, prior, space or None)
 
     @property

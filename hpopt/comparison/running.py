@@ -4,10 +4,8 @@ A finished study isn't run again, and one that was cut off goes on where it stop
 """
 
 import json
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StudyError
-from ..record.files import drop_empty
+from ..pool.process import SLICE, WorkerProcess, first_answer
+from ..pool.processes import UNMEASURED
+from ..record.files import drop_empty, open_log
 from ..record.folders import StudyFolder
+
+TRIES = 5  # of a job whose process dies
 
 
 @dataclass(frozen=True)
@@ -37,53 +39,77 @@ class Job:
 
 
 class JobProcess:
-    """A worker process, see `worker`."""
+    """A worker process, see `worker`; one that dies or hangs is replaced, and its job goes on.
 
-    def __init__(self, log: Path) -> None:
-        command = "from hpopt.comparison.worker import main; main()"
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        self._log = log
+    Args:
+        log: where its standard error goes.
+        silence_limit: seconds for which the journal of its job may not grow.
+    """
+
+    def __init__(self, log: Path, silence_limit: float) -> None:
+        self._path, self._log = log, open_log(log)
+        self._limit = silence_limit
+        self._worker = self._spawn()
+        self._closed = False
         self.task = ""
 
-    def run(self, job: Job) -> dict[str, Any]:
+    def _spawn(self) -> WorkerProcess:
+        return WorkerProcess("hpopt.comparison.worker", self._log)
+
+    @property
+    def id(self) -> int:
+        """The process's."""
+        return self._worker.id
+
+    def run(self, job: Job) -> Mapping[str, Any]:
         """Run a job; return what came of it.
 
         Raises:
-            StudyError: the study can't be run, or the process died.
+            StudyError: the study can't be run, or process after process died.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self.task = job.task
-        try:
-            self._process.stdin.write(json.dumps(job.request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise StudyError(f"{job.what}: its process died; its errors are in {self._log}")
-        done: dict[str, Any] = json.loads(line)
-        if "error" in done:
-            raise StudyError(f"{job.what}: {done['error']}")
-        return done
+        for _ in range(TRIES):
+            self._worker.tell(json.dumps(job.request))
+            done = self._answer(job)
+            if done is not None:
+                if "error" in done:
+                    raise StudyError(f"{job.what}: {done['error']}")
+                return done
+            if self._closed:
+                break
+            self._worker.end()
+            self._worker = self._spawn()
+        raise StudyError(
+            f"{job.what}: its process died {TRIES} times; its errors are in {self._path}"
+        )
+
+    def _answer(self, job: Job) -> Mapping[str, Any] | None:
+        """Wait for what came of a job; None where its process died, or nothing happens any more."""
+        length = -1
+        while True:
+            _, done = first_answer({0: self._worker}, self._worker.silence + SLICE)
+            if done is not None or self._closed or self._worker.ended:
+                return done
+            journal = job.folder.journal
+            now = journal.stat().st_size if journal.is_file() else -1
+            if now != length:
+                length, self._worker.silence = now, 0.0
+            elif self._worker.silence >= self._limit:
+                return None
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        self._process.kill()
-        self._process.communicate()
+        self._closed = True
+        self._worker.end()
+        self._log.close()
 
 
 @contextmanager
-def job_processes(number: int, log: Path) -> Iterator[list[JobProcess]]:
+def job_processes(
+    number: int, log: Path, silence_limit: float | None
+) -> Iterator[list[JobProcess]]:
     """So many processes, ended when the block is left, however that happens."""
-    processes = [JobProcess(log) for _ in range(number)]
+    processes = [JobProcess(log, silence_limit or UNMEASURED) for _ in range(number)]
     try:
         yield processes
     finally:
@@ -95,7 +121,7 @@ def job_processes(number: int, log: Path) -> Iterator[list[JobProcess]]:
 def run_jobs(
     jobs: list[Job],
     processes: list[JobProcess],
-    finished: Callable[[Job, dict[str, Any]], None],
+    finished: Callable[[Job, Mapping[str, Any]], None],
 ) -> None:
     """Run jobs over all processes, each of which stays with a task while that has jobs left.
 
@@ -108,7 +134,7 @@ def run_jobs(
         StudyError: a job failed; others under way are cut off.
     """
     waiting, idle = deque(jobs), list(processes)
-    running: dict[Future[dict[str, Any]], tuple[Job, JobProcess]] = {}
+    running: dict[Future[Mapping[str, Any]], tuple[Job, JobProcess]] = {}
     with ThreadPoolExecutor(len(processes)) as threads:
         try:
             while waiting or running:

@@ -11,11 +11,13 @@ from typing import Any
 
 from hpopt_envs.settings import setting
 
-from ..errors import StudyError
-from ..record.folders import MANIFEST
+from ..commands import with_credentials
+from ..errors import StudyError, io_error
+from ..record.folders import MANIFEST, check_name
 from ..settings.fields import Field, fields_of
 from ..settings.groups import DEFAULT_TRIALS, WHO
 from ..settings.study import Settings
+from ..study.header import kept
 from .contestants import FORM, Contestant, parse_contestants
 
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
@@ -134,6 +136,7 @@ class ComparisonSettings:
             seed=seed,
             name=study_name(task, who.file_name, seed),
             workers=1,
+            silence_limit=None,  # of its process, which the comparison watches
             confirm_seeds=0,
             experiment=self.study.tracking.experiment or name,
             tracking_uri=self.study.tracking.uri,
@@ -146,7 +149,7 @@ class ComparisonSettings:
             "agents": list(self.agents),
             "seeds": self.seeds,
             "against": self.against,
-            "study": self.study.flat(),
+            "study": kept(self.study),
         }
 
     @classmethod
@@ -178,9 +181,38 @@ def study_name(task: str, searcher: str, number: int | str) -> str:
 
 
 def read_settings(name: str, runs: str) -> ComparisonSettings | None:
-    """Return settings of a comparison; None where there is none of that name."""
+    """Return settings of a comparison; None where there is none of that name.
+
+    Raises:
+        StudyError: there can't be one of that name, or its settings can't be read.
+    """
+    check_name(name, "name")
     manifest = Path(runs) / name / MANIFEST
-    if not manifest.is_file():
+    try:
+        settings = read_manifest(manifest)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    settings = ComparisonSettings.from_json(json.loads(manifest.read_text()))
-    return dataclasses.replace(settings, study=settings.study.changed(runs=runs))
+    uri = settings.study.tracking.tracking_uri
+    uri = None if uri is None else with_credentials(uri)
+    study = settings.study.changed(runs=runs, tracking_uri=uri)
+    return dataclasses.replace(settings, study=study)
+
+
+def read_manifest(manifest: Path) -> ComparisonSettings:
+    """Return settings of a comparison from its file.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        StudyError: it can't be read.
+    """
+    try:
+        return ComparisonSettings.from_json(json.loads(manifest.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise StudyError(f"the comparison can't be read: {io_error(error)}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StudyError(
+            f"{manifest} must be as the comparison wrote it, but was changed or damaged: "
+            f"{type(error).__name__}"
+        ) from None

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import StudyError
+from ..record.files import write_whole
 from ..record.folders import StudyFolder
 from ..record.schedule import Winner
 
@@ -34,11 +35,14 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
         files = _code(winner, to)
     folder = study.export if folder is None else folder
     try:
+        if study.export.is_symlink() and folder == study.export:
+            raise StudyError(f"export: {folder} must be a folder of the study's own, but is a link")
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
-            (folder / file).write_text(text, encoding="utf-8")
+            write_whole(folder / file, text)
     except OSError as error:
-        raise StudyError(f"export: {folder} can't be written: {error.strerror}") from None
+        where = str(folder)[:200]
+        raise StudyError(f"export: {where} can't be written: {error.strerror}") from None
     return [folder / file for file in files]
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from hpopt_envs.models import load_tokenizer
+from hpopt_envs.models import load_tokenizer, trust_remote_code
 from hpopt_envs.tasks import load_task
 from hpopt_envs.tasks.base import BASE_SEED
 
@@ -23,6 +23,7 @@ def retained_text(exported: Exported) -> str:
     asked = exported.winner.history.header["environment"]
     task = load_task(asked["task"], asked["data"])
     source = exported.winner.history.facts.model
+    trust_remote_code(asked.get("trust_remote_code", False))
     data = task.load_data(source, asked["sequence_length"])
     if data.retained_train is None:  # it is what the base model writes
         data, _ = task.prepare(task.load_model(source, BASE_SEED), data)

@@ -20,6 +20,10 @@ class Pool(Protocol):
     facts: RunFacts
     space: SearchSpace
 
+    @property
+    def silence_limit(self) -> float | None:
+        """Seconds after which a silent worker counts as dead; None where none does, or not yet."""
+
     def submit(self, worker: int, request: Request) -> None:
         """Hand a request to an idle worker."""
 

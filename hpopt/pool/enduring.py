@@ -1,13 +1,14 @@
 """Trials that outlive their workers, and the process that asked for them."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpopt_envs.messages import Advance, Reply, Request, Save, Start
+from hpopt_envs.messages import Advance, Reply, Request, Save, Start, digest_of
 from hpopt_envs.records import Outcome, Trial
 
+from ..errors import Paused
+from ..record.files import remove
 from ..record.history import History
 from .base import Pool
 from .snapshots import SnapshotFolder
@@ -66,6 +67,9 @@ class EnduringPool:
         """Wait for the reply to the request that was made first.
 
         What a worker died of is asked once more; a second death ends the trial as FAILED.
+
+        Raises:
+            Paused: nothing can be written; the request is as good as never made.
         """
         worker, reply = self._next_reply()
         if reply.died:
@@ -104,10 +108,11 @@ class EnduringPool:
         """
         part = folder.with_name(f"{folder.name}.part")
         for there in (folder, part):
-            shutil.rmtree(there, ignore_errors=True)
+            remove(there)
         segments, snapshot = self._snapshots.newest(trial)
-        if segments < len(trial.segments) or not self._runs(0, Save(str(snapshot), str(part))):
-            shutil.rmtree(part, ignore_errors=True)
+        save = Save(str(snapshot), digest_of(trial), str(part))
+        if segments < len(trial.segments) or not self._runs(0, save):
+            remove(part)
             return False
         if part.exists():  # finished runs have no weights
             part.rename(folder)
@@ -121,7 +126,7 @@ class EnduringPool:
         """Wait for a reply: of that worker, else of the one that was asked first."""
         stranded = self._stranded if worker is None else self._stranded & {worker}
         if not stranded:
-            return self._pool.collect(worker)
+            return _not_stuck(*self._pool.collect(worker))
         first = min(stranded)
         self._stranded.discard(first)
         return first, Reply(died=True)
@@ -152,7 +157,9 @@ class EnduringPool:
         start, *advances = answered
         assert isinstance(start, Start)
         done, snapshot = self._snapshots.newest(trial)
-        if snapshot is None or not self._runs(worker, replace(start, snapshot=str(snapshot))):
+        digest = digest_of(replace(trial, segments=trial.segments[:done]))
+        taken_up = replace(start, snapshot=str(snapshot), digest=digest)
+        if snapshot is None or not self._runs(worker, taken_up):
             done = 0
             if not self._runs(worker, start):
                 return False
@@ -164,5 +171,13 @@ class EnduringPool:
 
     def _runs(self, worker: int, request: Request) -> bool:
         self._pool.submit(worker, request)
-        reply = self._pool.collect(worker)[1]
-        return reply.outcome is None and not reply.died
+        _, reply = self._pool.collect(worker)
+        if not isinstance(request, Save):
+            _not_stuck(worker, reply)
+        return reply.outcome is None and not reply.died and not reply.stuck
+
+
+def _not_stuck(worker: int, reply: Reply) -> tuple[int, Reply]:
+    if reply.stuck:
+        raise Paused(reply.stuck)
+    return worker, reply

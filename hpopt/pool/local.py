@@ -10,6 +10,8 @@ from hpopt_envs.serving import build, serve
 class LocalPool:
     """See `Pool`. The environments share one training run, so that weights are loaded once."""
 
+    silence_limit = None  # nobody is there to see that we hang
+
     def __init__(self, factory: str, settings: Mapping[str, Any], size: int = 1) -> None:
         first = build(factory, settings)
         self._envs = [first, *(first.twin() for _ in range(size - 1))]

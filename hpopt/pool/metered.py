@@ -141,18 +141,20 @@ class MeteredPool:
 
         Args:
             worker: whose trial.
-            values: native ones, of the space's active hyperparameters; they are trained as they
-                are, with the searcher's shape and what is fixed beside them.
+            values: native ones of all active hyperparameters; they are trained as they are.
             save: write a snapshot after it, however large, since the trial may be paused there.
+
+        Raises:
+            HpoptError: a value is missing, or of the wrong type, or the space hasn't its name.
         """
+        if missing := sorted(self.space.snap(values).keys() - values.keys()):
+            raise StudyError(f"agent: must hold every hyperparameter, but got no {missing[0]}")
         trial = self.history.running[worker]
         study = self._study_facts(self.history.trials[trial])
-        beside = {**self._shape, **self.facts.fixed}
-        hyperparameters = {**values, **{n: v for n, v in beside.items() if n not in values}}
+        whole = {**values, **self._shape, **self.facts.fixed, **values}
         # As journals before 0.3 have it: through the unit cube, where 0.1 can become 0.0999….
         before = Advance(absolute_action(self.space.encode(values)), study=study)
-        request = Advance(hyperparameters=hyperparameters, study=study)
-        self._decide(worker, trial, request, save, before)
+        self._decide(worker, trial, Advance(hyperparameters=whole, study=study), save, before)
 
     def train(self, worker: int, hyperparameters: Mapping[str, Value], **how: Any) -> None:
         """Train a segment of the worker's trial with given hyperparameters, all of them.
@@ -294,5 +296,6 @@ class MeteredPool:
 
 
 def _plain(request: Start | Advance) -> dict[str, Any]:
-    """Return a request as the journal has it."""
-    return {name: value for name, value in to_json(request).items() if name != "snapshot"}
+    """Return a request as the journal has it, without what a snapshot's request has beside."""
+    beside = ("snapshot", "digest")
+    return {name: value for name, value in to_json(request).items() if name not in beside}

@@ -1,22 +1,26 @@
 """Workers in processes of their own, on this machine."""
 
-import contextlib
 import json
-import selectors
-import subprocess
-import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hpopt_envs.messages import Reply, Request, reply_from_json, to_json
 from hpopt_envs.records import RunFacts
 from hpopt_search_spaces import SearchSpace
 
-from ..errors import StudyError
-from ..record.files import drop_empty
+from ..errors import Paused, StudyError
+from ..record.files import drop_empty, open_log
+from .process import WorkerProcess, first_answer
 
-_COMMAND = [sys.executable, "-c", "from hpopt.pool.worker import main; main()"]
+STARTS = 5  # of a worker, before it is clear that none will ever start
+SECONDS_BETWEEN_STARTS = 0.5  # more each time: what kills them may be over by then
+# Seconds of silence, where nobody asks for others:
+UNMEASURED = 3600.0  # before the first start, as a model may have to be downloaded, and segment
+LEAST = 600.0
+SEGMENTS = 20.0  # times as long as the longest segment
+STARTS_LONG = 5.0  # times as long as the longest start, for another start
 
 
 class ProcessPool:
@@ -29,6 +33,8 @@ class ProcessPool:
         log: where the workers' standard error goes.
         in_order: collect replies in the order of submission, so that a study doesn't depend on
             timing; otherwise the first to be ready comes first.
+        silence_limit: seconds after which a worker that doesn't answer counts as dead; None for
+            what the longest segment so far suggests.
 
     Raises:
         StudyError: an environment can't be built; the text is the worker's own line.
@@ -41,14 +47,18 @@ class ProcessPool:
         size: int,
         log: Path,
         in_order: bool = True,
+        silence_limit: float | None = None,
     ) -> None:
         self.size = size
         self._first_line = json.dumps({"factory": factory, "settings": dict(settings)})
-        self._log = log.open("a")
+        self._path, self._log = log, open_log(log)
         self._in_order = in_order
+        self._asked_limit = silence_limit
+        self._longest = 0.0  # seconds that a segment took
+        self._longest_start = 0.0
         self._waiting: list[int] = []
         self._dead: set[int] = set()
-        self._workers: list[subprocess.Popen[str]] = []
+        self._workers: list[WorkerProcess] = []
         try:
             for _ in range(size):
                 self._workers.append(self._spawn())
@@ -59,80 +69,72 @@ class ProcessPool:
         self.facts = RunFacts(**hellos[0]["facts"])
         self.space = SearchSpace.from_dict(hellos[0]["space"])
 
-    def _spawn(self) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        with contextlib.suppress(BrokenPipeError):  # it died at once: its greeting will be missing
-            _pipe(process.stdin).write(self._first_line + "\n")
-            _pipe(process.stdin).flush()
+    @property
+    def silence_limit(self) -> float | None:
+        """Seconds after which a silent worker counts as dead; None before a segment's end."""
+        if self._asked_limit is not None:
+            return self._asked_limit
+        return max(LEAST, SEGMENTS * self._longest) if self._longest else None
+
+    def _spawn(self) -> WorkerProcess:
+        process = WorkerProcess("hpopt.pool.worker", self._log)
+        process.tell(self._first_line)
         return process
 
-    def _greet(self, worker: int) -> dict[str, Any]:
-        line = _pipe(self._workers[worker].stdout).readline()
-        if not line.endswith("\n"):
-            raise StudyError(
-                f"a worker must start, but it died; its errors are in {self._log.name}"
-            )
-        hello: dict[str, Any] = json.loads(line)
-        if "error" in hello:
-            raise StudyError(hello["error"])
-        return hello
+    def _greet(self, worker: int) -> Mapping[str, Any]:
+        """Wait until a worker is up: one that is killed while it starts is started again."""
+        for start in range(STARTS):
+            if start:
+                self._workers[worker].end()
+                time.sleep(SECONDS_BETWEEN_STARTS * (start - 1))
+                self._workers[worker] = self._spawn()
+            _, hello = first_answer({worker: self._workers[worker]}, self._start_limit())
+            if hello is None:
+                continue
+            if "error" in hello:
+                raise StudyError(hello["error"])
+            self._longest_start = max(self._longest_start, self._workers[worker].silence)
+            return hello
+        raise Paused(
+            f"a worker must start, but it died {STARTS} times; its errors are in {self._path}"
+        )
+
+    def _start_limit(self) -> float:
+        if not self._longest_start:
+            return UNMEASURED
+        return max(self.silence_limit or LEAST, STARTS_LONG * self._longest_start)
 
     def submit(self, worker: int, request: Request) -> None:
         if worker in self._dead:
-            self._dead.discard(worker)
             self._workers[worker] = self._spawn()
             self._greet(worker)
+            self._dead.discard(worker)
         self._waiting.append(worker)
-        try:
-            pipe = _pipe(self._workers[worker].stdin)
-            pipe.write(json.dumps(to_json(request)) + "\n")
-            pipe.flush()
-        except BrokenPipeError:
-            pass  # it died while idle: collecting finds its output ended
+        self._workers[worker].tell(json.dumps(to_json(request)))
 
     def collect(self, worker: int | None = None) -> tuple[int, Reply]:
-        if worker is None:
-            worker = self._waiting[0] if self._in_order else self._first_ready()
-        self._waiting.remove(worker)
-        line = _pipe(self._workers[worker].stdout).readline()
-        if line.endswith("\n"):
-            return worker, reply_from_json(json.loads(line))
-        self._end(self._workers[worker])
-        self._dead.add(worker)
-        return worker, Reply(died=True)
-
-    def _first_ready(self) -> int:
-        # A worker has at most one reply under way, so that nothing waits in a buffer of ours.
-        with selectors.DefaultSelector() as selector:
-            for worker in self._waiting:
-                selector.register(_pipe(self._workers[worker].stdout), selectors.EVENT_READ, worker)
-            return int(selector.select()[0][0].data)
+        if worker is not None:
+            awaited = [worker]
+        else:
+            awaited = self._waiting[:1] if self._in_order else self._waiting
+        limit = self.silence_limit or UNMEASURED
+        number, answer = first_answer({n: self._workers[n] for n in awaited}, limit)
+        self._waiting.remove(number)
+        if answer is not None:
+            reply = reply_from_json(answer)
+            if reply.segment is not None:
+                self._longest = max(self._longest, reply.segment.wall_seconds)
+            return number, reply
+        self._workers[number].end()
+        self._dead.add(number)
+        return number, Reply(died=True)
 
     def process_ids(self) -> list[int]:
         """Return the workers' process ids."""
-        return [process.pid for process in self._workers]
+        return [worker.id for worker in self._workers]
 
     def close(self) -> None:
-        for process in self._workers:
-            self._end(process)
+        for worker in self._workers:
+            worker.end()
         self._log.close()
-        drop_empty(Path(self._log.name))
-
-    @staticmethod
-    def _end(process: "subprocess.Popen[str]") -> None:
-        process.kill()  # what a trial needs is in its snapshots
-        process.wait()
-        _pipe(process.stdout).close()
-        with contextlib.suppress(BrokenPipeError):  # its last request was still in our buffer
-            _pipe(process.stdin).close()
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
+        drop_empty(self._path)

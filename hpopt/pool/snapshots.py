@@ -6,6 +6,8 @@ from pathlib import Path
 
 from hpopt_envs.records import Trial
 
+from ..errors import StudyError
+
 EVERY_SEGMENT_BYTES = 256 * 2**20  # snapshots up to this size are written after every segment
 SECONDS_BETWEEN = 600.0  # larger ones this often
 
@@ -15,9 +17,14 @@ class SnapshotFolder:
 
     A file's name says after how many segments of which trial it was taken. The one before is
     deleted only when the journal has the segment, so that one of the two always fits the journal.
+
+    Raises:
+        StudyError: the folder is a link.
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.is_symlink():
+            raise StudyError(f"{folder} must be a folder of the study's own, but is a link")
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._bytes = 0

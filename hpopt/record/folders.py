@@ -1,12 +1,15 @@
 """Where studies are kept: a folder each, named after the study, below the folder of all runs."""
 
+import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
-from ..errors import StudyError
+from hpopt_search_spaces.checks import shown
+
+from ..errors import StudyError, io_error
 from .history import History
 from .journal import read_events
 
@@ -32,6 +35,25 @@ def check_writable(folder: Path, what: str) -> None:
     raise StudyError(f"{what} must be a folder that can be written to, but {reason}")
 
 
+def check_name(name: str, what: str) -> None:
+    """Make sure that what should name a study, or a comparison, can be the name of a folder.
+
+    Args:
+        name: of the study.
+        what: is asked for, as errors begin with it.
+
+    Raises:
+        StudyError: it can't, and says so.
+    """
+    if not 0 < len(name.encode(errors="replace")) <= 255 or set("/\0") & set(name):
+        raise StudyError(
+            f"{what}: must be the name of a study, without '/' (its folder's is said with --runs), "
+            f"but got {shown(name)}"
+        )
+    if name in (".", ".."):
+        raise StudyError(f"{what}: must be the name of a study, but got {name!r}")
+
+
 @dataclass(frozen=True)
 class StudyFolder:
     """The folder of a study, and what lies where in it.
@@ -54,12 +76,15 @@ class StudyFolder:
         Raises:
             StudyError: there is no such study; the text has the nearest names.
         """
+        check_name(name, what)
         folder = cls(Path(runs) / name)
-        with suppress(OSError):
+        try:
             if folder.has_begun:
                 return folder
-        there = [cls(path.parent) for path in Path(runs).glob(f"*/{folder.journal.name}")]
-        there.sort(key=lambda other: other.journal.stat().st_mtime)
+            there = [cls(path.parent) for path in Path(runs).glob(f"*/{folder.journal.name}")]
+            there.sort(key=lambda other: other.journal.stat().st_mtime)
+        except OSError as error:
+            raise StudyError(f"{what}: {io_error(error)}") from None
         known = [other.name for other in there]
         near = get_close_matches(name, known, cutoff=0.5) or known[-3:]
         raise StudyError(
@@ -125,6 +150,14 @@ class StudyFolder:
     def has_ended(self) -> bool:
         """Whether there is a result; a study that is extended has one too."""
         return self.result.exists()
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return what the study came to; None where it hasn't ended, or the file was damaged."""
+        try:
+            result = json.loads(self.result.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        return result if isinstance(result, dict) and "best_trial" in result else None
 
     def read(self) -> History:
         """Return everything that the journal says; the study may still be running.

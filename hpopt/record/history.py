@@ -4,21 +4,16 @@ Metering, resume, tracking, and the display all use it, so that they can't disag
 """
 
 import math
+import textwrap
 from bisect import bisect_left, insort
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpopt_envs.messages import Reply, Start, reply_from_json, request_from_json
 from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 
 from ..errors import StudyError
 from .journal import Event
-
-pass
-
-if TYPE_CHECKING:
-    pass
-
 
 FIRST_TEST = 1_000_000  # of confirmations' trials, so that an extended study's keep their numbers
 
@@ -93,8 +88,17 @@ class History:
         """Take in the next event.
 
         Raises:
-            StudyError: no version of hpopt up to this one writes such an event.
+            StudyError: no version of hpopt up to this one writes such an event, at this point.
         """
+        try:
+            self._apply(event)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise StudyError(
+                f"an event must follow from those before it, but {textwrap.shorten(str(event), 80)}"
+                f" doesn't: the journal was changed or damaged"
+            ) from error
+
+    def _apply(self, event: Event) -> None:
         match event["event"]:
             case "study":
                 self._begin(event)
@@ -152,14 +156,20 @@ class History:
     def _decide(self, event: Event) -> None:
         request = request_from_json(event["request"])
         if isinstance(request, Start):
+            if request.trial in self.trials:
+                raise ValueError("it has begun")
             self.trials[request.trial] = Trial(id=request.trial, seed=request.seed)
             self.running[event["worker"]] = request.trial
             if request.test:
                 self.tests.add(request.trial)
 
     def _take(self, worker: int, trial: int, reply: Reply) -> None:
+        if self.running[worker] != trial:
+            raise ValueError("it isn't running there")
         if reply.segment is not None:
             old = self.trials[trial]
+            if reply.segment.id != len(old.segments):
+                raise ValueError("it isn't the next one")
             segments = (*old.segments, reply.segment)
             self.trials[trial] = replace(old, segments=segments)
             seconds = sum(segment.wall_seconds for segment in segments)

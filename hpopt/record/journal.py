@@ -1,12 +1,18 @@
 """The journal of a study: append-only, checksummed lines that hold everything that happened.
 
-A line is the CRC-32 of a JSON text as eight hex digits, a space, and the text. Each line is one
-write, so a process that is killed leaves at most one torn line, the last, which is cut off when
-the journal is opened again. A broken line anywhere else means that the file was damaged.
+A line is its number from 0, a checksum as eight hex digits, and a JSON text, with spaces between.
+The checksum is the CRC-32 of number and text, continued from that of the line before, so that a
+line that is changed, missing, doubled or moved is noticed. Lines before 0.3 have no number, and a
+checksum of their text alone; none of these comes after a numbered one.
+
+Each line is one write, so a process that is killed leaves at most one torn line, the last, which
+is cut off when the journal is opened again. A broken line anywhere else means that the file was
+damaged.
 """
 
 import json
 import os
+import re
 import time
 import zlib
 from collections.abc import Iterator
@@ -14,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import StudyError
-from .files import free_lock, take_lock
+from ..errors import Paused, StudyError
+from .files import free_lock, is_at, open_own, take_lock
 
 Event = dict[str, Any]
 
@@ -24,19 +30,69 @@ LOCK = "lock"  # beside the journal while somebody writes it
 SYNC_SECONDS = 1.0  # a power cut costs at most this much; a killed process costs nothing
 
 
+_LINE = re.compile(rb"(?:(0|[1-9][0-9]{0,14}) )?([0-9a-f]{8}) (\{.*\})", re.DOTALL)
+
+
 def encode_line(event: Event) -> bytes:
-    """Return one event as a line of the journal, newline included."""
-    text = json.dumps(event, separators=(",", ":")).encode()
+    """Return one event as a line of the journals before 0.3, newline included.
+
+    By that of the study's first event its run in MLflow is found again.
+    """
+    text = _text(event)
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _decode_line(line: bytes) -> Event | None:
-    """Return the event of a line without its newline; None where the line is broken."""
-    checksum, _, text = line.partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(text):
-        return None
-    event: Event = json.loads(text)
-    return event
+def _text(event: Event) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+class _Chain:
+    """The lines of a journal so far, as far as the next one depends on them.
+
+    Attributes:
+        lines: how many.
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._checksum = 0
+        self._numbered = False
+
+    def encode(self, event: Event) -> bytes:
+        """Return the next line, newline included; `take` takes it in."""
+        numbered = b"%d %s" % (self.lines, _text(event))
+        number, _, text = numbered.partition(b" ")
+        return b"%s %08x %s\n" % (number, zlib.crc32(numbered, self._checksum), text)
+
+    def take(self, line: bytes) -> Event | None:
+        """Take in the next line, without its newline, and return its event.
+
+        Returns:
+            None where the line is broken, as one that is torn may be.
+
+        Raises:
+            ValueError: another line was here, or another before it.
+        """
+        matched = _LINE.fullmatch(line)
+        if matched is None:
+            return None
+        number, checksum, text = matched.groups()
+        before = 0 if number is None else self._checksum
+        covered = text if number is None else b"%s %s" % (number, text)
+        found = zlib.crc32(covered, before)
+        if number is None and self._numbered and checksum == b"%08x" % found:
+            raise ValueError("has no number, as the one before has")
+        if number is not None and int(number) != self.lines:
+            raise ValueError(f"says that it is line {int(number) + 1}")
+        if checksum != b"%08x" % found:
+            return None
+        try:
+            event: Event = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        self.lines += 1
+        self._checksum, self._numbered = found, number is not None
+        return event
 
 
 class JournalReader:
@@ -45,12 +101,13 @@ class JournalReader:
     Attributes:
         path: of the journal.
         offset: bytes read so far: the end of the last whole line.
+        chain: of the lines read so far.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.offset = 0
-        self._lines = 0
+        self.chain = _Chain()
 
     def poll(self) -> list[Event]:
         """Return the whole events that were added since the last call.
@@ -66,18 +123,23 @@ class JournalReader:
             raise StudyError(f"the journal {self.path} can't be read: {error.strerror}") from error
         events = []
         for index, line in enumerate(lines):
-            event = _decode_line(line)
+            try:
+                event = self.chain.take(line)
+            except ValueError as error:
+                raise self._broken(str(error)) from None
             if event is None:
                 if index + 1 == len(lines) and not tail:
                     break  # torn: its writer was killed, or lost power, in the middle of it
-                raise StudyError(
-                    f"every line of a journal but the last must match its checksum, but line "
-                    f"{self._lines + 1} of {self.path} doesn't: the file was changed or damaged"
-                )
+                raise self._broken("doesn't")
             events.append(event)
             self.offset += len(line) + 1
-            self._lines += 1
         return events
+
+    def _broken(self, how: str) -> StudyError:
+        return StudyError(
+            f"every line of a journal but the last must match its number and its checksum, but "
+            f"line {self.chain.lines + 1} of {self.path} {how}: the file was changed or damaged"
+        )
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -97,11 +159,13 @@ class Journal:
         events: what was in it when it was opened (the header where it was created).
     """
 
-    def __init__(self, path: Path, lock: int, file: int, events: list[Event]) -> None:
-        self.path = path
+    def __init__(self, lock: int, file: int, reader: JournalReader, events: list[Event]) -> None:
+        self.path = reader.path
         self.events = events
         self._lock = lock
         self._file = file
+        self._chain = reader.chain
+        self._end = reader.offset
         self._taken_up = len(events) > 0
         self._synced = time.monotonic()
 
@@ -120,7 +184,7 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _lock(path)
             try:
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+                file = open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
             except BaseException:
                 free_lock(path.parent / LOCK, lock)
                 raise
@@ -133,7 +197,7 @@ class Journal:
             raise StudyError(
                 f"the study's folder {path.parent} can't be written: {error.strerror}"
             ) from error
-        journal = cls(path, lock, file, [])
+        journal = cls(lock, file, JournalReader(path), [])
         journal.events.append(journal.append(header))
         journal.flush()
         return journal
@@ -161,14 +225,14 @@ class Journal:
                         f"a journal must begin with its study, but {path} doesn't: "
                         f"it was cut off at its start; delete {path.parent}"
                     )
-                os.truncate(path, reader.offset)
-                file = os.open(path, os.O_RDWR | os.O_APPEND)
+                file = open_own(path, os.O_RDWR | os.O_APPEND)
+                os.ftruncate(file, reader.offset)
             except BaseException:
                 free_lock(path.parent / LOCK, lock)
                 raise
         except OSError as error:
             raise StudyError(f"the journal {path} can't be written: {error.strerror}") from error
-        return cls(path, lock, file, events)
+        return cls(lock, file, reader, events)
 
     def append(self, event: Event) -> Event:
         """Journals an event.
@@ -180,35 +244,67 @@ class Journal:
             The event as journaled.
 
         Raises:
-            StudyError: the disk is full or gone; nothing of the event stays in the file.
+            Paused: the disk is full or gone; nothing of the event stays in the file.
+            StudyError: the journal, its folder or its lock was taken away or changed by others.
         """
         if self._taken_up:
             self._taken_up = False
             self.append({"event": "resumed"})
         event = {**event, "time": time.time()}
-        line = encode_line(event)
-        end = os.fstat(self._file).st_size
+        line = self._chain.encode(event)
+        self._check_ours()
         try:
             written = os.write(self._file, line)
         except OSError as error:
-            raise StudyError(f"the journal {self.path} can't grow: {error.strerror}") from error
+            raise Paused(f"the journal {self.path} can't grow: {error.strerror}") from error
         if written < len(line):
-            os.ftruncate(self._file, end)
-            raise StudyError(f"the journal {self.path} can't grow: the disk is full")
+            os.ftruncate(self._file, self._end)
+            raise Paused(f"the journal {self.path} can't grow: the disk is full")
+        self._end += written
+        self._chain.take(line[:-1])
         if time.monotonic() - self._synced >= SYNC_SECONDS:
             self.flush()
         return event
 
+    def _check_ours(self) -> None:
+        """Make sure that what is written still comes where others look for it, and is ours alone.
+
+        Raises:
+            StudyError: it isn't.
+        """
+        lock = self.path.parent / LOCK
+        for path, file in ((self.path, self._file), (lock, self._lock)):
+            if not is_at(path, file):
+                raise StudyError(
+                    f"{path} must stay where it is while its study runs, but it was taken away or "
+                    "replaced: nothing more is written"
+                )
+        length = os.fstat(self._file).st_size
+        if length != self._end:
+            raise StudyError(
+                f"the journal {self.path} must grow by its own study alone, but has {length:,} "
+                f"bytes in place of {self._end:,}: nothing more is written"
+            )
+
     def flush(self) -> None:
-        """Wait until everything journaled so far is on the disk."""
-        os.fsync(self._file)
+        """Wait until everything journaled so far is on the disk.
+
+        Raises:
+            Paused: it can't be.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise Paused(f"the journal {self.path} can't grow: {error.strerror}") from error
         self._synced = time.monotonic()
 
     def close(self) -> None:
         """Flushes, and lets go of the study."""
-        self.flush()
-        os.close(self._file)
-        free_lock(self.path.parent / LOCK, self._lock)
+        try:
+            self.flush()
+        finally:
+            os.close(self._file)
+            free_lock(self.path.parent / LOCK, self._lock)
 
     def __enter__(self) -> "Journal":
         return self
@@ -228,6 +324,7 @@ def _lock(path: Path) -> int:
         raise StudyError(
             f"the study {path.parent.name!r} is in use by another process (id {owner or 'unknown'})"
         ) from None
-    os.ftruncate(file, 0)
-    os.write(file, str(os.getpid()).encode())
+    with suppress(OSError):  # on a full disk nobody learns who has it
+        os.ftruncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
     return file

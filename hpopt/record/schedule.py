@@ -8,7 +8,7 @@ from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import StudyError
-from ..wording import limit, objective
+from ..wording import describe, limit, objective
 from .history import History
 
 WHOLE_RUN = 0.98  # of a trial; examples of many lengths don't fill it to the token
@@ -29,7 +29,7 @@ class Stretch:
     hyperparameters: Mapping[str, Value]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Schedule:
     """What a model is trained with, segment by segment; a configuration is one that never changes.
 
@@ -38,6 +38,10 @@ class Schedule:
     """
 
     segments: tuple[tuple[Mapping[str, Value], int], ...]
+
+    def __repr__(self) -> str:
+        parts = "; ".join(f"{span} {describe(values)}" for span, values in self.spans)
+        return f"<Schedule of {self.training_tokens} tokens: {parts}>"
 
     @classmethod
     def of(cls, trial: Trial) -> "Schedule":

@@ -23,8 +23,8 @@ class SearchPlan:
     """What a searcher is built from.
 
     Attributes:
-        agent: its name in `AGENTS`.
-        pruner: a name in `PRUNERS`; "none" for none.
+        agent: its name, of ours or installed, or "module:Class".
+        pruner: likewise, or "module:function"; "none" for none.
         trials: the study's first budget in full trials. What a searcher does at a share of its
             budget follows from this, and stays when the study is extended.
         seed: of the study; every draw of the searcher is keyed by it.
@@ -107,6 +107,7 @@ class AgentSpec:
         prunable: whether it takes a pruner.
         needs_dynamic_rate: whether it moves the learning rate, which the space must allow.
         needs_studies: whether it is made from earlier studies of other tasks.
+        takes_prior: whether it can do without the default to begin with.
         teaches: whether a portfolio may learn from its trials; not where they say little of the
             space.
     """
@@ -119,6 +120,7 @@ class AgentSpec:
     prunable: bool = False
     needs_dynamic_rate: bool = False
     needs_studies: bool = False
+    takes_prior: bool = True
     teaches: bool = True
 
 

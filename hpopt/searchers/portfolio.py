@@ -21,7 +21,6 @@ from .base import SearchPlan
 from .default import ListProposer
 from .driver import ProposerSearcher
 
-AGENT = "portfolio"
 TREES = 100  # of a forest
 SAME = 1e-3  # of the unit interval: what is nearer differs by its way over alone
 

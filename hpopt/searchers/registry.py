@@ -42,9 +42,12 @@ AGENTS = {
         "finds the learning rate inside the first trial, rolls back; then TPE around it",
         "range_test:build",
         needs_dynamic_rate=True,
+        takes_prior=False,
         teaches=False,
     ),
-    "default": AgentSpec("the default configuration, once", "default:build", teaches=False),
+    "default": AgentSpec(
+        "the default configuration, once", "default:build", takes_prior=False, teaches=False
+    ),
     "portfolio": AgentSpec(
         "what was best on other tasks, of the studies that --portfolio names",
         "portfolio:build",
@@ -143,7 +146,11 @@ def _first_line(made: Any) -> str:
 
 
 def choose_agent(
-    agent: str, pruner: str, space: SearchSpace | None = None, has_probe: bool = True
+    agent: str,
+    pruner: str,
+    space: SearchSpace | None = None,
+    has_probe: bool = True,
+    prior: str = "default",
 ) -> str:
     """Return the agent itself, or who decides where that is left to us.
 
@@ -156,11 +163,13 @@ def choose_agent(
         space: resolved; where it isn't known yet, `tpe` stands for both, whose environments are
             the same.
         has_probe: whether the task's loss on a probe batch can be compared over a trial.
+        prior: "none" where the default isn't to be tried first, with which range-test begins.
     """
     if agent != AUTO:
         return agent
     can_test = space is not None and _rate_may_move(space) and has_probe
-    return "range-test" if can_test and pruner == NO_PRUNER else "tpe"
+    free = pruner == NO_PRUNER and prior == "default"
+    return "range-test" if can_test and free else "tpe"
 
 
 def _rate_may_move(space: SearchSpace) -> bool:
@@ -168,6 +177,16 @@ def _rate_may_move(space: SearchSpace) -> bool:
         isinstance(p, FloatParameter) and p.name == "learning_rate" and p.log and p.dynamic
         for p in space.parameters
     )
+
+
+def check_prior(agent: str, prior: str) -> None:
+    """Check that an agent can go without the default where that is asked.
+
+    Raises:
+        StudyError: it begins with the default whatever is asked.
+    """
+    if prior == "none" and agent != AUTO and not find_agent(agent).takes_prior:
+        raise StudyError(f"agent: {agent} begins with the default, so {agent}-cold can't be")
 
 
 def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:

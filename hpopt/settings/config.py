@@ -1,11 +1,16 @@
 """Settings in a file."""
 
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from hpopt_search_spaces.loading import read_short
+
 from ..errors import StudyError
 from .parsing import parse_seconds
+
+DURATIONS = ("time_limit", "silence_limit")
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -15,14 +20,16 @@ def read_config(path: str) -> dict[str, Any]:
         StudyError: the file can't be read, or isn't TOML.
     """
     try:
-        values = tomllib.loads(Path(path).read_text())
+        values = tomllib.loads(read_short(Path(path)))
     except OSError as error:
         raise StudyError(f"config: {path} can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"config: {path} must be TOML, but: {error}") from None
-    if isinstance(values.get("time_limit"), str):
-        try:
-            values["time_limit"] = parse_seconds(values["time_limit"])
-        except StudyError as error:
-            raise StudyError(f"time_limit: {error}") from None
+    except (ValueError, RecursionError) as error:  # TOML's and UTF-8's own, too long numbers
+        said = textwrap.shorten(str(error), 200)
+        raise StudyError(f"config: {path} must be TOML, but: {said}") from None
+    for name in DURATIONS:
+        if isinstance(values.get(name), str):
+            try:
+                values[name] = parse_seconds(values[name])
+            except StudyError as error:
+                raise StudyError(f"{name}: {error}") from None
     return values

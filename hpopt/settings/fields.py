@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from hpopt_envs.settings import NO_LIMIT
+from hpopt_search_spaces.checks import shown
 
 from ..errors import StudyError
 from .parsing import (
@@ -27,6 +29,8 @@ _PARSERS: dict[frozenset[type], Callable[[str], Any]] = {
     frozenset({Mapping}): parse_values,
     frozenset({Sequence}): parse_names,
 }
+
+MOST = 2**63 - 1  # of whole numbers: what arrays can hold
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Field:
             return
         wrong = self._wrong(value)
         if wrong:
-            raise StudyError(f"{self.name}: must be {wrong}, but got {value!r}")
+            raise StudyError(f"{self.name}: must be {wrong}, but got {shown(value)}")
 
     def _wrong(self, value: Any) -> str:
         """Return what must hold and doesn't; "" where all is well."""
@@ -105,7 +109,8 @@ class Field:
         if isinstance(value, Mapping) and Mapping in kinds:
             return ""
         if str in kinds:
-            return "" if isinstance(value, str) and value else "a text"
+            sound = isinstance(value, str) and value and "\0" not in value
+            return "" if sound else "a text"
         return "a table of values"
 
     def _limits(self) -> tuple[float, bool]:
@@ -120,7 +125,8 @@ class Field:
     def _is_out(self, value: Any) -> bool:
         whole, (low, excluded) = int in self.kinds, self._limits()
         number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        return not number or not low <= value < math.inf or (excluded and value == low)
+        most = MOST if whole else sys.float_info.max
+        return not number or not low <= value <= most or (excluded and value == low)
 
     def _bound(self) -> str:
         what, (low, excluded) = (

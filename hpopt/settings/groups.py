@@ -100,9 +100,10 @@ class TrackingSettings:
     )
     track: str = setting(
         "auto",
-        "what gets runs in MLflow: trials too, or parents alone (default: auto: parents where "
-        "nothing is trained)",
+        "what gets runs in MLflow: trials, with their study, or parents, studies alone (default: "
+        "auto, parents where nothing is trained)",
         group=RECORD,
+        metavar="WHAT",
         choices=("auto", "trials", "parents"),
     )
 
@@ -125,4 +126,13 @@ class MachineSettings:
         "(default: true)",
         group=MACHINE,
         metavar="B",
+    )
+    silence_limit: float | None = setting(
+        None,
+        "time after which a worker that says nothing counts as dead, such as 90, 15m or 2h "
+        "(default: 20 times the longest segment, at least 10m; one worker: only where given)",
+        group=MACHINE,
+        metavar="T",
+        above=0,
+        parse=parse_seconds,
     )

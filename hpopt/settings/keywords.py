@@ -44,6 +44,7 @@ class SearchKeywords(TypedDict, total=False):
     device: str
     precision: str
     gradient_checkpointing: bool
+    trust_remote_code: bool
     agent: str
     portfolio: Sequence[str] | None
     seed: int
@@ -59,3 +60,4 @@ class SearchKeywords(TypedDict, total=False):
     track: str
     workers: int
     in_order: bool
+    silence_limit: float | None

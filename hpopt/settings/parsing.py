@@ -7,6 +7,7 @@ import re
 
 from hpopt_envs.settings import NO_LIMIT
 from hpopt_search_spaces import Value
+from hpopt_search_spaces.checks import shown
 
 from ..errors import StudyError
 
@@ -19,7 +20,7 @@ def parse_integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise StudyError(f"must be a whole number, but got {text!r}") from None
+        raise StudyError(f"must be a whole number, but got {shown(text)}") from None
 
 
 def parse_number(text: str) -> float:
@@ -27,7 +28,7 @@ def parse_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise StudyError(f"must be a number, but got {text!r}") from None
+        raise StudyError(f"must be a number, but got {shown(text)}") from None
 
 
 def parse_limit(text: str) -> float | str:
@@ -37,13 +38,13 @@ def parse_limit(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        raise StudyError(f"must be a number or {NO_LIMIT!r}, but got {text!r}") from None
+        raise StudyError(f"must be a number or {NO_LIMIT!r}, but got {shown(text)}") from None
 
 
 def parse_flag(text: str) -> bool:
     """Read "true" or "false"."""
     if text not in ("true", "false"):
-        raise StudyError(f"must be true or false, but got {text!r}")
+        raise StudyError(f"must be true or false, but got {shown(text)}")
     return text == "true"
 
 
@@ -51,7 +52,7 @@ def parse_seconds(text: str) -> float:
     """Read a duration: seconds, or a number with s, m or h."""
     match = re.fullmatch(r"(\d+|\d*\.\d+)([smh]?)", text)
     if match is None:
-        raise StudyError(f"must be a duration such as 90, 15m or 2h, but got {text!r}")
+        raise StudyError(f"must be a duration such as 90, 15m or 2h, but got {shown(text)}")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
@@ -59,7 +60,7 @@ def parse_names(text: str) -> tuple[str, ...]:
     """Read "name,name"."""
     names = tuple(part.strip() for part in text.split(","))
     if not all(names):
-        raise StudyError(f"must be name,name, but got {text!r}")
+        raise StudyError(f"must be name,name, but got {shown(text)}")
     return names
 
 
@@ -69,9 +70,9 @@ def parse_values(text: str) -> dict[str, Value]:
     for part in text.split(","):
         name, separator, value = part.partition("=")
         if not separator or not name.strip() or not value.strip():
-            raise StudyError(f"must be name=value,name=value, but got {text!r}")
+            raise StudyError(f"must be name=value,name=value, but got {shown(text)}")
         if name.strip() in values:
-            raise StudyError(f"must name each value once, but got {text!r}")
+            raise StudyError(f"must name each value once, but got {shown(text)}")
         values[name.strip()] = _literal(value.strip())
     return values
 
@@ -95,6 +96,6 @@ def parse_label(text: str) -> tuple[str, str, str]:
     """
     matched = re.fullmatch(r"([^+@]+?)(-cold)?(?:\+([^+@]+))?", text)
     if matched is None:
-        raise StudyError(f"agent: must be {LABEL}, but got {text!r}")
+        raise StudyError(f"agent: must be {LABEL}, but got {shown(text)}")
     agent, cold, pruner = matched.groups()
     return agent, "none" if cold else "default", pruner or "none"

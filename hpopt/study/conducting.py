@@ -1,10 +1,13 @@
 """Searching, confirming, and writing down what came of it; replay included."""
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from hpopt_envs.errors import foreign
 
+from ..commands import resume_command
+from ..errors import Paused, io_error
 from ..pool.metered import MeteredPool
 from ..record.history import FIRST_TEST, History
 from ..record.journal import Event
@@ -32,12 +35,28 @@ def conduct(
         display: shows what happens.
         tracking: whose state is shown; it is started and ended elsewhere.
         keeps_weights: whether the winner's weights are written.
+
+    Raises:
+        Paused: something can't be written; the text says what to type when it can.
     """
-    with study:
+    with _resumable(study), study:
         try:
             return _conduct(study, display, tracking, keeps_weights)
         finally:
             display.end()
+
+
+@contextmanager
+def _resumable(study: OpenStudy) -> Iterator[None]:
+    """Say what to type where a study can't go on for now, such as on a full disk."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # of whoever reads what is printed
+    except (Paused, OSError) as error:
+        said = str(error) if isinstance(error, Paused) else io_error(error)
+        again = resume_command(study.name, study.settings.tracking.runs)
+        raise Paused(f"{said}; `{again}` goes on with the study") from error
 
 
 def _conduct(

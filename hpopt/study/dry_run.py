@@ -6,11 +6,12 @@ from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.factory import make_env
 from hpopt_envs.schedules import HELD_SHAPE
 
-from ..searchers.registry import check_space, choose_agent, find_agent
+from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
 from ..settings.groups import BudgetSettings
 from ..settings.study import Settings
 from ..wording import counted
 from .header import environment_settings
+from .opening import read_sources
 
 
 def dry_run(settings: Settings) -> str:
@@ -23,12 +24,14 @@ def dry_run(settings: Settings) -> str:
     """
     asked, budget, workers = settings.searcher, settings.budget, settings.machine.workers
     spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
+    check_prior(asked.agent, asked.prior)
+    read_sources(settings, spec)  # which may be missing
     arguments = environment_settings(settings, spec) | {"view": "absolute"}
     started = time.perf_counter()
     env = make_env(**arguments)
     loaded = time.perf_counter() - started
     facts = env.facts
-    agent = choose_agent(asked.agent, asked.pruner, env.space, facts.has_probe)
+    agent = choose_agent(asked.agent, asked.pruner, env.space, facts.has_probe, asked.prior)
     check_space(agent, env.space, facts.has_probe)
     env.reset(seed=asked.seed, options={"fixed": HELD_SHAPE})
     started = time.perf_counter()

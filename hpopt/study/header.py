@@ -1,6 +1,7 @@
 """The first event of a journal: everything that a study depends on, and whether it still holds."""
 
 import dataclasses
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,9 @@ from importlib.metadata import version
 from typing import Any
 
 from hpopt_envs.episode.features import OBSERVATION_VERSION
+from hpopt_envs.records import RunFacts
 
+from ..commands import without_credentials
 from ..errors import StudyError
 from ..pool.base import Pool
 from ..record.history import History
@@ -18,6 +21,7 @@ from ..searchers.portfolio import make_portfolio
 from ..settings.groups import DEFAULT_TRIALS
 from ..settings.study import Settings
 
+GO_ON = ("0.2.0",)  # versions of hpopt whose studies this one goes on with
 PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
 
 
@@ -69,7 +73,7 @@ def make_header(
         "seed": settings.searcher.seed,
         "workers": settings.machine.workers,
         "experiment": settings.tracking.experiment or pool.facts.task,
-        "settings": settings.flat(),
+        "settings": kept(settings),
         "environment": environment,
         "planned_trials": planned,
         "space": pool.space.to_dict(),
@@ -80,6 +84,12 @@ def make_header(
         task, space = pool.facts.task, pool.space
         header["portfolio"] = make_portfolio(sources, task, space, planned, settings.searcher.prior)
     return header
+
+
+def kept(settings: Settings) -> dict[str, Any]:
+    """Return settings as they are written down: no file has credentials."""
+    values, uri = settings.flat(), settings.tracking.tracking_uri
+    return values | {"tracking_uri": None if uri is None else without_credentials(uri)}
 
 
 def _versions() -> dict[str, str]:
@@ -93,11 +103,18 @@ def _versions() -> dict[str, str]:
 
 def check_versions(header: Event) -> None:
     """Refuse to go on with other versions of Python and of packages than the study's."""
-    _compare(header, header.get("versions", {}), _versions())
+    then = dict(header.get("versions", {}))
+    if then.get("hpopt") in GO_ON:
+        then["hpopt"] = version("hpopt")
+    _compare(header, then, _versions())
 
 
 def check_same(header: Event, pool: Pool) -> None:
-    """Refuse to go on with other data, another model or another space than the study's."""
+    """Refuse to go on with other data, another model or another space than the study's.
+
+    What the base model is worth is measured anew: other code of a reward, a task or a metric tells
+    itself by that.
+    """
     then = {
         "data": header["facts"]["data_hash"],
         "model": header["facts"]["model_hash"],
@@ -109,6 +126,29 @@ def check_same(header: Event, pool: Pool) -> None:
         "space": pool.space.to_dict(),
     }
     _compare(header, then, now)
+    _compare_base(header, pool.facts)
+
+
+def _compare_base(header: Event, now: RunFacts) -> None:
+    """Refuse to go on where the base model is judged otherwise than when the study began."""
+    facts, metric = header["facts"], now.objective_name
+    before = {**facts["base_metrics"], "objective": facts["base_objective"]}
+    after = {**now.base_metrics, "objective": now.base_objective}
+    for name in dict.fromkeys(["objective", metric, *before, *after]):
+        one, other = before.get(name), after.get(name)
+        if one is None or other is None or not _are_close(one, other):
+            raise StudyError(
+                f"resume: the base model must be judged as when the study {header['name']!r} "
+                f"began, with {name} {one}, but now it has {other}: is the code of the task, its "
+                "reward or its metrics another?"
+            )
+
+
+def _are_close(one: float, other: float) -> bool:
+    """Return whether two figures differ by no more than another machine's rounding."""
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
 
 
 def _compare(header: Event, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -42,8 +42,10 @@ class OpenStudy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.pool.close()
-        self.journal.close()
+        try:
+            self.pool.close()
+        finally:
+            self.journal.close()
 
     @property
     def header(self) -> Event:

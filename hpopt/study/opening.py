@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..commands import resume_command
+from ..commands import resume_command, with_credentials
 from ..errors import StudyError
 from ..pool.base import Pool
 from ..pool.local import LocalPool
@@ -17,7 +17,7 @@ from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.journal import Journal
 from ..searchers.base import AgentSpec
-from ..searchers.registry import check_space, choose_agent, find_agent
+from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
 from ..settings.groups import EXTENSIBLE
 from ..settings.study import FIELDS, Settings
 from .header import check_same, check_versions, environment_settings, make_header
@@ -30,11 +30,18 @@ OpenPool = Callable[[Settings, dict[str, Any], StudyFolder, str], Pool]
 def open_pool(
     settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
 ) -> Pool:
-    """Open the pool of a study: its workers are processes where there are several."""
+    """Open the pool of a study: its workers are processes where one must outlive them."""
     machine = settings.machine
-    if machine.workers == 1:
+    if machine.workers == 1 and machine.silence_limit is None:
         return LocalPool(factory, environment)
-    return ProcessPool(factory, environment, machine.workers, folder.workers_log, machine.in_order)
+    return ProcessPool(
+        factory,
+        environment,
+        machine.workers,
+        folder.workers_log,
+        machine.in_order,
+        machine.silence_limit,
+    )
 
 
 @contextmanager
@@ -115,13 +122,14 @@ def begin(
     """
     asked = settings.searcher
     spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
+    check_prior(asked.agent, asked.prior)
     environment = environment_settings(settings, spec)
     sources = read_sources(settings, spec)
     with new_folder(settings) as folder, ExitStack() as closing:
         pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         has_probe = pool.facts.has_probe
-        agent = choose_agent(asked.agent, asked.pruner, pool.space, has_probe)
+        agent = choose_agent(asked.agent, asked.pruner, pool.space, has_probe, asked.prior)
         check_space(agent, pool.space, has_probe)
         make_budget(settings, spec, pool.facts).check_first_trial()
         settings = settings.changed(agent=agent)
@@ -159,6 +167,8 @@ def take_up(
         for event in journal.events:
             if event["event"] == "extended":
                 saved |= event["settings"]
+        if saved["tracking_uri"] is not None:
+            saved["tracking_uri"] = with_credentials(saved["tracking_uri"])
         new = {setting: value for setting, value in changes.items() if saved[setting] != value}
         settings = Settings.from_record({**saved, **new})
         pool = open_pool(settings, header["environment"], folder, factory)

@@ -140,9 +140,9 @@ def write_result(result: StudyResult, settings: Settings) -> None:
         return
     winner = Winner.of(result.history, "schedule")
     schedule = json.dumps(winner.to_json(), indent=2) + "\n"
-    folder.schedule.write_text(schedule)
-    if folder.best.is_dir():
-        (folder.best / "README.md").write_text(_model_card(result, settings))
+    write_whole(folder.schedule, schedule)
+    if folder.best.is_dir() and not folder.best.is_symlink():
+        write_whole(folder.best / "README.md", _model_card(result, settings))
 
 
 def has_weights(folder: StudyFolder, best: Trial) -> bool:
@@ -152,9 +152,10 @@ def has_weights(folder: StudyFolder, best: Trial) -> bool:
         folder: of the study.
         best: its winner now.
     """
-    if not folder.has_ended or not folder.best.is_dir():
+    if not folder.best.is_dir() or folder.best.is_symlink():
         return False
-    return bool(json.loads(folder.result.read_text())["best_trial"] == best.id)
+    result = folder.read_result()
+    return result is not None and bool(result["best_trial"] == best.id)
 
 
 def _summary(result: StudyResult) -> dict[str, Any]:

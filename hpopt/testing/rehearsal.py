@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from hpopt_envs.worlds import SIMULATION, world_of
+
 from ..pool.base import Pool
 from ..pool.local import LocalPool
 from ..pool.metered import MeteredPool
@@ -52,7 +54,7 @@ class Rehearsal:
     """
 
     def __init__(self, said: Mapping[str, Any], where: str) -> None:
-        simulated = said["task"] == "simulated"
+        simulated = world_of(said["task"]) is SIMULATION
         small = {"trial_tokens": SEGMENTS * 4096} if simulated else {}
         self._settings = Settings.of({"confirm_seeds": 0, **small, **said})
         self._where = where

@@ -182,7 +182,7 @@ def check_values(space: SearchSpace, values: Mapping[str, Value], where: str) ->
         require(native, where, what, value)
         require(name in space, where, f"must be one of {list(space.names)}", repr(name))
         require(space[name].contains(value), where, f"{name} must be legal", repr(value))
-    active = space.snap(values)
+    active = list(space.snap(values))
     what = "must have a value of each active hyperparameter, and no other: "
-    require(active == dict(values), where, f"{what}{list(active)}", list(values))
+    require(set(active) == set(values), where, f"{what}{active}", list(values))
     json.dumps(dict(values))

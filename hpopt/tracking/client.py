@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-from ..record.files import drop_empty
+from ..record.files import drop_empty, open_log
 from ..settings.study import Level
 from . import Ending
 
@@ -32,13 +32,14 @@ class TrackingProcess:
     def __init__(self, study: Path, uri: str, experiment: str, level: Level) -> None:
         self.error: str | None = None
         self.written = 0
-        self._arguments = [str(study), uri, experiment, level]
+        self._uri = uri
+        self._arguments = [str(study), experiment, level]
         self._log = study / "tracking.log"
 
     def start(self) -> None:
         """Start the process; what it prints goes to `tracking.log` in the study's folder."""
         path = os.pathsep.join(filter(None, sys.path))  # ours, however it came about
-        with self._log.open("ab") as log:
+        with open_log(self._log) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", self._main, *self._arguments],
                 stdin=subprocess.PIPE,
@@ -47,6 +48,7 @@ class TrackingProcess:
                 env=os.environ | {"PYTHONPATH": path},
                 start_new_session=True,  # Ctrl-C is for the study, which then ends the record
             )
+        self._tell({"uri": self._uri})  # others can read the arguments of a process
         self._listener = Thread(target=self._listen, daemon=True)
         self._listener.start()
 

@@ -15,7 +15,7 @@ from ..record.folders import MANIFEST, REPORT, StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from .artifacts import log_page
-from .channel import open_channel, report, report_failure
+from .channel import open_channel, read_uri, report, report_failure
 from .projection import Projection
 from .store import connect
 
@@ -26,10 +26,10 @@ VERDICT_FILES = ("verdict.json", "verdict.md", "curves.csv")
 def main() -> None:
     """Write what standard input names.
 
-    Arguments: the comparison's folder, MLflow's tracking URI, the experiment, and the level.
+    Arguments: the comparison's folder, the experiment, and the level.
     """
-    folder, uri, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
-    channel, failed = open_channel(), False
+    folder, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
+    channel, uri, failed = open_channel(), read_uri(), False
     for line in sys.stdin:
         message = json.loads(line)
         try:
@@ -39,7 +39,7 @@ def main() -> None:
                 _record_verdict(folder, uri, experiment)
             report(channel, {"written": 1})
         except Exception as error:  # whatever it is, the comparison must go on
-            report_failure(channel, error)
+            report_failure(channel, error, uri)
             failed = True
     sys.exit(failed)
 

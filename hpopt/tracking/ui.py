@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+from ..commands import without_password
 from ..errors import StudyError
 from .store import ENVIRONMENT, artifact_folder, database_path, is_server
 
@@ -23,16 +24,15 @@ def open_ui(uri: str, port: int = 5000) -> None:
         StudyError: there is no record yet, the port is taken, or MLflow can't serve it.
     """
     if is_server(uri):
-        print(f"the record is on {uri}")
+        print(f"the record is on {without_password(uri)}")
         return
     database = database_path(uri)
     if database is not None and not database.is_file():
         raise StudyError(f"there is no record yet: {database} doesn't exist; run a search first")
     _check_free(port)
-    environment = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(
-        _command(uri, port), env=environment | dict(os.environ), start_new_session=True
-    )
+    environment = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | dict(os.environ)
+    environment |= {"MLFLOW_BACKEND_STORE_URI": uri}  # others can read the arguments of a process
+    server = subprocess.Popen(_command(uri, port), env=environment, start_new_session=True)
     print(f"MLflow: http://{HOST}:{port} answers in some seconds; Ctrl-C ends it", flush=True)
     try:
         code = server.wait()
@@ -46,7 +46,7 @@ def open_ui(uri: str, port: int = 5000) -> None:
 
 
 def _command(uri: str, port: int) -> list[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     folder = artifact_folder(uri)

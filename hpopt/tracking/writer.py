@@ -17,7 +17,7 @@ from ..record.folders import StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
 from . import Ending
-from .channel import open_channel, report, report_failure
+from .channel import open_channel, read_uri, report, report_failure
 from .projection import Projection
 
 POLL_SECONDS = 1.0
@@ -66,11 +66,11 @@ class _Ending:
 def main() -> None:
     """Follow a journal to its study's end.
 
-    Arguments: the study's folder, MLflow's tracking URI, the experiment, and the level: "trials",
-    or "parents" for the study's run alone.
+    Arguments: the study's folder, the experiment, and the level: "trials", or "parents" for the
+    study's run alone.
     """
-    study, uri, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
-    channel, path = open_channel(), study / "tracking.lock"
+    study, experiment, level = Path(sys.argv[1]), *sys.argv[2:]
+    channel, uri, path = open_channel(), read_uri(), study / "tracking.lock"
     lock = take_lock(path)  # no other process writes this study's record then
     try:
         complete = _follow(study, uri, experiment, cast(Level, level), channel)
@@ -95,7 +95,7 @@ def _follow(study: Path, uri: str, experiment: str, level: Level, channel: int) 
                 return True
             wait = POLL_SECONDS
         except Exception as error:  # whatever it is, the study must go on
-            report_failure(channel, error)
+            report_failure(channel, error, uri)
             session, wait = None, RETRY_SECONDS
             if end is not None:
                 return False

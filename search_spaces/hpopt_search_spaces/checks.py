@@ -1,7 +1,7 @@
 """Checks that parameters share; each raises one line that says what must hold and what was got."""
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +14,10 @@ AUTO_NAMES = ("learning_rate", "batch_size")
 """Parameters whose default may be "auto" (the rule is in `hpopt_search_spaces.auto`)."""
 
 
+MOST_FLOAT = sys.float_info.max
+_LONGEST = 200  # characters of a value in a message
+
+
 def nearest_names(name: str, known: Iterable[str]) -> str:
     """Return what to say after an unknown name: the names closest to it.
 
@@ -21,6 +25,7 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
         "nearest: a, b" or, where nothing is close, "known: a, b, c".
     """
     names = list(known)
+    name = name[:_LONGEST]
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(names) or 'none'}"
 
@@ -28,24 +33,35 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
 def require(holds: bool, name: str, what: str, /, **got: object) -> None:
     """Raise SpaceError("name: what, but got key=value, ...") unless it holds."""
     if not holds:
-        shown = ", ".join(f"{key}={value!r}" for key, value in got.items())
-        raise SpaceError(f"{name}: {what}, but got {shown}")
+        told = ", ".join(f"{key}={shown(value)}" for key, value in got.items())
+        raise SpaceError(f"{name}: {what}, but got {told}")
+
+
+def shown(value: object) -> str:
+    """Return how a value is written, cut to a line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits have no text
+        return "more than can be shown"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def is_number(value: object) -> bool:
     """Return whether it is a finite int or float; a bool is not a number here."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_FLOAT
+    )
 
 
 def is_integer(value: object) -> bool:
-    """Return whether it is an int; a bool is not."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Return whether it is an int that arrays can hold; a bool is not."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def checked_number(name: str, raw: Value) -> float:
     """Return the value, after a check that it is a number."""
     if isinstance(raw, str) or not is_number(raw):
-        raise SpaceError(f"{name}: must be a finite number, but got {raw!r}")
+        raise SpaceError(f"{name}: must be a finite number, but got {shown(raw)}")
     return raw
 
 

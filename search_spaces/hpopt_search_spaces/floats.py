@@ -8,8 +8,8 @@ from .checks import Value, clip, require
 from .ranges import RangeParameter
 
 NOTCH = 0.1
-ROUNDING = 1e-9  # an action in [−1, 1] may come back from it a hair below the notch's end
 """Share of the unit interval, at its low end, that means exactly 0 where `zero` is set."""
+ROUNDING = 1e-9  # an action in [−1, 1] may come back from it a hair below the notch's end
 
 
 def round_significant(value: float) -> float:

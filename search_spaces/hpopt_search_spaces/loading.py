@@ -1,5 +1,6 @@
 """Search spaces in TOML files: those that are shipped, and a user's own."""
 
+import textwrap
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -9,6 +10,8 @@ from .checks import nearest_names
 from .errors import SpaceError
 from .parameters import parameter_from_table
 from .space import SearchSpace
+
+_LONGEST = 10**7  # characters
 
 
 def available_spaces() -> list[tuple[str, str]]:
@@ -37,11 +40,25 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         near = nearest_names(str(name_or_path), shipped)
         raise SpaceError(f"unknown search space {str(name_or_path)!r} ({near}, or a .toml file)")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        text = read_short(path)
+    except (OSError, ValueError) as error:  # a name with a null byte, too
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8, or too long"
         raise SpaceError(f"a search space must be a readable file, but {path}: {why}") from error
     return _parse(path.stem, text, str(path))
+
+
+def read_short(path: Path) -> str:
+    """Return the text of a file that a person wrote; what is longer is none, such as a device.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it isn't UTF-8, or too long.
+    """
+    with path.open(encoding="utf-8") as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST:,} characters")
+    return text
 
 
 def _shipped() -> dict[str, str]:
@@ -53,8 +70,9 @@ def _shipped() -> dict[str, str]:
 def _read(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceError(f"a search space must be TOML, but got: {error} (file {file})") from error
+    except (ValueError, RecursionError) as error:  # TOML's own, too long numbers
+        said = textwrap.shorten(str(error), 200)
+        raise SpaceError(f"a search space must be TOML, but got: {said} (file {file})") from error
 
 
 def _parse(name: str, text: str, file: str) -> SearchSpace:

@@ -18,8 +18,9 @@ def make_env(faults: Sequence[Fault], folder: str, **settings: Any) -> FineTuneE
     """What `hpopt_envs.factory.make_env` returns, with faults.
 
     Args:
-        faults: each with "what" ("die", "raise" or "hang"), "trial" (None: any), "segment", and
-            "times" (how often it happens, whichever process it happens to).
+        faults: each with "what" ("die", "raise" or "hang"), "trial" (None: any), "segment" (None:
+            while a process starts), and "times" (how often it happens, whichever process it
+            happens to).
         folder: remembers what happened.
         settings: of the simulated environment.
     """
@@ -28,6 +29,7 @@ def make_env(faults: Sequence[Fault], folder: str, **settings: Any) -> FineTuneE
         sound.run, sound.space, view=sound.view, validate_segments=sound.validate_segments
     )
     env.faults, env.folder = faults, Path(folder)
+    env.fail(None)
     return env
 
 
@@ -43,10 +45,13 @@ class FaultyEnv(FineTuneEnv):
     ) -> Any:
         trial, segment = self.trial.id, len(self.trial.segments)
         trained = super().train(hyperparameters, control, **how)
+        self.fail(segment, trial)
+        return trained
+
+    def fail(self, segment: int | None, trial: int | None = None) -> None:
         for number, fault in enumerate(self.faults):
             if fault["trial"] in (None, trial) and fault["segment"] == segment:
                 self._happen(number, fault)
-        return trained
 
     def _happen(self, number: int, fault: Fault) -> None:
         happened = len(list(self.folder.glob(f"{number}-*")))

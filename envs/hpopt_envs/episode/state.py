@@ -1,7 +1,9 @@
 """What an environment knows of its trial, and how that is saved and taken up again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpopt_search_spaces import Value
 
@@ -63,9 +65,8 @@ class EpisodeState:
             WorldError: the file is missing or broken.
         """
         tensors, meta = read_snapshot(path)
-        segments = tuple(segment_from_json(segment) for segment in meta["segments"])
         return cls(
-            trial=Trial(meta["trial"], meta["seed"], segments),
+            trial=trial_in(meta),
             position=Position.restore(run, meta["seed"], tensors, meta),
             initial=tuple(meta["initial"]),
             unit=tuple(meta["unit"]),
@@ -74,3 +75,9 @@ class EpisodeState:
             improvement=meta["improvement"],
             returned=meta["returned"],
         )
+
+
+def trial_in(meta: Mapping[str, Any]) -> Trial:
+    """Return the trial of a snapshot's metadata."""
+    segments = tuple(segment_from_json(segment) for segment in meta["segments"])
+    return Trial(meta["trial"], meta["seed"], segments)

@@ -12,6 +12,7 @@ from .loading import (
     pad_token,
     save_model,
     tensor_bytes,
+    trust_remote_code,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "pad_token",
     "save_model",
     "tensor_bytes",
+    "trust_remote_code",
 ]

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ _FOLDER = Path(__file__).parents[1] / "embedded"
 # By source: a decoder that continues text, and an encoder-decoder that rewrites it.
 EMBEDDED = {"embedded": _FOLDER / "base", "embedded-t5": _FOLDER / "t5"}
 _NETWORK_TIMEOUT = 10.0  # seconds
+_trusts = ContextVar("_trusts", default=False)
+
+
+def trust_remote_code(trusts: bool) -> None:
+    """Say whether code that a model brings is run, from now on and in this thread."""
+    _trusts.set(trusts)
 
 
 def load_model(
@@ -157,9 +164,17 @@ def _from_pretrained(loader: str, source: str, **options: Any) -> Any:
     try:
         with _quiet():
             return getattr(transformers, loader).from_pretrained(
-                place, local_files_only=_is_local(source), **options
+                place,
+                local_files_only=_is_local(source),
+                trust_remote_code=_trusts.get(),  # said in any case: else it asks whoever is there
+                **options,
             )
     except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise WorldError(
+                f"model: {source!r} brings code of its own, which is run only where "
+                "trust_remote_code (--trust-remote-code) says so"
+            ) from error
         raise WorldError(
             "model: must be 'embedded', a folder or a Hugging Face id with safetensors weights, "
             f"or 'module:factory', but {source!r} can't be loaded: {_first_line(error)}"

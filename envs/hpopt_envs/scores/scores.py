@@ -11,6 +11,7 @@ import torch
 
 from ..errors import WorldError, foreign
 from ..references import import_attribute, is_reference
+from .matching import SECONDS, Matcher, Overdue
 from .model import load_classifier
 from .pep257 import pep257
 
@@ -131,12 +132,23 @@ def parse_constraint(text: str) -> tuple[Score, float]:
 
 def _regex(pattern: str, setting: str) -> Function:
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
         raise WorldError(
-            f"{setting}: regex must be a regular expression, but got {pattern!r}: {error}"
+            f"{setting}: regex must be a regular expression, but got {pattern!r:.200}: {error}"
         ) from error
-    return lambda _, responses: [float(bool(compiled.search(r))) for r in responses]
+    matcher = Matcher(pattern)
+
+    def find(_: list[str], responses: list[str]) -> list[float]:
+        try:
+            return [float(found) for found in matcher.found_in(responses)]
+        except Overdue as error:
+            raise WorldError(
+                f"{setting}: regex must come to an end with a response within {SECONDS:g} s, but "
+                f"{pattern!r:.200} didn't with {error.args[0]!r:.60}"
+            ) from None
+
+    return find
 
 
 def _length(text: str, setting: str) -> Function:

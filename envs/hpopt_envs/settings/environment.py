@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpopt_search_spaces import SearchSpace, SpaceError, Value, load_space
+from hpopt_search_spaces.checks import shown
 
 from ..errors import WorldError
 from .fields import BUDGET, DATA, MACHINE, TUNED, check_choices, check_names, setting
@@ -111,6 +112,13 @@ class EnvironmentSettings:
         group=MACHINE,
         metavar="B",
     )
+    trust_remote_code: bool = setting(
+        False,
+        "true: run the code that a model brings, of whose authors you must be sure "
+        "(default: false, such a model is refused)",
+        group=MACHINE,
+        metavar="B",
+    )
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -141,7 +149,7 @@ class EnvironmentSettings:
                 asked[fields[name].metadata["name"] or name] = getattr(self, name)
         for name, value in asked.items():
             if value is not None:
-                raise WorldError(f"{name}: must be left out for {what}, but got {value!r}")
+                raise WorldError(f"{name}: must be left out for {what}, but got {shown(value)}")
 
     def load_space(self, own: str | Mapping[str, Any]) -> SearchSpace:
         """Return the space that is asked for, without what is fixed, and with other defaults.

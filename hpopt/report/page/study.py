@@ -1,10 +1,10 @@
 """The report of a study."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...record.files import write_whole
 from ...record.folders import StudyFolder
 from ...record.history import History
 from ...record.samples import Samples, read_samples
@@ -30,9 +30,7 @@ def write_report(study: StudyFolder, history: History) -> Path:
         study: its folder, with a result.json where it ended, and perhaps with samples.
         history: of the study; it may still be running.
     """
-    result = study.result
-    known = json.loads(result.read_text()) if result.is_file() else None
-    return write_study_report(history, known, study.report, read_samples(study))
+    return write_study_report(history, study.read_result(), study.report, read_samples(study))
 
 
 def write_study_report(
@@ -54,7 +52,7 @@ def write_study_report(
     written = [] if samples is None else [samples_section(samples)]
     sections = [*written, *_sections(history, known)]
     text = page(title, summary(history, result, known), sections, shared_script(path))
-    path.write_text(text, encoding="utf-8", errors="replace")  # a text may be half a character
+    write_whole(path, text)
     return path
 
 

@@ -1,6 +1,7 @@
 """Rewards and features: programmed ones, models', and users' functions."""
 
 import itertools
+import random
 import re
 import sys
 from pathlib import Path
@@ -258,3 +259,22 @@ def test_every_score_is_within_its_range() -> None:
     texts = ["".join(random.choice(list("Aab .,\n\"'-*"), 30)) for _ in range(200)]
     for spec in ("pep257", "regex:ab", "length:3"):
         assert all(0 <= number <= 1 for number in of(spec, *texts))
+
+
+def test_a_pattern_that_backtracks_for_ever_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpopt_envs.scores.matching.SECONDS", 0.5)
+    endless = make_score(r"regex:^(([a-z ])+)+$", "reward")
+    texts = ["a few words", "a" * 60 + "!"]
+    with pytest.raises(WorldError, match=r"reward: regex must come to an end .* with 'aaaa"):
+        score(endless, ["", ""], texts, "reward")
+    assert score(endless, [""], texts[:1], "reward").tolist() == [1.0]
+
+
+def test_patterns_are_searched_as_python_does() -> None:
+    draw = random.Random(0)
+    texts = [
+        "".join(draw.choices("ab \n\u00e9\ud800é𝕏", k=draw.randrange(12))) for _ in range(2000)
+    ]
+    for pattern in (r"a\s*b$", "", r"(?i)É", r"^[^a]*\Z", "\ud800"):
+        found = score(make_score(f"regex:{pattern}", "reward"), [""] * 2000, texts, "reward")
+        assert found.tolist() == [float(re.search(pattern, text) is not None) for text in texts]

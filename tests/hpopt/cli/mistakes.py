@@ -87,6 +87,8 @@ MISTAKES = [
     ("SIMULATED --agent tpe+mediam", "pruner: there is no 'mediam' (nearest: median)"),
     ("SIMULATED --agent ppo+median", "pruner: must go with one of tpe"),
     ("SIMULATED --pruner median", "--pruner: must be said with the agent, such as tpe+median"),
+    ("SIMULATED --agent range-test-cold", "--agent: range-test begins with the default"),
+    ("SIMULATED --agent default-cold", "--agent: default begins with the default"),
     ("SIMULATED --prior none", "--prior: must be said with the agent"),
     ("SIMULATED --agent tpe@default", "--agent: must be AGENT[-cold][+PRUNER], but got"),
     ("SIMULATED --name a/b", "--name: must be up to 100 letters"),

@@ -114,6 +114,24 @@ def test_a_dry_run_counts_by_the_least_of_all_limits(
     assert "about 0 trials and" in told("--trials", "9", "--time-limit", "0.0001")
 
 
+def test_a_dry_run_misses_a_study_that_the_search_would_miss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["search", "--task", "simulated", "--dry-run", "--portfolio", "lost"]) == 2
+    assert "--portfolio: must be a study in runs/" in capsys.readouterr().err
+
+
+def test_limits_of_a_study_that_goes_on_stay_as_they_were(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["resume", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("(default: as it was)") == 3
+    assert "default: 8" not in told
+
+
 def test_a_pipe_that_closes_early_is_no_error() -> None:
     command = ["bash", "-c", f"{shlex.quote(sys.executable)} -m hpopt agents | head -n 0"]
     told = subprocess.run(command, text=True, capture_output=True, check=True)

@@ -83,6 +83,51 @@ def test_a_second_death_in_the_same_segment_ends_the_trial(tmp_path: Path) -> No
     assert result.history.training_tokens == finished + SEGMENT
 
 
+@pytest.mark.usefixtures("faulty_path")
+def test_deaths_while_workers_start_cost_nothing(tmp_path: Path) -> None:
+    sound = settings_of(tmp_path / "sound", agent="random", trials=3)
+    asked = settings_of(tmp_path / "deaths", agent="random", trials=3)
+    whole = run(local(sound), sound)
+    starting = {"what": "die", "trial": None, "segment": None, "times": 2}
+    training = {"what": "die", "trial": 1, "segment": 2, "times": 1}
+    environment = faulty(asked, starting, training)
+    pool = ProcessPool(FAULTY, environment, 1, tmp_path / "workers.log")
+    for mark in Path(environment["folder"]).glob("0-*"):
+        mark.unlink()  # so that its replacement dies twice as well
+    result = run(pool, asked)
+    assert len(list(Path(environment["folder"]).iterdir())) == 3
+    assert trials(result) == trials(whole)
+
+
+@pytest.mark.usefixtures("faulty_path")
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_worker_that_hangs_counts_as_dead(in_order: bool, tmp_path: Path) -> None:
+    sound = settings_of(tmp_path / "sound", agent="random", trials=3)
+    asked = settings_of(tmp_path / "hung", agent="random", trials=3)
+    whole = run(local(sound), sound)
+    hang = {"what": "hang", "trial": 1, "segment": 2, "times": 1}
+    log = tmp_path / "workers.log"
+    result = run(ProcessPool(FAULTY, faulty(asked, hang), 2, log, in_order, 2.0), asked)
+    assert {t.id: told(t) for t in result.trials} == {t.id: told(t) for t in whole.trials}
+    assert result.history.training_tokens == whole.history.training_tokens
+    assert result.cost > whole.cost  # the segment is charged twice
+
+
+def test_a_silence_is_long_beside_the_longest_segment(tmp_path: Path) -> None:
+    asked = settings_of(tmp_path / "short", trials=1)
+    pool = processes(asked, 1)
+    assert pool.silence_limit is None
+    limits = []
+
+    class Watching(Display):
+        def event(self, event: Event) -> None:
+            if event["event"] == "reply" and event["reply"]["segment"] is not None:
+                limits.append(pool.silence_limit)
+
+    run(pool, asked, Watching())
+    assert set(limits) == {600.0}
+
+
 HANG = """
 import sys
 from pathlib import Path
@@ -134,7 +179,11 @@ def test_workers_end_with_their_parent_in_the_middle_of_a_segment(tmp_path: Path
     ("factory", "settings", "line"),
     [
         (FACTORY, {"task": "no such task"}, "no such task"),
-        ("os:_exit", {"status": 3}, "a worker must start, but it died; its errors are in .*log"),
+        (
+            "os:_exit",
+            {"status": 3},
+            "a worker must start, but it died 5 times; its errors are in .*log",
+        ),
     ],
 )
 def test_a_worker_that_cannot_start_is_refused_with_its_line(

@@ -5,12 +5,13 @@ import math
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hpopt.errors import StudyError
-from hpopt.record.journal import Journal, JournalReader, read_events
+from hpopt.record.journal import Journal, JournalReader, encode_line, read_events
 
 HEADER = {"event": "study", "name": "otter"}
 
@@ -28,12 +29,103 @@ def written(path: Path, count: int) -> bytes:
     return path.read_bytes()
 
 
-def test_lines_are_checksummed_json(path: Path) -> None:
+def test_lines_are_numbered_json_with_a_checksum_of_all_so_far(path: Path) -> None:
     written(path, 2)
-    for line in path.read_text(encoding="ascii").splitlines():
-        checksum, text = line[:8], line[9:]
-        assert checksum == format(zlib.crc32(text.encode()), "08x")
+    covered = ""
+    for index, line in enumerate(path.read_text(encoding="ascii").splitlines()):
+        number, checksum, text = line.split(" ", 2)
+        assert number == str(index)
+        covered += f"{number} {text}"
+        assert checksum == format(zlib.crc32(covered.encode()), "08x")
         assert json.loads(text)["time"] > 1.7e9
+
+
+@pytest.mark.parametrize("before", [0, 2, 4])  # lines that a version before 0.3 wrote
+def test_lines_left_out_doubled_or_moved_are_refused(path: Path, before: int) -> None:
+    old = b"".join(encode_line({"event": "x", "index": i, "time": 0.0}) for i in range(before))
+    if before:
+        path.parent.mkdir()
+        path.write_bytes(encode_line({**HEADER, "time": 0.0}) + old)
+        with Journal.open(path) as journal:
+            for index in range(6 - before):
+                journal.append({"event": "x", "index": index})
+    else:
+        written(path, 6)
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed = []
+    # What was added last can't be missed, and an old line after old ones is in its place.
+    for one in range(before, len(lines) - 1):
+        changed.append([*lines[:one], *lines[one + 1 :]])
+        for other in range(one + 1, len(lines)):
+            moved = lines.copy()
+            moved[one], moved[other] = moved[other], moved[one]
+            changed.append(moved)
+    for one in range(len(lines)):
+        for where in range(before + 1, len(lines) + 1):
+            changed.append([*lines[:where], lines[one], *lines[where:]])
+    assert len(changed) > 20
+    for others in changed:
+        path.write_bytes(b"".join(others))
+        with pytest.raises(StudyError, match=r"line \d of .*journal.jsonl"):
+            list(read_events(path))
+    path.write_bytes(b"".join(lines))
+    assert len(list(read_events(path))) == len(lines)
+
+
+def take_away(path: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path) -> None:
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+
+
+def link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def add_to(path: Path) -> None:
+    path.write_bytes(path.read_bytes() * 2)
+
+
+def move_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("heron"))
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        *(("journal.jsonl", change) for change in (take_away, replace, link, cut, add_to)),
+        *(("lock", change) for change in (take_away, replace, link, move_folder)),
+    ],
+)
+def test_what_others_do_to_a_journal_in_use_is_noticed(
+    what: str, change: Callable[[Path], None], path: Path
+) -> None:
+    with Journal.create(path, HEADER) as journal:
+        journal.append({"event": "x"})
+        change(path.parent / what)
+        there = {p: p.read_bytes() for p in path.parents[1].rglob("*") if p.is_file()}
+        for _ in range(2):
+            with pytest.raises(StudyError, match="otter.*nothing more is written"):
+                journal.append({"event": "x"})
+        assert {p: p.read_bytes() for p in path.parents[1].rglob("*") if p.is_file()} == there
+
+
+def test_a_journal_that_is_a_link_is_not_written_through(path: Path) -> None:
+    before = written(path, 1)
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+    with pytest.raises(StudyError, match="can't be written"):
+        Journal.open(path)
+    assert path.read_bytes() == before
 
 
 def test_events_come_back_in_order_non_finite_numbers_included(path: Path) -> None:
@@ -135,7 +227,7 @@ def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
     environment = {"PYTHONPATH": ":".join(filter(None, sys.path))}
     command = [sys.executable, "-c", code, str(path)]
     full = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert "StudyError: the journal" in full.stderr
+    assert "Paused: the journal" in full.stderr
     assert "can't grow" in full.stderr
     data = path.read_bytes()
     assert data.endswith(b"\n")

@@ -53,6 +53,11 @@ class Deaf(Dice):
     def ask(self):
         return {"learning_rate": 1.0}
 
+class Forgets(Dice):
+    def ask(self):
+        proposal = super().ask()
+        return Proposal(proposal.number, {"learning_rate": proposal.values["learning_rate"]})
+
 class Crooked(Dice):
     spec = "no AgentSpec"
 
@@ -204,6 +209,10 @@ def test_what_is_no_searcher_is_told_in_a_line(agent: str, line: str, folder: Pa
         (
             "own_searchers:Deaf",
             "--agent: ask() must return a Proposal or None, but got {'learning_rate': 1.0}",
+        ),
+        (
+            "own_searchers:Forgets",
+            "--agent: must hold every hyperparameter, but got no batch_size",
         ),
         ("own_searchers:Unmade", "agent own_searchers:Unmade failed: TypeError: "),
         ("tpe+own_searchers:fails", "failed: OSError: no such threshold (own_searchers.py, line "),

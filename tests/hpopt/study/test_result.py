@@ -41,6 +41,14 @@ def test_it_is_shown_in_a_line_and_as_a_table(result: hpopt.StudyResult) -> None
     assert "&lt;StudyResult" in page
 
 
+def test_a_schedule_is_shown_by_its_stretches(result: hpopt.StudyResult) -> None:
+    values = result.schedule[0]
+    shown = repr(result.recommended)
+    assert shown.startswith("<Schedule of 16384 tokens: 0%–100% ")
+    assert shown.count("learning_rate=") == 1
+    assert f"batch_size={values['batch_size']}" in shown
+
+
 def test_what_is_recommended_is_the_default_where_the_winner_is_no_better(
     result: hpopt.StudyResult,
 ) -> None:

@@ -202,6 +202,7 @@ def rewrite(journal: Path, index: int, change: Callable[[Event], None]) -> bytes
         ("space", lambda header: header["space"]["parameters"].pop()),
         ("torch", lambda header: header["versions"].update(torch="1.0")),
         ("python", lambda header: header["versions"].update(python="2.7")),
+        ("hpopt", lambda header: header["versions"].update(hpopt="0.1.0")),
     ],
 )
 def test_what_a_study_depends_on_must_be_the_same(
@@ -213,6 +214,42 @@ def test_what_a_study_depends_on_must_be_the_same(
     with pytest.raises(StudyError, match=line):
         resume(tmp_path, trials=9)
     assert journal.read_bytes() == before
+
+
+def test_a_study_of_an_earlier_version_that_is_known_to_fit_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = killed(tmp_path, 20)
+    rewrite(journal, 0, lambda header: header["versions"].update(hpopt="0.1.9"))
+    monkeypatch.setattr("hpopt.study.header.GO_ON", ("0.1.9",))
+    assert len(resume(tmp_path).trials) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("objective", lambda facts: facts.update(base_objective=-facts["base_objective"])),
+        ("loss", lambda facts: facts["base_metrics"].update(loss=1.5)),
+        ("accuracy", lambda facts: facts["base_metrics"].update(accuracy=0.5)),
+    ],
+)
+def test_the_base_model_must_be_judged_as_before(
+    name: str, change: Callable[[Event], None], tmp_path: Path
+) -> None:
+    journal = killed(tmp_path, 20)
+    before = rewrite(journal, 0, lambda header: change(header["facts"]))
+    line = f"^resume: the base model must be judged as when .* with {name} [^\n]*another[?]$"
+    with pytest.raises(StudyError, match=line):
+        resume(tmp_path, trials=9)
+    assert journal.read_bytes() == before
+
+
+def test_rounding_of_another_machine_is_no_other_judgement(tmp_path: Path) -> None:
+    journal = killed(tmp_path, 20)
+    rewrite(
+        journal, 0, lambda h: h["facts"].update(base_objective=1e-6 + h["facts"]["base_objective"])
+    )
+    assert resume(tmp_path, trials=3).best is not None
 
 
 def test_a_journal_that_tells_another_story_is_refused(tmp_path: Path) -> None:

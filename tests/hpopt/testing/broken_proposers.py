@@ -50,6 +50,13 @@ class Deterministic(Fine):
         return random.Random(self.asked)
 
 
+class Unrounded(Fine):
+    """Values of more than six digits are legal too: they are trained as they are."""
+
+    def values(self) -> Mapping[str, Value]:
+        return {**super().values(), "learning_rate": 1e-3 * (1 + self.draw().random() / 3)}
+
+
 class RunsOut(Fine):
     def ask(self) -> Proposal | None:
         return super().ask() if self.asked < 3 else None

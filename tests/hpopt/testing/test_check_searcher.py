@@ -32,7 +32,13 @@ def test_our_own_pruners_keep_theirs(pruner: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [broken_proposers.Fine, broken_proposers.Deterministic, broken_proposers.RunsOut]
+    "kind",
+    [
+        broken_proposers.Fine,
+        broken_proposers.Deterministic,
+        broken_proposers.Unrounded,
+        broken_proposers.RunsOut,
+    ],
 )
 def test_a_class_may_be_handed_over_itself(kind: type[Any]) -> None:
     check_searcher(kind, trials=4)

@@ -215,7 +215,7 @@ def test_a_writer_killed_in_the_middle_is_made_up_for(
         count = "SELECT COUNT(*) FROM runs"
         (before,) = connection.execute(count).fetchone()
         command = "from hpopt.tracking.writer import main; main()"
-        arguments = [str(folder), studies.uri, "lm", "trials"]
+        arguments = [str(folder), "lm", "trials"]
         writer = subprocess.Popen(
             [sys.executable, "-c", command, *arguments],
             stdin=subprocess.PIPE,
@@ -223,6 +223,9 @@ def test_a_writer_killed_in_the_middle_is_made_up_for(
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
+        assert writer.stdin is not None
+        writer.stdin.write(json.dumps({"uri": studies.uri}).encode() + b"\n")
+        writer.stdin.flush()
         while connection.execute(count).fetchone()[0] < before + 8:
             assert writer.poll() is None
             time.sleep(0.005)
