@@ -94,7 +94,7 @@ def test_text_that_is_given_is_retained(
         ({"train_file": "short.txt"}, "train_file: short.txt must have at least 3 different rows"),
         ({"retain_file": "long.txt"}, "of retained validation .long.txt., but got 64$"),
         ({"train_file": "long.txt", "text_column": "body"}, "^text_column: .* column 'body'"),
-        ({"retain_file": "list.jsonl"}, r"^retain_file: .* must have text .* but has \['a', 'b'\]"),
+        ({"retain_file": "list.jsonl"}, r"^retain_file: .* must have text .* has \['a', 'b'\]"),
         ({"train_file": "list.jsonl"}, "^text_column: list.jsonl must have text in column 'text'"),
     ],
 )

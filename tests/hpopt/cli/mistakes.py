@@ -50,6 +50,10 @@ FILES = {
     "broken.py": "def f(:\n",
     "exits.py": "import sys\nsys.exit(3)\n",
     "file": "a file, not a folder",
+    "labels.jsonl": '{"text": "a", "label": ["joy"]}\n' * 9,
+    "stars.csv": "text,label\n" + "a,2.5\nb,3.0\n" * 9,
+    "half.jsonl": '{"text": "a", "label": 1}\n{"text": "\\ud83d", "label": 0}\n',
+    "rows.dat": "text,label\na,1\n",
     "no_rate.toml": BATCH,
     "upside_down.toml": BATCH + RATE.format(0.2),
     "negative.toml": BATCH + RATE.format(-1.0),
@@ -156,6 +160,17 @@ MISTAKES = [
     ("OWN --model own:nothing", "must return a torch.nn.Module, but returned None"),
     ("OWN --model own:frozen", "must have weights that can be trained"),
     ("OWN --model ./absent", "--model: must be 'embedded', a folder"),
+    # data
+    (
+        "CLASSIFY --train-file labels.jsonl",
+        "--label-column: labels.jsonl must have one class a row",
+    ),
+    ("CLASSIFY --train-file labels.jsonl", "but row 1 has ['joy']; label_column=NAME names"),
+    ("CLASSIFY --train-file stars.csv", "row 1 has 2.5, a number with a fraction; classes must be"),
+    ("CLASSIFY --train-file half.jsonl", "half.jsonl, line 2: must have whole characters, but has"),
+    ("CLASSIFY --train-file rows.dat", "--train-file: rows.dat: must end in one of .csv, "),
+    ("CLASSIFY --dataset-config en", "--dataset-config: must come with dataset"),
+    ("SIMULATED --dataset-config en", "--dataset-config: must be left out for the simulated task"),
     # places
     ("SIMULATED --runs file", "--runs: must be a folder that can be written to, but file isn't"),
     ("SIMULATED --runs file/below", "--runs: must be a folder that can be written to"),
@@ -177,6 +192,7 @@ MISTAKES = [
     ("SIMULATED --config table.toml", "--baseline: learning_rate: "),
 ]
 SHORT = {
+    "CLASSIFY": "search --task classify --trials 1 --confirm-seeds 0",
     "SIMULATED": "search --task simulated --trials 1 --confirm-seeds 0",
     "OWN": "search --task own:Own --trials 1 --confirm-seeds 0",
 }
