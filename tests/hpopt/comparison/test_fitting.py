@@ -41,13 +41,8 @@ def test_those_take_part_that_all_tasks_allow(asked: dict[str, Any], who: tuple[
 
 
 def test_a_table_is_compared_without_naming_anybody(table: str, tmp_path: Path) -> None:
-    asked = {
-        "task": table,
-        "seeds": 1,
-        "trials": 3,
-        "runs": str(tmp_path / "läufe #1 50%"),
-        "name": "t",
-    }
+    runs = tmp_path / "läufe #1 50%"
+    asked = {"task": table, "seeds": 1, "trials": 3, "runs": str(runs), "name": "otters"}
     settings = ComparisonSettings.of(asked)
     assert settings.agents == ("tpe", "tpe-cold", "gp")
     compared = compare(settings, open_comparison(settings), lambda line: None)

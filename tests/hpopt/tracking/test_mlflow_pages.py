@@ -1,5 +1,6 @@
 """MLflow's pages in a real browser: what somebody who compares searchers looks at."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import hpopt
 from hpopt.comparison.compare import compare, open_comparison
 from hpopt.comparison.settings import ComparisonSettings
+from hpopt.tracking import links
 
 pytestmark = [
     pytest.mark.browser,
@@ -38,7 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = SMALL | {"agents": ("tpe",), "seeds": 1, "name": "otters", "runs": str(folder)}
     settings = ComparisonSettings.of(asked)
     compare(settings, open_comparison(settings), lambda line: None)
-    hpopt.search(**SMALL, track="trials", name="weasel", experiment="otters", runs=str(folder))
+    hpopt.search(**SMALL, track="trials", name="weasel", experiment="weasels", runs=str(folder))
     return folder
 
 
@@ -49,7 +52,8 @@ def address(runs: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "hpopt", "ui", "--runs", str(runs), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (runs / "ui.log").open("w") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
     where = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + SECONDS
@@ -63,6 +67,13 @@ def address(runs: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def served(runs: Path, address: str) -> str:
+    """What `hpopt ui` says."""
+    assert address
+    return (runs / "ui.log").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -98,25 +109,66 @@ def run_id(runs: Path, name: str) -> str:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
-    (run,) = client.search_runs(["1"], f"attributes.run_name = '{name}'")
+    (run,) = client.search_runs(["1", "2"], f"attributes.run_name = '{name}'")
     return str(run.info.run_id)
 
 
-def test_a_chart_overlays_the_searchers(browser: Any, address: str) -> None:
-    browser.get(f"{address}/#/experiments/1/runs?compareRunsMode=CHART")
+def lines_of(browser: Any, metric: str) -> dict[str, str]:
+    """Colour by run of the lines on the chart of a metric; {} while there is none."""
+    found: dict[str, str] = browser.execute_script(
+        """
+        for (const chart of document.querySelectorAll('.js-plotly-plot')) {
+            const drawn = [...chart.querySelectorAll('.scatterlayer .trace')];
+            const lines = (chart.data || []).map((trace, place) => [trace, drawn[place]]);
+            const own = lines.filter(([trace, line]) => trace.metricKey === arguments[0] && line);
+            const stroke = line => line.querySelector('path')?.style.stroke;
+            if (own.length)
+                return Object.fromEntries(own.map(([trace, line]) => [trace.name, stroke(line)]));
+        }
+        return {};
+        """,
+        metric,
+    )
+    return found
 
-    def drawn() -> bool:
-        charts = browser.find_elements("css selector", ".js-plotly-plot")
-        return any(len(c.find_elements("css selector", ".scatterlayer .trace")) > 2 for c in charts)
 
-    assert wait_for(drawn)
+def has_lines(browser: Any, metric: str, number: int) -> bool:
+    return len(lines_of(browser, metric)) == number
+
+
+def test_a_chart_has_a_line_for_each_searcher(browser: Any, runs: Path, address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    browser.get(links.chart(links.pages(f"sqlite:///{runs / 'mlflow.db'}", port), "1"))
+    for metric in ("normalised_regret", "best_so_far"):
+        assert wait_for(partial(has_lines, browser, metric, 3))
+        assert set(lines_of(browser, metric)) == {"tpe", "default", "random"}
+        assert len(set(lines_of(browser, metric).values())) == 3
+    names = [e.text for e in browser.find_elements("css selector", "[role=row] a")]
+    assert [name for name in names if name] == ["tpe", "default", "random", "verdict otters"]
+
+
+def test_studies_lie_beside_each_other_while_they_run(browser: Any, address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    browser.get(links.studies(links.pages("sqlite:///", port), "1"))
+    assert wait_for(partial(has_lines, browser, "best_value", 3))
     assert has_text(browser, "simulated.tpe.0", "simulated.random.0", "simulated.default.0")
 
 
-def test_a_study_is_shown_with_its_trials(browser: Any, address: str, runs: Path) -> None:
-    browser.get(f"{address}/#/experiments/1/runs/{run_id(runs, 'weasel')}")
-    wanted = ("Child runs", "trial 0", "trial 2", "confirmation 0", "best_value")
-    assert wait_for(lambda: has_text(browser, *wanted))
+def test_a_study_shows_its_answer_and_its_trials(browser: Any, address: str, runs: Path) -> None:
+    port = int(address.rpartition(":")[2])
+    browser.get(links.run(links.pages("sqlite:///", port), "2", run_id(runs, "weasel")))
+    wanted = ("Child runs", "trial 0", "trial 2", "default on fresh seed 0", "best_value")
+    answer = ("Recommended:", "On the test split:", "recommended.learning_rate", "3 runs")
+    assert wait_for(lambda: has_text(browser, *wanted, *answer))
+
+
+def test_every_link_of_the_user_interface_leads_to_runs(browser: Any, served: str) -> None:
+    found = re.findall(r"http\S+", served)
+    assert len(found) > 2
+    for link in found[1:]:
+        browser.get("about:blank")
+        browser.get(link)
+        assert wait_for(lambda: has_text(browser, "matching runs"))
 
 
 def test_the_verdict_says_where_its_report_is(browser: Any, address: str, runs: Path) -> None:
