@@ -76,11 +76,11 @@ def _described(history: History, result: Mapping[str, Any], values: Mapping[str,
     lines = [
         f"**Recommended:** {what.get(which, which)}",
         "",
+        *_figures(history, result),
         "| hyperparameter | value |",
         "| --- | --- |",
         *rows,
         "",
-        *_figures(history, result),
         f"{counted(len(history.trials) - len(history.tests), 'trial')}, "
         f"{history.cost:,.0f} token-equivalents in all.",
         "",

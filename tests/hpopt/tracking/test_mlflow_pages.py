@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,27 +113,36 @@ def run_id(runs: Path, name: str) -> str:
     return str(run.info.run_id)
 
 
-def lines_of(browser: Any, metric: str) -> list[str]:
-    """Colours of the lines on the chart of a metric; [] while there is none."""
-    found: list[str] = browser.execute_script(
+def lines_of(browser: Any, metric: str) -> dict[str, str]:
+    """Colour by run of the lines on the chart of a metric; {} while there is none."""
+    found: dict[str, str] = browser.execute_script(
         """
         for (const chart of document.querySelectorAll('.js-plotly-plot')) {
-            const lines = (chart.data || []).filter(t => t.x && t.x.length > 1);
-            if (lines.some(line => line.metricKey === arguments[0]))
-                return lines.map(line => line.line.color);
+            const drawn = [...chart.querySelectorAll('.scatterlayer .trace')];
+            const lines = (chart.data || []).map((trace, place) => [trace, drawn[place]]);
+            const own = lines.filter(([trace, line]) => trace.metricKey === arguments[0] && line);
+            const stroke = line => line.querySelector('path')?.style.stroke;
+            if (own.length)
+                return Object.fromEntries(own.map(([trace, line]) => [trace.name, stroke(line)]));
         }
-        return [];
+        return {};
         """,
         metric,
     )
     return found
 
 
+def has_lines(browser: Any, metric: str, number: int) -> bool:
+    return len(lines_of(browser, metric)) == number
+
+
 def test_a_chart_has_a_line_for_each_searcher(browser: Any, runs: Path, address: str) -> None:
     port = int(address.rpartition(":")[2])
     browser.get(links.chart(links.pages(f"sqlite:///{runs / 'mlflow.db'}", port), "1"))
-    assert wait_for(lambda: len(set(lines_of(browser, "normalised_regret"))) == 3)
-    assert wait_for(lambda: len(set(lines_of(browser, "best_so_far"))) == 3)
+    for metric in ("normalised_regret", "best_so_far"):
+        assert wait_for(partial(has_lines, browser, metric, 3))
+        assert set(lines_of(browser, metric)) == {"tpe", "default", "random"}
+        assert len(set(lines_of(browser, metric).values())) == 3
     names = [e.text for e in browser.find_elements("css selector", "[role=row] a")]
     assert [name for name in names if name] == ["tpe", "default", "random", "verdict otters"]
 
@@ -140,7 +150,7 @@ def test_a_chart_has_a_line_for_each_searcher(browser: Any, runs: Path, address:
 def test_studies_lie_beside_each_other_while_they_run(browser: Any, address: str) -> None:
     port = int(address.rpartition(":")[2])
     browser.get(links.studies(links.pages("sqlite:///", port), "1"))
-    assert wait_for(lambda: len(lines_of(browser, "best_value")) >= 2)
+    assert wait_for(partial(has_lines, browser, "best_value", 3))
     assert has_text(browser, "simulated.tpe.0", "simulated.random.0", "simulated.default.0")
 
 
@@ -148,9 +158,8 @@ def test_a_study_shows_its_answer_and_its_trials(browser: Any, address: str, run
     port = int(address.rpartition(":")[2])
     browser.get(links.run(links.pages("sqlite:///", port), "2", run_id(runs, "weasel")))
     wanted = ("Child runs", "trial 0", "trial 2", "default on fresh seed 0", "best_value")
-    assert wait_for(lambda: has_text(browser, *wanted))
-    answer = ("Recommended:", "On the test split:", "recommended.learning_rate")
-    assert wait_for(lambda: has_text(browser, *answer))
+    answer = ("Recommended:", "On the test split:", "recommended.learning_rate", "3 runs")
+    assert wait_for(lambda: has_text(browser, *wanted, *answer))
 
 
 def test_every_link_of_the_user_interface_leads_to_runs(browser: Any, served: str) -> None:
