@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def _recorded(study: OpenStudy, display: Display) -> StudyResult:
     experiment = study.header["experiment"]
     uri, level = settings.tracking.uri, settings.tracking_level
     tracking = TrackingProcess(folder.path, uri, experiment, level)
-    tracking.start()
+    with ExitStack() as closing:
+        closing.enter_context(study)
+        tracking.start()
+        closing.pop_all()  # from here on it is closed by who conducts it
     ending: Ending = "failed"
     try:
         result = conduct(study, display, tracking)

@@ -48,7 +48,8 @@ def test_help_tells_every_setting_and_its_default(capsys: pytest.CaptureFixture[
         main(["search", "--help"])
     told = " ".join(capsys.readouterr().out.split())
     for name, field in FIELDS.items():
-        said = told.partition(f" --{name.replace('_', '-')} {field.metavar} ")[2]
+        value = f"[{field.metavar}]" if bool in field.kinds else field.metavar
+        said = told.partition(f" --{name.replace('_', '-')} {value} ")[2]
         assert said, name
         if field.default is not None:
             assert f"default: {str(field.default).lower()}" in said.partition(" --")[0], name

@@ -208,7 +208,7 @@ def test_a_study_without_any_value_says_why_and_what_it_cost(
 ) -> None:
     (tmp_path / "result.json").touch()
     lines = tell(values=())
-    assert lines[1] == "No trial ended with a value (the loss became inf)."
+    assert lines[1] == "No trial ended with a value: 1 exploded (the loss became inf)."
     assert not any("Schedule" in line for line in lines)
     assert any("1 trial with 4,096 training tokens" in line for line in lines)
     assert any(line.startswith(f"Record: {tmp_path}/ (result.json), MLflow") for line in lines)

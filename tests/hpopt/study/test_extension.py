@@ -1,5 +1,6 @@
 """An ended study keeps no snapshots, and goes on as if it had them."""
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.opening import begin, take_up
 from hpopt.study.result import StudyResult
+from hpopt_envs.stand_ins.simulated import SimulatedRun
 from tests.hpopt.asking import asked as said
 
 SEARCHERS = [
@@ -89,19 +91,18 @@ def test_a_winner_that_stays_keeps_its_weights_and_a_new_one_brings_its_own(
     assert changes == [weights[i] != weights[i - 1] for i in range(1, len(weights))]
 
 
-def test_weights_that_could_not_be_written_are_written_later(tmp_path: Path) -> None:
-    class Blocking(Display):
-        """Puts a file where weights are written first."""
-
-        def event(self, event: Event) -> None:
-            if event["event"] == "refused":
-                (tmp_path / "otter" / "best.part").touch()
+def test_weights_that_could_not_be_written_are_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     settings = Settings.of({"runs": str(tmp_path)})
-    first = search(tmp_path, Blocking(), confirm_seeds=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(SimulatedRun, "save_weights", full)
+        first = search(tmp_path, confirm_seeds=0)
     assert len(list((tmp_path / "otter" / "snapshots").iterdir())) == 1
     assert "snapshots/ is kept for the winner's weights" in report(first, settings)
-    (tmp_path / "otter" / "best.part").unlink()
     second = extend(tmp_path)
     assert (tmp_path / "otter" / "best" / "weights.json").is_file()
     assert not (tmp_path / "otter" / "snapshots").exists()
