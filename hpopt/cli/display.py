@@ -7,7 +7,7 @@ from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import Value
 
 from ..commands import record_note
-from ..record.journal import Event
+from ..record.lines import Event
 from ..searchers.base import NO_PRUNER
 from ..study.display import Display
 from ..wording import counted, describe, describe_path, duration, limit, objective, unlimited

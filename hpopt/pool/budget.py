@@ -9,7 +9,7 @@ from hpopt_search_spaces import SearchSpace
 
 from ..errors import StudyError
 from ..record.history import History
-from ..record.journal import Event
+from ..record.lines import Event
 
 
 def full_run_cost(facts: RunFacts, space: SearchSpace) -> float:

@@ -26,7 +26,8 @@ from hpopt_search_spaces import Value
 
 from ..errors import StudyError
 from ..record.history import History
-from ..record.journal import Event, Journal
+from ..record.journal import Journal
+from ..record.lines import Event
 from .base import Pool
 from .budget import Budget
 from .enduring import EnduringPool

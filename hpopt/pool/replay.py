@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable
 
 from ..errors import StudyError
-from ..record.journal import Event
+from ..record.lines import Event
 
 
 class Replay:

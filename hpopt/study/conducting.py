@@ -10,8 +10,8 @@ from ..commands import resume_command
 from ..errors import Paused, io_error
 from ..pool.metered import MeteredPool
 from ..record.history import FIRST_TEST, History
-from ..record.journal import Event
 from ..record.judged import Confirmation
+from ..record.lines import Event
 from ..searchers.base import NO_PRUNER
 from ..searchers.registry import AGENTS, PRUNERS, build_searcher
 from ..tracking.client import TrackingProcess

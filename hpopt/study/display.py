@@ -2,7 +2,7 @@
 
 from ..pool.budget import Budget
 from ..record.history import History
-from ..record.journal import Event
+from ..record.lines import Event
 from ..tracking.client import TrackingProcess
 from .open_study import OpenStudy
 

@@ -15,7 +15,7 @@ from ..commands import without_credentials
 from ..errors import StudyError
 from ..pool.base import Pool
 from ..record.history import History
-from ..record.journal import Event
+from ..record.lines import Event
 from ..searchers import AgentSpec
 from ..searchers.portfolio import make_portfolio
 from ..settings.groups import DEFAULT_TRIALS

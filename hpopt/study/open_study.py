@@ -13,7 +13,8 @@ from ..pool.budget import Budget, Limits, active_seconds
 from ..pool.metered import MeteredPool
 from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.journal import Event, Journal
+from ..record.journal import Journal
+from ..record.lines import Event
 from ..searchers.base import AgentSpec, SearchPlan
 from ..searchers.registry import find_agent
 from ..settings.study import Settings

@@ -12,7 +12,8 @@ from ..pool.local import LocalPool
 from ..pool.metered import MeteredPool
 from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.journal import Event, read_events
+from ..record.journal import read_events
+from ..record.lines import Event
 from ..searchers.base import Proposer, Searcher, SearchPlan
 from ..searchers.driver import ProposerSearcher
 from ..searchers.registry import build_searcher

@@ -14,7 +14,7 @@ from hpopt_envs.records import Trial
 
 from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.journal import Event, encode_line
+from ..record.lines import Event, encode_line
 from ..settings.study import Level
 from . import Ending, rows
 from .answer import answer_metrics, answer_tags, read_result

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hpopt.record.journal import Event, read_events
+from hpopt.record.journal import read_events
+from hpopt.record.lines import Event
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.open_study import OpenStudy

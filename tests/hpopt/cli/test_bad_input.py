@@ -10,7 +10,8 @@ import pytest
 
 import hpopt
 from hpopt.cli.entry import main
-from hpopt.record.journal import Journal, encode_line, read_events
+from hpopt.record.journal import Journal, read_events
+from hpopt.record.lines import encode_line
 from hpopt.settings.study import Settings
 from hpopt.study.opening import begin, take_up
 from tests.hpopt.cli.mistakes import FILES, MISTAKES, OWN, SHORT

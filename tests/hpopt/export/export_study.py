@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hpopt.export import export
-from hpopt.record.journal import encode_line
+from hpopt.record.lines import encode_line
 
 HELD = {"learning_rate": 0.01, "batch_size": 8}
 PENALTY = {"divergence_weight": 0.5}

@@ -17,7 +17,8 @@ from hpopt.pool.budget import Budget, Limits, active_seconds
 from hpopt.pool.local import LocalPool
 from hpopt.pool.snapshots import SnapshotFolder
 from hpopt.record.history import History
-from hpopt.record.journal import Event, Journal, read_events
+from hpopt.record.journal import Journal, read_events
+from hpopt.record.lines import Event
 from hpopt.searchers.registry import find_agent
 from hpopt.study.display import Display
 from hpopt.study.header import environment_settings, make_header

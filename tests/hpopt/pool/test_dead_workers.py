@@ -12,7 +12,7 @@ import pytest
 
 from hpopt.errors import StudyError
 from hpopt.pool.processes import ProcessPool
-from hpopt.record.journal import Event
+from hpopt.record.lines import Event
 from hpopt.study.display import Display
 from hpopt.study.opening import FACTORY
 from hpopt_envs.records import Outcome

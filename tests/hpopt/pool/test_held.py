@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hpopt.pool.local import LocalPool
 from hpopt.pool.metered import MeteredPool
-from hpopt.record.journal import Event, encode_line, read_events
+from hpopt.record.journal import read_events
+from hpopt.record.lines import Event, encode_line
 from hpopt.searchers.default import ListProposer
 from hpopt.searchers.driver import drive
 from hpopt.searchers.promotion import promote

@@ -7,7 +7,8 @@ import pytest
 
 from hpopt.errors import StudyError
 from hpopt.pool.local import LocalPool
-from hpopt.record.journal import Event, Journal
+from hpopt.record.journal import Journal
+from hpopt.record.lines import Event
 from hpopt.study.opening import begin
 from hpopt_envs.records import Outcome
 from tests.hpopt import searching

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from hpopt.errors import StudyError
-from hpopt.record.journal import Journal, JournalReader, encode_line, read_events
+from hpopt.record.journal import Journal, JournalReader, read_events
+from hpopt.record.lines import encode_line
 
 HEADER = {"event": "study", "name": "otter"}
 

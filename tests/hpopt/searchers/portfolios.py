@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpopt.record.journal import Event
+from hpopt.record.lines import Event
 from hpopt_search_spaces import SearchSpace, TrainingFacts, Value, load_space
 
 Tried = Sequence[tuple[Mapping[str, Value], float]]

@@ -7,7 +7,8 @@ from typing import Any
 from hpopt.pool.base import Pool
 from hpopt.pool.local import LocalPool
 from hpopt.record.history import History
-from hpopt.record.journal import Event, Journal, read_events
+from hpopt.record.journal import Journal, read_events
+from hpopt.record.lines import Event
 from hpopt.searchers.registry import find_agent
 from hpopt.settings.study import Settings
 from hpopt.study.conducting import conduct

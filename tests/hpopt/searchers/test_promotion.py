@@ -10,7 +10,7 @@ import pytest
 from hpopt.errors import StudyError
 from hpopt.pool.budget import Budget, Limits
 from hpopt.record.history import History
-from hpopt.record.journal import Event
+from hpopt.record.lines import Event
 from hpopt.searchers.promotion import KEPT, rung_lengths
 from hpopt.searchers.registry import AGENTS, find_agent
 from hpopt.tracking.projection import Projection

@@ -9,7 +9,7 @@ import pytest
 from hpopt.errors import StudyError
 from hpopt.pool.local import LocalPool
 from hpopt.record.history import History
-from hpopt.record.journal import Event, encode_line
+from hpopt.record.lines import Event, encode_line
 from hpopt.searchers.promotion import KEPT
 from hpopt.searchers.registry import find_agent
 from hpopt.study.conducting import conduct

@@ -9,7 +9,7 @@ import pytest
 
 from hpopt.cli.summary import report
 from hpopt.record.history import FIRST_TEST
-from hpopt.record.journal import Event
+from hpopt.record.lines import Event
 from hpopt.searchers.registry import AGENTS
 from hpopt.settings.study import Settings
 from hpopt.study.conducting import conduct

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hpopt.errors import Paused
-from hpopt.record.journal import Event
+from hpopt.record.lines import Event
 from hpopt.study.display import Display
 from hpopt.study.opening import begin
 from hpopt_envs.episode.actions import absolute_action

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hpopt.record.journal import Event
+from hpopt.record.lines import Event
 from hpopt.settings.study import Settings
 from hpopt.study.display import Display
 from hpopt.study.result import StudyResult

@@ -15,7 +15,8 @@ import pytest
 
 from hpopt.errors import StudyError
 from hpopt.record.history import FIRST_TEST, History
-from hpopt.record.journal import Event, Journal, encode_line, read_events
+from hpopt.record.journal import Journal, read_events
+from hpopt.record.lines import Event, encode_line
 from hpopt.searchers.registry import AGENTS
 from hpopt.study.result import StudyResult
 from hpopt_envs.factory import make_env
