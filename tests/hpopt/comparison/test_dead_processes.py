@@ -40,7 +40,9 @@ def test_a_study_outlives_its_process(fatal: signal.Signals, tmp_path: Path) -> 
         os.kill(first, fatal)
 
     threading.Thread(target=strike).start()
-    run_jobs([job], [process], lambda _, came: done.append(came["value"]))
+    begun: list[Job] = []
+    run_jobs([job], [process], begun.append, lambda _, came: done.append(came["value"]))
+    assert begun == [job]
     assert process.id != first
     process.close()
     assert job.folder.read().best is not None
