@@ -1,6 +1,7 @@
 """Whether a tracking URI can be used, told before a study spends anything (without mlflow)."""
 
 import base64
+import http.client
 import os
 import socket
 import urllib.error
@@ -59,6 +60,11 @@ def _check_server(uri: str, seconds: float) -> None:
         raise StudyError(
             f"the tracking URI must be an MLflow server's, but {address} answers "
             f"{error.code} {error.reason}"
+        ) from None
+    except http.client.InvalidURL:  # whose text may hold a part of a password
+        raise StudyError(
+            "a tracking URI must be http://HOST or http://HOST:PORT, with "
+            "special characters of user and password as % and their codes"
         ) from None
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error

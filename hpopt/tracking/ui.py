@@ -9,7 +9,14 @@ import sys
 from ..errors import StudyError
 from . import links
 from .links import HOST
-from .store import ENVIRONMENT, artifact_folder, database_path, experiments, is_server
+from .store import (
+    ENVIRONMENT,
+    artifact_folder,
+    as_mlflow_takes_it,
+    database_path,
+    experiments,
+    is_server,
+)
 
 EMPTY = "0"  # the experiment that MLflow itself makes
 SHOWN = 8  # experiments, the newest
@@ -56,7 +63,8 @@ def open_ui(uri: str, port: int = links.PORT) -> None:
 
 
 def _command(uri: str, port: int) -> list[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri"]
+    command += [as_mlflow_takes_it(uri)]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     folder = artifact_folder(uri)
