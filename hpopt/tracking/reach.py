@@ -5,7 +5,7 @@ import os
 import socket
 import urllib.error
 import urllib.request
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from urllib.parse import unquote, urlsplit
 
 from ..commands import TRACKING_URI, censored, without_password
@@ -67,6 +67,11 @@ def _check_server(uri: str, seconds: float) -> None:
         raise StudyError(
             f"the tracking URI must be an MLflow server's, but {shown} answers "
             f"{error.code} {error.reason}"
+        ) from None
+    except InvalidURL:  # whose text may hold a part of a password
+        raise StudyError(
+            "a tracking URI must be http://HOST or http://HOST:PORT, with "
+            "special characters of user and password as % and their codes"
         ) from None
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error

@@ -43,9 +43,20 @@ def is_server(uri: str) -> bool:
 
 def database_path(uri: str) -> Path | None:
     """Return the file of a `sqlite:///` URI; None for any other."""
-    if not uri.startswith(SQLITE):
-        return None
-    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+    file = _file_of(uri)
+    return None if file is None else Path(unquote(file))
+
+
+def as_mlflow_takes_it(uri: str) -> str:
+    """Return a URI for MLflow, which would make a folder of what stands behind `sqlite:///`.
+
+    That is another folder than the database's where characters are written as codes.
+    """
+    return uri.replace("sqlite:", "sqlite+pysqlite:", 1) if "%" in (_file_of(uri) or "") else uri
+
+
+def _file_of(uri: str) -> str | None:
+    return uri.removeprefix(SQLITE).partition("?")[0] if uri.startswith(SQLITE) else None
 
 
 def artifact_folder(uri: str) -> Path | None:
@@ -109,7 +120,7 @@ def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
 
     folder = artifact_folder(uri)
     with _alone(uri):
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=as_mlflow_takes_it(uri))
         known = client.get_experiment_by_name(experiment)
         if known is None:
             try:

@@ -9,7 +9,14 @@ import sys
 from ..errors import StudyError
 from . import links
 from .links import HOST
-from .store import ENVIRONMENT, artifact_folder, database_path, experiments, is_server
+from .store import (
+    ENVIRONMENT,
+    artifact_folder,
+    as_mlflow_takes_it,
+    database_path,
+    experiments,
+    is_server,
+)
 
 EMPTY = "0"  # the experiment that MLflow itself makes
 SHOWN = 8  # experiments, the newest
@@ -33,7 +40,8 @@ def open_ui(uri: str, port: int = links.PORT) -> None:
         raise StudyError(f"there is no record yet: {database} doesn't exist; run a search first")
     _check_free(port)
     environment = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | dict(os.environ)
-    environment |= {"MLFLOW_BACKEND_STORE_URI": uri}  # others can read the arguments of a process
+    # In a variable, since others can read the arguments of a process.
+    environment |= {"MLFLOW_BACKEND_STORE_URI": as_mlflow_takes_it(uri)}
     server = subprocess.Popen(_command(uri, port), env=environment, start_new_session=True)
     print(f"MLflow: http://{HOST}:{port} answers in some seconds; Ctrl-C ends it")
     base, known = links.pages(uri, port), [] if database is None else experiments(database)
