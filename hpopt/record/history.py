@@ -13,7 +13,7 @@ from hpopt_envs.messages import Reply, Start, reply_from_json, request_from_json
 from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 
 from ..errors import StudyError
-from .journal import Event
+from .lines import Event
 
 FIRST_TEST = 1_000_000  # of confirmations' trials, so that an extended study's keep their numbers
 
