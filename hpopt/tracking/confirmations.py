@@ -31,7 +31,8 @@ def confirmed(history: History, trial: Trial, hyperparameters: Mapping[str, Any]
         return str(named[again % len(named)])
     space = SearchSpace.from_dict(history.header["space"])
     default = default_configuration(space, history.facts)
-    first = history.best.path[0].hyperparameters if history.best else {}
-    if hyperparameters == first == default:  # a schedule that begins with the default comes first
+    path = [segment.hyperparameters for segment in history.best.path] if history.best else []
+    changes = any(values != default for values in path)
+    if changes and hyperparameters == path[0] == default:  # begins so; the winner comes first
         return (WINNER, DEFAULT)[again % 2]
     return DEFAULT if hyperparameters == default else WINNER

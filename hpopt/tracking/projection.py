@@ -25,6 +25,7 @@ from .store import connect
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
+    from mlflow.entities import Run as MlflowRun
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,9 @@ class Projection:
                 tags |= {"mlflow.runColor": self._parent.colour} if self._parent.colour else {}
             self._study.id = self._create(self._study, tags)
 
-    def _find_trials(self) -> dict[int, tuple[str, str]]:
-        """Id and status of the runs of trials that an earlier writer made."""
-        found: dict[int, tuple[str, str]] = {}
+    def _find_trials(self) -> dict[int, "MlflowRun"]:
+        """Return the runs of trials that an earlier writer made."""
+        found: dict[int, MlflowRun] = {}
         token = None
         while True:
             page = self._client.search_runs(
@@ -178,7 +179,7 @@ class Projection:
                 page_token=token,
             )
             for run in page:
-                found[int(run.data.tags["hpopt.trial"])] = (run.info.run_id, run.info.status)
+                found[int(run.data.tags["hpopt.trial"])] = run
             token = page.token
             if not token:
                 return found
@@ -189,7 +190,7 @@ class Projection:
         run = _Run(name, self._now, complete=self._level == "parents")
         self._runs[trial] = run
         if trial in self._known:
-            run.id, status = self._known[trial]
+            run.id, status = self._known[trial].info.run_id, self._known[trial].info.status
             run.complete = status in rows.STATUS.values()
             if status == "KILLED":
                 self._client.update_run(run.id, "RUNNING")
@@ -234,7 +235,10 @@ class Projection:
         run.status = rows.STATUS[trial.outcome] if trial.outcome else None
         run.end = self._now
         run.name = run.name or "confirmation"  # it ended before it trained
-        run.params = rows.trial_params(trial)
+        # An earlier version wrote those of the first segment at once, and they can't change.
+        written = self._known[trial.id].data.params if trial.id in self._known else {}
+        params = rows.trial_params(trial)
+        run.params = {name: value for name, value in params.items() if name not in written}
         run.tags = rows.trial_tags(facts, trial)
         if trial.value is not None:
             value = rows.finite({"value": facts.shown(trial.value)})
