@@ -221,7 +221,7 @@ def test_where_nothing_keeps_the_limit_there_is_no_winner_and_nothing_else_is_tr
 ) -> None:
     monkeypatch.chdir(tmp_path)
     typed = "search --task simulated --trial-tokens 16384 --trials 2 --max-divergence 1e-6"
-    assert main([*typed.split(), "--name", "otter"]) == 0
+    assert main([*typed.split(), "--name", "otter"]) == 1
     told = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("No trial kept the limit on divergence") for line in told) == 1
     folder = tmp_path / "runs" / "otter"
