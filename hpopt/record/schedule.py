@@ -17,8 +17,8 @@ LONGER = "A longer run may want a lower learning rate."
 
 
 def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
-    """Return all hyperparameters of the default configuration."""
-    return HELD_SHAPE | dict(facts.fixed) | space.defaults()
+    """Return all hyperparameters of the default configuration, or of the baseline in its place."""
+    return HELD_SHAPE | dict(facts.fixed) | space.defaults() | dict(facts.baseline)
 
 
 @dataclass(frozen=True)
