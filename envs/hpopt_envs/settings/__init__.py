@@ -2,6 +2,6 @@
 
 from .environment import NO_LIMIT, EnvironmentSettings
 from .fields import setting
-from .source import Source
+from .source import OF_ROWS, Source
 
-__all__ = ["NO_LIMIT", "EnvironmentSettings", "Source", "setting"]
+__all__ = ["NO_LIMIT", "OF_ROWS", "EnvironmentSettings", "Source", "setting"]

@@ -7,6 +7,9 @@ from typing import Any
 
 from .fields import DATA, check_choices, check_names, setting
 
+# What every built-in task that reads rows takes.
+OF_ROWS = ("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long")
+
 
 @dataclass(frozen=True)
 class Source:

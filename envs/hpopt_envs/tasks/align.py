@@ -21,7 +21,7 @@ from ..divergences.target import effective_sample_share, log_ratios, pseudo_rewa
 from ..errors import WorldError
 from ..models import length_limit
 from ..scores.scores import Score, make_score, parse_constraint, score
-from ..settings import Source
+from ..settings import OF_ROWS, Source
 from .causal import check_causal
 from .data import Data, Split
 from .lm_data import fitting_length
@@ -65,16 +65,12 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
     prediction_passes = 0.0
 
     settings = (
-        *(
-            "train_file",
-            "validation_file",
-            "test_file",
-            "dataset",
-            "dataset_config",
-            "prompt_column",
-            "too_long",
-        ),
-        *("reward", "constraint", "max_new_tokens", "samples_per_prompt"),
+        *OF_ROWS,
+        "prompt_column",
+        "reward",
+        "constraint",
+        "max_new_tokens",
+        "samples_per_prompt",
     )
 
     def __init__(self, source: Source = Source()) -> None:  # noqa: B008 (it is frozen)

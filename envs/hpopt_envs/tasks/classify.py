@@ -17,7 +17,7 @@ from ..data.labels import in_order
 from ..data.sources import notes_of, read_splits, text_columns
 from ..errors import WorldError
 from ..models import length_limit
-from ..settings import Source
+from ..settings import OF_ROWS, Source
 from .classify_data import Encoded, Labeled, encode_texts, read_labeled
 from .data import Data, Split, split_size
 from .lm_data import fitting_length, shuffled
@@ -46,8 +46,10 @@ class Classification(ParametricLoss, Reference):
     hyperparameters = ("label_smoothing",)
     adapter_type = "SEQ_CLS"
     settings = (
-        *("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long"),
-        *("text_column", "label_column", "class_weights"),
+        *OF_ROWS,
+        "text_column",
+        "label_column",
+        "class_weights",
     )
 
     def __init__(

@@ -35,7 +35,7 @@ from ..data.sources import columns_of, notes_of, read_splits
 from ..divergences.target import slope
 from ..errors import WorldError
 from ..models import length_limit
-from ..settings import Source
+from ..settings import OF_ROWS, Source
 from .causal import check_causal
 from .data import Data, Split, split_size
 from .lm_data import fitting_length
@@ -84,8 +84,10 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
     prepares_reference = True
     adapter_type = "CAUSAL_LM"
     settings = (
-        *("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long"),
-        *("prompt_column", "chosen_column", "rejected_column"),
+        *OF_ROWS,
+        "prompt_column",
+        "chosen_column",
+        "rejected_column",
     )
 
     def __init__(self, source: Source = Source()) -> None:  # noqa: B008 (it is frozen)

@@ -17,7 +17,7 @@ from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
 from ..references import is_reference
-from ..settings import Source
+from ..settings import OF_ROWS, Source
 from .causal import check_causal
 from .data import Data, Split
 from .lm_data import (
@@ -63,16 +63,12 @@ class LanguageModeling(ParametricLoss, Reference):
     adapter_type = "CAUSAL_LM"
 
     settings = (
-        *(
-            "train_file",
-            "validation_file",
-            "test_file",
-            "dataset",
-            "dataset_config",
-            "retain_file",
-            "too_long",
-        ),
-        *("text_column", "prompt_column", "completion_column", "messages_column"),
+        *OF_ROWS,
+        "retain_file",
+        "text_column",
+        "prompt_column",
+        "completion_column",
+        "messages_column",
     )
 
     def __init__(

@@ -18,7 +18,7 @@ from ..data.sources import notes_of, read_retained, read_splits
 from ..data.tables import Table
 from ..errors import WorldError
 from ..models import length_limit
-from ..settings import Source
+from ..settings import OF_ROWS, Source
 from .causal import check_causal
 from .data import Data, Split, split_size
 from .lm_data import IGNORED, next_tokens, token_losses
@@ -82,16 +82,12 @@ class TextToText(ParametricLoss, Reference, Writing):
     default_model = "embedded-t5"
     score_name = "chrF"
     settings = (
-        *(
-            "train_file",
-            "validation_file",
-            "test_file",
-            "dataset",
-            "dataset_config",
-            "retain_file",
-            "too_long",
-        ),
-        *("prompt_column", "completion_column", "prompt_template", "completion_template"),
+        *OF_ROWS,
+        "retain_file",
+        "prompt_column",
+        "completion_column",
+        "prompt_template",
+        "completion_template",
         "max_new_tokens",
     )
 

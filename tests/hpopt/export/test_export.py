@@ -3,7 +3,6 @@
 import ast
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,9 @@ from hpopt.errors import StudyError
 from hpopt.export import export, summary
 from hpopt_envs.divergences.f_divergence import DIVERGENCES, divergence
 from hpopt_envs.training.optimizers import OPTIMIZERS, build_optimizer
-from tests.hpopt.export.export_study import HELD, PENALTY, exported, write_study
+from tests.hpopt.export.export_study import HELD, PENALTY, exported
 
 Study = Callable[..., str]
-
-
-@pytest.fixture
-def study(new_script: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
-    """Write a study into a folder of runs."""
-    return partial(write_study, new_script, tmp_path / "runs")
-
-
-@pytest.fixture
-def no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the corpus unread, where a test needs no retained text."""
-    monkeypatch.setattr("hpopt.export.retained.retained_text", lambda schedule: "")
 
 
 @pytest.mark.usefixtures("no_text")

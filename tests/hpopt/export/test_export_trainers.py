@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.nn.functional import cross_entropy, kl_div
 from hpopt_envs.schedules import divergence_weight_at, learning_rate_at, shape_factor
 from hpopt_envs.training.weights import Structure, Weights
 from tests.envs.tiny import VOCABULARY, bert, llama
-from tests.hpopt.export.export_study import HELD, PENALTY, exported, write_study
+from tests.hpopt.export.export_study import HELD, PENALTY, exported
 
 # Names that trl and peft use, and transformers 5.23 has changed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed:FutureWarning")
@@ -27,18 +26,6 @@ ROWS = [
 RETAINED = [{"input_ids": [(7 * i + j) % VOCABULARY for j in range(4 + i % 5)]} for i in range(24)]
 
 Study = Callable[..., str]
-
-
-@pytest.fixture
-def study(new_script: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
-    """Write a study into a folder of runs."""
-    return partial(write_study, new_script, tmp_path / "runs")
-
-
-@pytest.fixture
-def no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the corpus unread, where a test needs no retained text."""
-    monkeypatch.setattr("hpopt.export.retained.retained_text", lambda schedule: "")
 
 
 class Seen:

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from hpopt.errors import StudyError
 from hpopt.export import export
-from tests.hpopt.export.export_study import HELD, exported, write_study
+from tests.hpopt.export.export_study import HELD, exported
 
 HELD_TO = HELD | {"divergence_weight": 0.25}
 FORMS = {  # here: trl's name
@@ -28,12 +27,6 @@ NO_PAIRS = "Trainer has no loss over pairs of responses"
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed:FutureWarning")
 
 Study = Callable[..., str]
-
-
-@pytest.fixture
-def study(new_script: Callable[..., Any], tmp_path: Path) -> Study:
-    """Write a study into a folder of runs."""
-    return partial(write_study, new_script, tmp_path / "runs")
 
 
 @pytest.mark.parametrize(

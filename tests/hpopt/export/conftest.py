@@ -1,0 +1,22 @@
+"""Studies to export."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hpopt.export.export_study import write_study
+
+
+@pytest.fixture
+def study(new_script: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
+    """Write a study into a folder of runs."""
+    return partial(write_study, new_script, tmp_path / "runs")
+
+
+@pytest.fixture
+def no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the corpus unread, where a test needs no retained text."""
+    monkeypatch.setattr("hpopt.export.retained.retained_text", lambda schedule: "")
