@@ -44,23 +44,25 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     objective = None if segment.objective is None else facts.shown(segment.objective)
-    return numbers | finite(
-        dict(segment.metrics)
-        | {
-            "objective": objective,
-            "train_loss": segment.train_loss,
-            "penalty": segment.penalty,
-            "gradient_norm": segment.gradient_norm,
-            "gradient_norm_std": segment.gradient_norm_std,
-            "clip_fraction": segment.clip_fraction,
-            "noise_scale": segment.noise_scale,
-            "probe_loss": segment.probe_loss,
-            "training_tokens": segment.training_tokens,
-            "optimizer_steps": segment.optimizer_steps,
-            "cost": segment.cost,
-            "wall_seconds": segment.wall_seconds,
-        }
-    )
+    ours = {
+        "objective": objective,
+        "train_loss": segment.train_loss,
+        "penalty": segment.penalty,
+        "gradient_norm": segment.gradient_norm,
+        "gradient_norm_std": segment.gradient_norm_std,
+        "clip_fraction": segment.clip_fraction,
+        "noise_scale": segment.noise_scale,
+        "probe_loss": segment.probe_loss,
+        "training_tokens": segment.training_tokens,
+        "optimizer_steps": segment.optimizer_steps,
+        "cost": segment.cost,
+        "wall_seconds": segment.wall_seconds,
+    }
+    taken = {*ours, "value"}  # a task's metric of such a name stays apart
+    measured = {n: value for n, value in segment.metrics.items() if n not in taken}
+    others = finite({n: segment.metrics[n] for n in segment.metrics if n in taken})
+    apart = {f"metric/{name}": value for name, value in others.items()}
+    return numbers | apart | finite(measured | ours)
 
 
 def trial_params(trial: Trial) -> dict[str, str]:
