@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,15 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     level: Level = "parents" if "parents" in levels else "trials"
     asked, machine = study.tracking, study.machine
     who = [contestant.label for contestant in settings.contestants]
-    tracking = ComparisonTracking(folder, asked.uri, asked.experiment or name, level, who)
+
+    def say_where(curves: str) -> None:
+        """Say where the studies can be watched, as soon as MLflow has a place for them."""
+        with suppress(OSError):  # nobody reads any more, which our own thread finds out
+            for text in look_at_it(asked, {"studies while they run": curves}):
+                line(text)
+
+    experiment = asked.experiment or name
+    tracking = ComparisonTracking(folder, asked.uri, experiment, level, who, say_where)
     tracking.start()
     ending: Ending = "failed"
     try:
@@ -162,7 +171,7 @@ class _Runner:
         tracking: ComparisonTracking,
     ) -> None:
         self._settings, self._name, self._line = settings, name, line
-        self._tracking, self._told = tracking, False
+        self._tracking = tracking
         self._folder = settings.folder(name)
 
     def record_earlier(self) -> None:
@@ -250,21 +259,10 @@ class _Runner:
     def begun(self, job: Job) -> None:
         """Have a study's record written while it runs."""
         self._tracking.follow(job.folder.path)
-        self._say_where()
-
-    def _say_where(self) -> None:
-        """Say once where curves can be watched, as soon as MLflow has a place for them."""
-        if self._told or self._tracking.studies is None:
-            return
-        self._told = True
-        kept = self._settings.study.tracking
-        for text in look_at_it(kept, {"studies while they run": self._tracking.studies}):
-            self._line(text)
 
     def finished(self, job: Job, done: Mapping[str, Any]) -> None:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
-        self._say_where()
         self._tracking.add(job.folder.path)
 
 

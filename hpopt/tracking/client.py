@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Thread
 
@@ -58,6 +58,9 @@ class TrackingProcess:
         self._listener = Thread(target=self._listen, daemon=True)
         self._listener.start()
 
+    def placed(self) -> None:
+        """Take note that the record has a place by now, of which there are addresses."""
+
     @property
     def chart(self) -> str | None:
         """The address of the experiment's chart; None while it isn't known."""
@@ -109,7 +112,9 @@ class TrackingProcess:
                 self._resumable = status.get("resumable", True)
                 self.written += status.get("written", 0)
                 self._refused += status.get("refused", [])
-                self._place = status.get("ready", self._place)
+                if "ready" in status:
+                    self._place = status["ready"]
+                    self.placed()
         code = self._process.wait()
         if code and self.error is None:
             self.error = f"the process that writes to MLflow ended with {code}; see {self._log}"
@@ -131,20 +136,27 @@ class ComparisonTracking(TrackingProcess):
         experiment: its name, made if it is new.
         level: "parents" leaves the trials' runs out.
         searchers: labels of who takes part, in their order.
+        watch: called, from another thread, with the address of the studies' curves, once there is
+            one.
     """
 
     _main = "from hpopt.tracking.comparison import main; main()"
 
     def __init__(
-        self, comparison: Path, uri: str, experiment: str, level: Level, searchers: Sequence[str]
+        self,
+        comparison: Path,
+        uri: str,
+        experiment: str,
+        level: Level,
+        searchers: Sequence[str],
+        watch: Callable[[str], None],
     ) -> None:
         super().__init__(comparison, uri, experiment, level)
+        self._watch = watch
         self._arguments += searchers
 
-    @property
-    def studies(self) -> str | None:
-        """The address of the studies' curves, while they run too; None while it isn't known."""
-        return links.studies(links.pages(self._uri), self._place[0]) if self._place else None
+    def placed(self) -> None:
+        self._watch(links.studies(links.pages(self._uri), self._place[0]))
 
     def follow(self, study: Path) -> None:
         """Write a study that begins, while it runs."""
