@@ -100,9 +100,10 @@ def run_report(asked: argparse.Namespace) -> int:
     runs = _runs(asked)
     comparison = read_settings(asked.study, runs)
     if comparison is not None:
-        from ..comparison.compare import write_verdict
+        from ..comparison.conclusion import write_verdict
+        from ..comparison.reading import read_studies
 
-        write_verdict(comparison, asked.study)
+        write_verdict(comparison, asked.study, read_studies(comparison, asked.study))
         print(comparison.folder(asked.study) / REPORT)
         return 0
     from ..report.page.study import write_report

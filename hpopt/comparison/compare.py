@@ -8,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..commands import record_note, resume_command, without_password
 from ..errors import StudyError, io_error
 from ..record.files import write_whole
@@ -20,18 +18,14 @@ from ..tracking.client import ComparisonTracking
 from ..tracking.comparison import RECORDED
 from ..tracking.reach import check_reachable
 from ..tracking.words import incomplete, look_at_it
-from ..verdict.judging import blocks_warning, judge
-from ..verdict.outcome import grid
-from ..verdict.page import write_comparison_report
-from ..verdict.tables import curves_csv, markdown, sentence, table, to_json
+from ..verdict.judging import blocks_warning
 from ..wording import counted, duration, why_nothing
+from .conclusion import write_verdict
 from .confirming import read_judged
 from .contestants import Contestant
-from .reading import CONFIRMATION, Studies, best_studies, read_comparison, read_studies
+from .reading import CONFIRMATION, Studies, best_studies, read_studies
 from .running import Job, job_processes, run_jobs
 from .settings import ComparisonSettings, read_manifest, study_name
-
-BOOTSTRAP_SEED = 0  # intervals are the same whenever they are drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +125,8 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
         ) as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
                 run_jobs(jobs(), processes, runner.begun, runner.finished)
-        lines, studies = write_verdict(settings, name), read_studies(settings, name)
+        studies = read_studies(settings, name)
+        lines = write_verdict(settings, name, studies)
         ending = "finished"
     except KeyboardInterrupt:
         ending = "killed"
@@ -264,30 +259,6 @@ class _Runner:
         value = "" if done["value"] is None else f"{done['value']:.4f}, "
         self._line(f"{job.what}: {value}{duration(done['seconds'])}")
         self._tracking.add(job.folder.path)
-
-
-def write_verdict(settings: ComparisonSettings, name: str) -> tuple[str, ...]:
-    """Judge the studies that ended; write the verdict and the report, and return their text.
-
-    Raises:
-        StudyError: there is a task of which no study has ended.
-    """
-    studies, folder = read_studies(settings, name), settings.folder(name)
-    begun = {task for task, _, _ in studies}
-    waiting = [task for task in settings.tasks if task not in begun]
-    if waiting:
-        raise StudyError(
-            f"report: every task must have a study that ended, but {waiting[0]} has none yet"
-        )
-    comparison = read_comparison(settings, name, studies)
-    verdict = judge(comparison, np.random.default_rng(BOOTSTRAP_SEED))
-    plain = to_json(verdict) | {"grid": grid(comparison)}
-    write_whole(folder / "verdict.json", json.dumps(plain, indent=2) + "\n")
-    write_whole(folder / "verdict.md", markdown(verdict) + "\n")
-    write_whole(folder / "curves.csv", curves_csv(comparison))
-    write_comparison_report(comparison, plain, studies, folder / REPORT)
-    rows = [row for row in verdict.rows if row.contrast is not None]
-    return (*(sentence(verdict, row) for row in rows), "", *table(verdict))
 
 
 def record_lines(compared: Compared, settings: ComparisonSettings) -> list[str]:
