@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..commands import resume_command
 from ..errors import Paused, StudyError
 from .files import free_lock, is_at, open_own, take_lock
 from .lines import Chain, Event
@@ -116,7 +117,7 @@ class Journal:
         except FileExistsError:
             raise StudyError(
                 f"the name {path.parent.name!r} is taken: {path} exists; "
-                f"`python -m hpopt resume {path.parent.name}` goes on with it"
+                f"`{resume_command(path.parent.name, str(path.parent.parent))}` goes on with it"
             ) from None
         except OSError as error:
             raise StudyError(
