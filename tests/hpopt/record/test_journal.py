@@ -237,7 +237,7 @@ def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
 
 def test_a_taken_name_is_refused_with_the_way_on(path: Path) -> None:
     whole = written(path, 1)
-    with pytest.raises(StudyError, match="'otter' is taken.*hpopt resume otter"):
+    with pytest.raises(StudyError, match="'otter' is taken.*hpopt resume otter --runs "):
         Journal.create(path, HEADER)
     assert path.read_bytes() == whole
 
