@@ -62,7 +62,6 @@ def study_figures(history: History) -> "dict[str, Figure]":
 
 
 def _sections(history: History, known: Importances | str) -> list[Section]:
-    names = [] if isinstance(known, str) else known.names
     return [
         Section(
             "best_so_far",
@@ -106,7 +105,7 @@ def _sections(history: History, known: Importances | str) -> list[Section]:
             "contour",
             "The two most important hyperparameters",
             "The objective between the trials that could win (dots), interpolated.",
-            contour(history, names),
+            known if isinstance(known, str) else contour(history, known.names),
         ),
         Section(
             "trade",

@@ -169,7 +169,9 @@ def test_what_cannot_be_drawn_is_left_out_with_a_reason(
     script.trial(0, 3.5, 3.0)
     history = history_of(script.events)
     assert set(study_figures(history)) == {"best_so_far", "schedules"}
-    assert read(history, None, tmp_path).text.count("Not drawn:") == 5
+    text = read(history, None, tmp_path).text
+    assert text.count("Not drawn:") == 5
+    assert text.count("Not drawn: it needs 10 trials") == 2  # what mattered, and the most of it
 
 
 def test_every_ending_is_told_and_drawn(every_ending: list[dict[str, Any]], tmp_path: Path) -> None:
