@@ -17,7 +17,7 @@ def shallow() -> torch.nn.Module:
 
 
 def untrained() -> torch.nn.Module:
-    """1.5 M parameters at random, for the embedded tokenizer."""
+    """Return 1.5 M parameters at random, for the embedded tokenizer."""
     base: Any = load_model("embedded", seed=0)
     config = LlamaConfig(
         **base.config.to_dict()

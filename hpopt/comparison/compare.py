@@ -176,13 +176,13 @@ class _Runner:
                 self._tracking.add(path)
 
     def searches(self) -> list[Job]:
-        """Studies of all searchers that need no other study."""
+        """Return studies of all searchers that need no other study."""
         return [
             self._search(*place) for place in self._missing() if not place[1].spec.needs_studies
         ]
 
     def portfolios(self) -> list[Job]:
-        """Studies of portfolios, each made from the other tasks' studies."""
+        """Return studies of portfolios, each made from the other tasks' studies."""
         return [self._search(*p) for p in self._missing() if p[1].spec.needs_studies]
 
     def _missing(self) -> list[tuple[str, Contestant, int]]:
@@ -215,7 +215,7 @@ class _Runner:
         return Job(task, what, self._study(task, who, seed), request)
 
     def _sources(self, task: str) -> tuple[str, ...]:
-        """Studies of the other tasks by searchers that hold configurations."""
+        """Return studies of the other tasks by searchers that hold configurations."""
         return tuple(
             self._study(other, who, seed).name
             for other in self._settings.tasks

@@ -108,7 +108,7 @@ class JobProcess:
 def job_processes(
     number: int, log: Path, silence_limit: float | None
 ) -> Iterator[list[JobProcess]]:
-    """So many processes, ended when the block is left, however that happens."""
+    """Open so many processes, ended when the block is left, however that happens."""
     processes = [JobProcess(log, silence_limit or UNMEASURED) for _ in range(number)]
     try:
         yield processes

@@ -147,7 +147,7 @@ class ComparisonSettings:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data that `from_json` reads back."""
+        """Return plain data that `from_json` reads back."""
         return {
             "agents": list(self.agents),
             "seeds": self.seeds,

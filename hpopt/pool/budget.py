@@ -119,7 +119,7 @@ class Budget:
         return True
 
     def left(self, history: History) -> float:
-        """Share of the budget that is left, in [0, 1]: the least over all limits."""
+        """Return the share of the budget that is left, in [0, 1]: the least over all limits."""
         limits, shares = self.limits, [1.0]
         if limits.trials is not None:
             tokens = limits.trials * self._facts.trial_tokens
@@ -138,7 +138,7 @@ class Budget:
         return history.longest_seconds * max(1.0, self._facts.trial_tokens / most)
 
     def _tokens(self, history: History) -> int:
-        """Training tokens, but for what trials trained past their horizon.
+        """Return training tokens, but for what trials trained past their horizon.
 
         Where examples differ in length, that is up to an optimizer step a trial, which must not
         cost a study its last trial.
@@ -146,7 +146,7 @@ class Budget:
         return history.training_tokens - history.overshoot_tokens
 
     def elapsed_seconds(self) -> float:
-        """Time spent on the study so far, by earlier processes too."""
+        """Return the time spent on the study so far, by earlier processes too."""
         return time.monotonic() - self._started
 
 

@@ -126,7 +126,7 @@ class History:
                 )
 
     def rank(self, trial: Trial) -> float:
-        """Share of the ended trials that were better at the segment where this one is.
+        """Return the share of ended trials that were better at the segment where this one is.
 
         Returns:
             In [0, 1]; 0 where there is nothing to compare.

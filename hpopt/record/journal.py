@@ -161,7 +161,7 @@ class Journal:
         return cls(lock, file, reader, events)
 
     def append(self, event: Event) -> Event:
-        """Journals an event.
+        """Journal an event.
 
         Args:
             event: JSON-able; its "time" (unix seconds) is added here.
@@ -225,7 +225,7 @@ class Journal:
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Flushes, and lets go of the study."""
+        """Flush, and let go of the study."""
         try:
             self.flush()
         finally:

@@ -76,7 +76,7 @@ class _Scale:
         return low, high
 
     def colour(self, value: float) -> tuple[float, float, float, float]:
-        """RGBA of a value as minimised: the better, the darker."""
+        """Return the RGBA of a value as minimised: the better, the darker."""
         from matplotlib import colormaps
 
         place = (self.sign * value - self.best) / (self.worst - self.best)
@@ -118,7 +118,7 @@ def search_figure(history: History) -> "Figure":
 
 
 def _draw_objective(axis: "Axes", history: History, scale: _Scale) -> None:
-    """Every trial at its end, the best so far, and the base model."""
+    """Draw every trial at its end, the best so far, and the base model."""
     kinds: dict[str, list[tuple[float, float, Any]]] = {kind: [] for kind in LOOKS}
     for trial in _searched(history):
         if trial.outcome is not None:
@@ -207,7 +207,7 @@ def _draw_best(axis: "Axes", history: History, scale: _Scale) -> None:
 
 
 def _draw_parameter(axis: "Axes", parameter: Parameter, history: History, scale: _Scale) -> None:
-    """Every trial as a bar over the cost that it took, the best one framed."""
+    """Draw every trial as a bar over the cost that it took, the best one framed."""
     from matplotlib.collections import LineCollection
 
     best = history.best
@@ -244,7 +244,7 @@ def _bars(parameter: Parameter, trial: Trial) -> list[list[tuple[float, float]]]
 
 
 def _ticks(parameter: Parameter) -> list[tuple[float, str]]:
-    """Places in the unit interval, and what they stand for."""
+    """Return places in the unit interval, and what they stand for."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     if isinstance(parameter, ChoiceParameter):

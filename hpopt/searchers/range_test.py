@@ -180,7 +180,7 @@ class _Controller:
         return self._worse
 
     def _steps_left(self, probes: int) -> int:
-        """Optimizer steps that the trial can still take, with some probes, within its cost."""
+        """Return the optimizer steps that the trial can still take with some probes at its cost."""
         facts, trial = self._pool.facts, self._pool.history.trials[self._trial]
         probed = trial.segments[-1] if trial.segments else None
         probe_cost = 0.0 if probed is None else probed.cost - probed.tokens * self._token_cost

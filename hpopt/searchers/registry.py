@@ -120,7 +120,7 @@ def _own_agent(agent: str) -> AgentSpec:
 
 
 def _own(kind: str, name: str, ours: Iterable[str]) -> Any:
-    """Somebody else's searcher or pruner."""
+    """Load somebody else's searcher or pruner."""
     others = installed(kind)
     if not is_reference(name) and name not in others:
         near = nearest_names(name, [*ours, *others])

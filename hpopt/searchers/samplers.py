@@ -90,7 +90,7 @@ def _gp(plan: SearchPlan, dimension: int) -> BaseSampler:
 
 
 def _cmaes(plan: SearchPlan, dimension: int) -> BaseSampler:
-    """CMA-ES starts from a normal distribution, not from random trials.
+    """Return CMA-ES, which starts from a normal distribution, not from random trials.
 
     Its usual population is 4 + 3 ln d (Hansen 2016, arXiv 1604.00772, table 1).
     """

@@ -141,7 +141,7 @@ def _check_same(
 
 
 def _told(trial: Trial) -> dict[str, str]:
-    """Everything about a trial but how long it took; NaN is the same as NaN."""
+    """Return everything about a trial but how long it took; NaN is the same as NaN."""
     told = {name: repr(value) for name, value in vars(trial).items() if name != "segments"}
     for segment in trial.segments:
         told |= {

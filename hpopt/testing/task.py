@@ -240,7 +240,7 @@ class _Methods:
 
 
 def _measured_elsewhere(task: Task) -> tuple[str, ...]:
-    """Names of metrics that training adds to those of a task."""
+    """Return names of metrics that training adds to those of a task."""
     return ("divergence", "forgetting") if isinstance(task, Reference) else ()
 
 

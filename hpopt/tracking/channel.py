@@ -20,7 +20,7 @@ from .store import ENVIRONMENT
 
 
 def open_channel() -> int:
-    """Settles in as such a process; returns a file for `report`.
+    """Settle in as such a process; return a file for `report`.
 
     That is our standard output, kept from others: MLflow prints addresses of runs there.
     """

@@ -94,7 +94,7 @@ def best_metrics(history: History) -> dict[str, float]:
 
 
 def trial_tags(facts: RunFacts, trial: Trial) -> dict[str, str]:
-    """Tags that a trial's run gets at its end."""
+    """Return tags that a trial's run gets at its end."""
     tags = {"hpopt.outcome": trial.outcome.value if trial.outcome else "running"}
     if trial.reason:
         tags["hpopt.reason"] = trial.reason

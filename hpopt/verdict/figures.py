@@ -20,7 +20,7 @@ COST = "cost (full-run equivalents)"
 
 
 def regret_curves(comparison: Comparison) -> "Figure":
-    """Interquartile mean of normalised regret over cost, with bootstrap 95% bands."""
+    """Return the interquartile mean of normalised regret over cost, with bootstrap 95% bands."""
     from plotly.graph_objects import Figure
 
     costs = _costs(comparison)
@@ -90,7 +90,7 @@ def _add_band(
 
 
 def task_curves(comparison: Comparison) -> "Figure":
-    """Best so far on each task in the objective's own unit, mean over seeds, over cost."""
+    """Return the best so far on each task in its objective's unit, mean over seeds, over cost."""
     from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
     tasks, costs = comparison.tasks, _costs(comparison)

@@ -270,7 +270,7 @@ def _cost_of(curve: Curve, target: float, equivalents: float) -> float:
 
 
 def _confirmation(comparison: Comparison, searcher: str) -> tuple[float | None, float | None]:
-    """Optimism and noise of what was confirmed of a searcher."""
+    """Return optimism and noise of what was confirmed of a searcher."""
     optimism, noise = [], []
     for task in comparison.tasks:
         judged = comparison.confirmed.get((task, searcher))

@@ -73,7 +73,7 @@ class Comparison:
         return min([facts.base_objective, *values])
 
     def regrets(self, equivalents: float) -> NDArray[np.float64]:
-        """Normalised regret at a cost: 0 is the best known, 1 the base model.
+        """Return the normalised regret at a cost: 0 is the best known, 1 the base model.
 
         A search that has found nothing better than the base model is where it is.
 

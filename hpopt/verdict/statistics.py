@@ -83,7 +83,7 @@ def bootstrap_interval(
     generator: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Interval | None:
-    """Stratified percentile bootstrap, 95%: seeds are resampled within each task.
+    """Return a stratified percentile bootstrap interval, 95%: seeds are resampled within each task.
 
     It describes how much a statistic moves with the seeds; it is no test.
 
@@ -164,7 +164,7 @@ def compute_ratio(
 
 
 def _median_ratio(ratios: Array, reached: Array) -> Array:
-    """Kaplan-Meier median, infinite also where most were censored.
+    """Return the Kaplan-Meier median, infinite also where most were censored.
 
     The limit is the budget by what the leader needed, so that a few blocks in which it was quick
     are watched longest, and alone would decide the median where most others were censored.
@@ -196,7 +196,7 @@ def kaplan_meier_median(times: Array, reached: Array) -> Array:
 
 
 def sign_flip_p(differences: Array, generator: np.random.Generator) -> float:
-    """Two-sided randomisation test of a mean of zero: each block's sign might have been the other.
+    """Return two-sided p of a mean of zero: each block's sign might have been the other.
 
     Exact up to `EXACT_BLOCKS` blocks, by all sign patterns; above, (1 + extreme) / (1 + drawn),
     which keeps the level (Phipson & Smyth 2010). It speaks of these blocks: that seeds of one task

@@ -76,7 +76,7 @@ def auto_learning_rate(facts: TrainingFacts) -> float:
 
 
 def auto_batch_size(facts: TrainingFacts) -> int:
-    """Sequences an optimizer step to start from: a power of two, at least 1.
+    """Return sequences an optimizer step to start from: a power of two, at least 1.
 
     0.58 · D^0.571 tokens (Step Law, arXiv 2503.04715), where D is the tokens of a trial.
     65,536 tokens in sequences of 64 give 4.

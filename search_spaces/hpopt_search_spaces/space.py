@@ -226,7 +226,7 @@ class SearchSpace:
         return replace(self, parameters=tuple(left))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can carry and `from_dict` reads back exactly."""
+        """Return plain data that JSON can carry and `from_dict` reads back exactly."""
         tables = [{"name": p.name} | parameter_to_table(p) for p in self.parameters]
         return {"name": self.name, "parameters": tables}
 

@@ -47,7 +47,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @lru_cache(maxsize=1)
 def summaries() -> dict[str, Rows]:
-    """First lines of docstrings, labeled with one of `LIBRARIES`, as many of each.
+    """Return first lines of docstrings, labeled with one of `LIBRARIES`, as many of each.
 
     Returns:
         By split, its texts and their labels: of each library what the scarcest has, which is
@@ -66,7 +66,7 @@ def summaries() -> dict[str, Rows]:
 
 @lru_cache(maxsize=1)
 def raises() -> dict[str, Rows]:
-    """Messages, labeled with one of `EXCEPTIONS`, as imbalanced as they occur.
+    """Return messages, labeled with one of `EXCEPTIONS`, as imbalanced as they occur.
 
     Returns:
         By split, its texts and their labels: thousands in train, hundreds in the others.

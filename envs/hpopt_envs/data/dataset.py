@@ -146,7 +146,7 @@ def _ask_hub(name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences progress bars, logs and warnings of the libraries that load data sets."""
+    """Silence progress bars, logs and warnings of the libraries that load data sets."""
     import datasets
     import huggingface_hub.utils as hub
 

@@ -53,12 +53,12 @@ def new_locale_tables() -> dict[str, Table]:
 
 @lru_cache(maxsize=1)
 def retained_tables() -> dict[str, Table]:
-    """Pairs of `PRETRAINED`, as many of each, by split: columns `prompt` and `completion`."""
+    """Return as many pairs of each of `PRETRAINED`, by split: columns `prompt` and `completion`."""
     return _tables(locale_pairs(PRETRAINED, RETAINED_SIZES))
 
 
 def locale_pairs(locales: Sequence[str], sizes: Mapping[str, int]) -> dict[str, list[Pair]]:
-    """Pairs of English text and its form in locales, of all kinds alike.
+    """Return pairs of English text and its form in locales, of all kinds alike.
 
     Fewer pairs are the first of more: those of a locale and split begin the same, whatever the
     sizes.

@@ -65,6 +65,6 @@ def _chat(tokenizer: Any, value: Any, tools: Any) -> str:
 
 
 def line_ends(tokenizer: Any) -> list[int]:
-    """Tokens that end a line: what ends a summary."""
+    """Return tokens that end a line: what ends a summary."""
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
     return [token for token, text in enumerate(texts) if "\n" in text]

@@ -180,7 +180,7 @@ def make_splits(
 
 
 def _assign(sizes: Sequence[int], names: Sequence[str]) -> Iterator[str]:
-    """For each group of a class, in random order, the split that it goes to.
+    """Yield the split that each group of a class goes to, groups in random order.
 
     Each of the given names gets about a tenth of the rows and at least one group, if train then
     has one, too.

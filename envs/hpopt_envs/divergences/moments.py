@@ -87,7 +87,7 @@ def fit_moments(features: Tensor, targets: Sequence[float], names: Sequence[str]
 
 
 def _weights(phi: Array, kept: NDArray[np.bool_], goal: Array) -> Array:
-    """λ: phi (prompts, samples, k), of which some are kept (prompts, samples)."""
+    """Return λ: phi (prompts, samples, k), of which some are kept (prompts, samples)."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
     from scipy.special import logsumexp, softmax  # type: ignore[import-untyped]
 

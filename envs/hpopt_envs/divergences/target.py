@@ -90,7 +90,7 @@ def slope(name: str, log_t: Tensor, alpha: float = 0.5) -> Tensor:
 
 
 def _power(log_t: Tensor, exponent: float) -> Tensor:
-    """(t^exponent − 1)/exponent, the slope of an α-divergence of order exponent + 1."""
+    """Return (t^exponent − 1)/exponent, the slope of an α-divergence of order exponent + 1."""
     if exponent == 0:
         return log_t
     return (exponent * log_t).clamp(max=LARGEST).expm1() / exponent

@@ -195,7 +195,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         return Control(int(control[0]))
 
     def _reward(self, segment: Segment, outcome: Outcome | None) -> float:
-        """Reward of a segment; improvement is measured against the base on the same set."""
+        """Return a segment's reward; improvement is measured against the base on the same set."""
         episode, facts = self._episode, self.facts
         after = episode.improvement
         if segment.objective is not None:

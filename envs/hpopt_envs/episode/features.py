@@ -98,7 +98,7 @@ class Traces:
 
 
 def _at(values: Array, index: NDArray[np.int64]) -> Array:
-    """values[i, index[i]], NaN where the index is negative; shape (n, ...)."""
+    """Return values[i, index[i]], NaN where the index is negative; shape (n, ...)."""
     picked = values[np.arange(len(values)), np.maximum(index, 0)]
     missing = (index < 0).reshape((-1,) + (1,) * (picked.ndim - 1))
     return np.where(missing, np.nan, picked)

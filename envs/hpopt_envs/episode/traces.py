@@ -60,7 +60,7 @@ def _improvement(facts: RunFacts, objective: float, metrics: Mapping[str, float]
 
 
 def _ratios(point: Mapping[str, Value], defaults: Mapping[str, Value]) -> list[float]:
-    """Log2 ratios to the default of the canonical hyperparameters; NaN where one is missing.
+    """Return log2 ratios to the default of the canonical hyperparameters; NaN where one is missing.
 
     A weight of 0 on either side has no ratio: it counts as 0 there, and has its own flag.
     """

@@ -143,7 +143,7 @@ def is_encoder_decoder(source: str) -> bool:
 
 
 def model_hash(model: torch.nn.Module) -> str:
-    """sha256 of the names, types, shapes and bytes of a model's weights and buffers."""
+    """Return the sha256 of the names, types, shapes and bytes of a model's weights and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
@@ -200,7 +200,7 @@ def _is_local(source: str) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the loading libraries' progress bars, logs and warnings."""
+    """Silence the loading libraries' progress bars, logs and warnings."""
     from transformers.utils import logging as library_logging
 
     logging: Any = library_logging  # which has no types

@@ -43,7 +43,7 @@ class Classifier:
         return scores.tolist()
 
     def _forward(self, rows: list[torch.Tensor]) -> torch.Tensor:
-        """(n,)."""
+        """Return a score of each row: (n,)."""
         config = self.model.config
         pad, device = config.pad_token_id, next(self.model.parameters()).device
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)

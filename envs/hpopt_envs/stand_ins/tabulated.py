@@ -109,7 +109,7 @@ class TabulatedRun:
         return TableState(meta["seed"], cell, meta["passed"])
 
     def save_weights(self, state: TableState, folder: Path) -> None:
-        """Nothing is written: a table has no weights."""
+        """Write nothing: a table has no weights."""
 
     def _here(self, state: TableState) -> Checkpoint:
         assert state.cell is not None

@@ -146,7 +146,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
         return {name: tensor[index] for name, tensor in split.items()}
 
     def prepare(self, model: torch.nn.Module, data: Data) -> tuple[Data, float]:
-        """Learns from the base model's samples how long they are, and what they score."""
+        """Learn from the base model's samples how long they are, and what they score."""
         check_causal(model, data.train["prompt_ids"])
         for scored in self._scores:
             scored.to(data.train["prompt"].device)
@@ -288,6 +288,6 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
 
 
 def _distinct(texts: Sequence[Sequence[str]], size: int) -> float:
-    """Distinct n-grams over all n-grams (Li et al. 2016, arXiv 1510.03055); 1 without any."""
+    """Return distinct n-grams over all (Li et al. 2016, arXiv 1510.03055); 1 without any."""
     grams = [tuple(words[i : i + size]) for words in texts for i in range(len(words) - size + 1)]
     return len(set(grams)) / len(grams) if grams else 1.0

@@ -195,7 +195,7 @@ class Classification(ParametricLoss, Reference):
         models.save_model(model, folder, models.load_tokenizer(source or "embedded"))
 
     def _logits(self, model: torch.nn.Module, batch: Split) -> torch.Tensor:
-        """(n, classes)."""
+        """Return logits: (n, classes)."""
         length = batch["length"]
         ids = batch["input_ids"][:, : int(length.max())]
         mask = torch.arange(ids.shape[1], device=ids.device) < length[:, None]

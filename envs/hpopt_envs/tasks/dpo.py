@@ -192,7 +192,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
 
 
 def _rewards(log_ratios: torch.Tensor, hyperparameters: Mapping[str, Value]) -> torch.Tensor:
-    """β f′(t) of log t, any shape."""
+    """Return β f′(t) of log t, any shape."""
     weight = float(hyperparameters.get("divergence_weight", DIVERGENCE_WEIGHT))
     divergence = str(hyperparameters.get("divergence", "reverse_kl"))
     alpha = float(hyperparameters.get("divergence_alpha", DIVERGENCE_ALPHA))
@@ -200,7 +200,7 @@ def _rewards(log_ratios: torch.Tensor, hyperparameters: Mapping[str, Value]) -> 
 
 
 def implicit_rewards(log_ratios: torch.Tensor, divergence: str, alpha: float) -> torch.Tensor:
-    """f′(t) with f′(1) = 0, of log t, any shape; of `DIVERGENCES`."""
+    """Return f′(t) with f′(1) = 0, of log t, any shape; of `DIVERGENCES`."""
     scale = 2.0 if divergence == "jensen_shannon" else 1.0  # which f is half of theirs elsewhere
     return scale * slope(divergence, log_ratios, alpha)
 
@@ -216,13 +216,13 @@ def _together(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _log_probabilities(model: Any, batch: Split) -> torch.Tensor:
-    """Log-probabilities of the responses: (n, 2)."""
+    """Return log-probabilities of the responses: (n, 2)."""
     return _together(log_probability(*token_logits(model, _apart(batch))))
 
 
 @torch.no_grad()
 def _reference(model: Any, split: Split) -> torch.Tensor:
-    """Log-probabilities of a whole split, in batches that fit into memory: (n, 2)."""
+    """Return log-probabilities of a whole split, in batches that fit into memory: (n, 2)."""
     longest, memory = 2 * split["input_ids"].shape[2], MicroBatches()
     values = []
     for batch in parts(split, max(1, REFERENCE_TOKENS // longest)):

@@ -120,7 +120,7 @@ class LanguageModeling(ParametricLoss, Reference):
         sequence_length: int | None,
         limit: int | None,
     ) -> dict[str, Split]:
-        """Prompts and completions, or chats: an example a row."""
+        """Return prompts and completions, or chats: an example a row."""
         rows = {
             name: encode_rows(tokenizer, table, self.source, self._vocabulary)
             for name, table in tables.items()
@@ -148,7 +148,7 @@ class LanguageModeling(ParametricLoss, Reference):
         return splits
 
     def _texts(self, tokenizer: Any, table: Table, setting: str = "text_column") -> list[str]:
-        """Documents, blank ones left out: data sets of lines have these between paragraphs."""
+        """Return documents without blank ones, which data sets of lines have between paragraphs."""
         name = self.source.text_column or "text"
         documents = texts(table, name, setting, skip_empty=True)
         if not documents:
@@ -210,14 +210,14 @@ class LanguageModeling(ParametricLoss, Reference):
     def _token_losses(
         self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
     ) -> torch.Tensor:
-        """Nats of each token, 0 where it isn't counted: (n, length)."""
+        """Return nats of each token, 0 where it isn't counted: (n, length)."""
         logits, targets = self.logits(model, batch)[0], next_tokens(batch)
         return token_losses(logits, targets, label_smoothing)
 
 
 @torch.no_grad()
 def _learnt_bytes(tokenizer: object, split: Split) -> torch.Tensor:
-    """Bytes of the text that each example's targets stand for, special tokens aside: (n,)."""
+    """Return the bytes of text that an example's targets stand for, special tokens aside: (n,)."""
     learnt = [row[row != IGNORED] for row in next_tokens(split)]
     texts = tokenizer.batch_decode(learnt, skip_special_tokens=True)  # type: ignore[attr-defined]
     return torch.tensor([len(text.encode()) for text in texts])
@@ -240,7 +240,7 @@ def _embedded_text(model_source: str, sequence_length: int, with_prose: bool) ->
 
 @lru_cache(maxsize=1)  # several environments in one process read it once
 def _read_streams(model_source: str) -> dict[str, torch.Tensor]:
-    """Tokens of each split of `Data`: (tokens,)."""
+    """Return tokens of each split of `Data`: (tokens,)."""
     tokenizer, corpus = models.load_tokenizer(model_source), read_corpus()
     domains: dict[str, Domain] = {"": corpus.code, "retained_": corpus.prose}
     return {

@@ -51,13 +51,13 @@ def check_documents(tokenizer: Any, table: Table, name: str, vocabulary: int) ->
 
 
 def cut(ids: torch.Tensor, sequence_length: int) -> Split:
-    """Sequences of one length, shuffled so that the first ones are a sample of all."""
+    """Return sequences of one length, shuffled so that the first ones are a sample of all."""
     sequences = ids[: len(ids) // sequence_length * sequence_length].view(-1, sequence_length)
     return {"input_ids": sequences[shuffled(len(sequences))]}
 
 
 def pack(tokenizer: Any, documents: list[str], sequence_length: int, where: str) -> Split:
-    """Documents as sequences of one length.
+    """Return documents as sequences of one length.
 
     Raises:
         WorldError: they are shorter than one sequence.
@@ -221,7 +221,7 @@ def next_tokens(batch: Split) -> torch.Tensor:
 def token_losses(
     logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float
 ) -> torch.Tensor:
-    """Nats of each token, 0 where its target is `IGNORED`: (n, length)."""
+    """Return nats of each token, 0 where its target is `IGNORED`: (n, length)."""
     losses = cross_entropy(
         logits.flatten(0, 1).float(),
         targets.flatten(),

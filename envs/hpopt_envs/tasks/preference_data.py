@@ -137,7 +137,7 @@ def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 
 def pad_pairs(pairs: Sequence[Pair], sequence_length: int, pad: int) -> Split:
-    """Pairs as tensors, shuffled, the chosen response first.
+    """Return pairs as tensors, shuffled, the chosen response first.
 
     Returns:
         input_ids and learnt (n, 2, longest), length (n, 2).
@@ -158,7 +158,7 @@ def pad_pairs(pairs: Sequence[Pair], sequence_length: int, pad: int) -> Split:
 
 @lru_cache(maxsize=1)  # several environments in one process draw them once
 def embedded_pairs() -> tuple[dict[str, Table], int]:
-    """Docstring summaries of the embedded model's, compared by their length.
+    """Return docstring summaries of the embedded model's, compared by their length.
 
     Each is compared with the next few of its split; of equals none is preferred. The same ones
     whatever model is trained on them.

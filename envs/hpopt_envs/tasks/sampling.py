@@ -22,7 +22,7 @@ PLAIN = {
 
 
 def pad_prompts(prompts: Sequence[Sequence[int]], pad: int) -> Split:
-    """Prompts as tensors, padded at the left, as generation takes them.
+    """Return prompts as tensors, padded at the left, as generation takes them.
 
     Returns:
         `prompt_ids` (n, longest) and `prompt_length` (n,).
@@ -101,7 +101,7 @@ def token_logits(model: Any, batch: Split) -> tuple[torch.Tensor, torch.Tensor, 
 
 
 def log_probability(logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Log-probability of the masked tokens of each row, shape (n,)."""
+    """Return the log-probability of the masked tokens of each row, shape (n,)."""
     chosen = logits.gather(-1, ids[..., None])[..., 0] - logits.logsumexp(-1)
     return (chosen * mask).sum(1)
 

@@ -50,7 +50,7 @@ class BuiltIn:
 
 
 def _exceptions_of_messages() -> dict[str, Table]:
-    """Messages as prompts, the exceptions that they are raised with as completions."""
+    """Return messages as prompts, the exceptions that they are raised with as completions."""
     return {
         split: Table({"prompt": messages, "completion": exceptions}, f"raises, {split}")
         for split, (messages, exceptions) in raises().items()

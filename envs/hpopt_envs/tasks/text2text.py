@@ -200,7 +200,7 @@ class TextToText(ParametricLoss, Reference, Writing):
     def _token_losses(
         self, model: torch.nn.Module, batch: Split, label_smoothing: float = 0.0
     ) -> torch.Tensor:
-        """Nats of each token, 0 where it isn't counted: (n, longest)."""
+        """Return nats of each token, 0 where it isn't counted: (n, longest)."""
         logits, targets = self.logits(model, batch)[0], self._targets(batch)
         return token_losses(logits, targets, label_smoothing)
 
@@ -263,7 +263,7 @@ class TextToText(ParametricLoss, Reference, Writing):
 
 
 def judge(written: list[str], references: list[str]) -> dict[str, float]:
-    """Score: chrF and BLEU, sacrebleu's by its defaults, in [0, 100]; the share of exact matches.
+    """Return chrF and BLEU, sacrebleu's by its defaults, in [0, 100]; the share of exact matches.
 
     Args:
         written: n texts.

@@ -84,7 +84,7 @@ def shorten(
     encoder: bool,
     end: int | None,
 ) -> dict[str, Encoded]:
-    """Pairs that fit: source and target of an encoder–decoder each, of a decoder together.
+    """Return pairs that fit: source and target of an encoder–decoder each, of a decoder together.
 
     What is too long loses what is last. An encoder's source keeps its end token; a decoder's leaves
     room for the longest target, or for half of the sequence.
@@ -125,7 +125,7 @@ def shorten(
 
 
 def as_split(encoded: Encoded, pad: int, encoder: bool, references: Sequence[str] = ()) -> Split:
-    """Pairs as tensors, shuffled so that the first ones are a sample of all.
+    """Return pairs as tensors, shuffled so that the first ones are a sample of all.
 
     Args:
         encoded: n pairs.

@@ -137,7 +137,7 @@ class RealRun:
             group["lr"] = learning_rate_at(self._position(state), hyperparameters)
 
     def _position(self, state: RunState) -> float:
-        """Share of the trial's tokens that came before this step."""
+        """Return the share of the trial's tokens that came before this step."""
         return state.training_tokens / self.facts.trial_tokens
 
     def _draw(self, state: RunState, purpose: str, batch_size: int) -> tuple[Split, int]:

@@ -35,7 +35,7 @@ MOST_LINES = 300  # of parallel coordinates: the best trials
 
 
 def importance_bars(importances: Importances) -> "Figure":
-    """Both estimators' shares of importance, the most important hyperparameter on top."""
+    """Draw both estimators' shares of importance, the most important hyperparameter on top."""
     from plotly.graph_objects import Bar, Figure
 
     names = importances.names[::-1]
@@ -66,7 +66,7 @@ def importance_bars(importances: Importances) -> "Figure":
 
 
 def parallel_coordinates(history: History) -> "Figure | str":
-    """Trials as lines through what they were given, each on its own scale, and their values."""
+    """Draw trials as lines through what they were given, each on its own scale, and values."""
     from plotly.graph_objects import Figure
 
     facts, space = history.facts, resolved_space(history)
@@ -135,7 +135,7 @@ def _shade(place: float, maximize: bool) -> str:
 def _add_scales(
     figure: "Figure", space: SearchSpace, names: Sequence[str], ends: Sequence[float]
 ) -> None:
-    """Return the axes of parallel coordinates with their ticks."""
+    """Draw the axes of parallel coordinates with their ticks."""
     scales = [
         [(space[name].to_unit(value), look.word(value)) for value in look.ticks(space[name])]
         for name in names
@@ -225,7 +225,7 @@ def _add_slice(
 
 
 def contour(history: History, names: Sequence[str]) -> "Figure | str":
-    """Optuna's map of the objective over two numbers, with where trials broke.
+    """Draw Optuna's map of the objective over two numbers, with where trials broke.
 
     Args:
         history: of the study.

@@ -39,7 +39,7 @@ def winnable(history: History) -> list[Trial]:
 
 
 def best_first(history: History) -> list[Trial]:
-    """Trials that could win, the best first; those over a limit on divergence come last."""
+    """Return trials that could win, the best first; those over a limit on divergence come last."""
     facts = history.facts
 
     def order(trial: Trial) -> tuple[bool, float]:
@@ -105,7 +105,7 @@ def judged_study(history: History) -> "optuna.Study":
 
 
 def valued_study(history: History, trials: Sequence[Trial]) -> "optuna.Study":
-    """Trials that could win with their own values; a limit on divergence is a constraint."""
+    """Return trials that could win with their own values; a limit on divergence is a constraint."""
     values = {trial.id: trial.value for trial in trials if trial.value is not None}
     return _study(history, trials, values, limit=history.facts.max_divergence)
 
