@@ -4,19 +4,18 @@ Importing this is light; what a searcher needs is imported when it is made.
 """
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
 
 from hpopt_envs.references import import_attribute, is_reference
-from hpopt_search_spaces import FloatParameter, SearchSpace, Value, nearest_names
+from hpopt_search_spaces import FloatParameter, SearchSpace, nearest_names
 
 from ..errors import StudyError
 from .base import NO_PRUNER, AgentSpec, PrunerSpec, Searcher, SearchPlan
 
 AUTO = "auto"  # in place of an agent
-PRIORS = ("default", "none")
 
 
 def _sampler(description: str) -> AgentSpec:
@@ -208,26 +207,6 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
             f"agent: {agent} needs a space with a learning_rate that is a float with log = true "
             f"and dynamic = true, but {space.name!r} has none"
         )
-
-
-def make_searcher(
-    agent: str,
-    pruner: str = NO_PRUNER,
-    *,
-    trials: int,
-    seed: int,
-    prior: str = "default",
-    portfolio: Sequence[Mapping[str, Value]] = (),
-) -> Searcher:
-    """Make a searcher, see `SearchPlan`.
-
-    Raises:
-        StudyError, WorldError: see `find_agent`.
-    """
-    find_agent(agent, pruner)
-    if prior not in PRIORS:
-        raise StudyError(f"prior: must be one of {', '.join(PRIORS)}, but got {prior!r}")
-    return build_searcher(SearchPlan(agent, pruner, trials, seed, prior, tuple(portfolio)))
 
 
 def build_searcher(plan: SearchPlan) -> Searcher:

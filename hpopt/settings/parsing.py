@@ -11,7 +11,6 @@ from hpopt_search_spaces.checks import shown
 
 from ..errors import StudyError
 
-COLD = "-cold"  # behind an agent: without the prior
 LABEL = "AGENT[-cold][+PRUNER]"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from hpopt.record.journal import read_events
 from hpopt.record.lines import Event
+from hpopt.searchers import Searcher, SearchPlan, build_searcher
+from hpopt.searchers.base import NO_PRUNER
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.open_study import OpenStudy
@@ -16,9 +18,23 @@ from hpopt.study.opening import begin, take_up
 from hpopt.study.result import StudyResult
 from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.records import Trial
+from hpopt_search_spaces import Value
 from tests.hpopt.asking import asked
 
 SMALL: dict[str, Any] = {"task": "simulated", "agent": "tpe", "trials": 6, "trial_tokens": 4 * 4096}
+
+
+def make_searcher(
+    agent: str,
+    pruner: str = NO_PRUNER,
+    *,
+    trials: int,
+    seed: int,
+    prior: str = "default",
+    portfolio: tuple[dict[str, Value], ...] = (),
+) -> Searcher:
+    """A searcher by its names."""
+    return build_searcher(SearchPlan(agent, pruner, trials, seed, prior, portfolio))
 
 
 class Killed(BaseException):

@@ -8,7 +8,6 @@ Static hyperparameters are latched at a trial's first segment (absolute), or sta
 started (relative and discrete).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +80,6 @@ def absolute_action(
     """Return the absolute view's action for a point of the unit cube."""
     centre = (-1.0, 0.75, 0.85, 1.0)[control.value]
     return (*(2.0 * coordinate - 1.0 for coordinate in unit), centre)
-
-
-def unit_of_absolute(action: Sequence[float]) -> tuple[float, ...]:
-    """Return the point of the unit cube that an action of the absolute view asks for."""
-    return tuple(min(1.0, max(0.0, (coordinate + 1.0) / 2.0)) for coordinate in action[:-1])
 
 
 def decode_actions(

@@ -15,7 +15,7 @@ from hpopt.record.history import History
 from hpopt.report.page.files import self_contained
 from hpopt.report.page.study import study_figures, write_study_report
 from hpopt.report.page.trade import pareto_front
-from hpopt.searchers.registry import make_searcher
+from tests.hpopt.searching import make_searcher
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>"
 FIGURES = {

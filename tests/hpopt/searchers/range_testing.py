@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hpopt.pool.metered import MeteredPool
-from hpopt.searchers.registry import make_searcher
 from hpopt_envs.records import Segment, Trial
 from hpopt_search_spaces import FloatParameter
+from tests.hpopt.searching import make_searcher
 
 MakePool = Callable[..., MeteredPool]
 

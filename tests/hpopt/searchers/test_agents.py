@@ -19,12 +19,13 @@ from hpopt.record.journal import read_events
 from hpopt.searchers import SearchPlan
 from hpopt.searchers.agent_settings import FOREVER, A2CSettings, DQNSettings, PPOSettings
 from hpopt.searchers.agents import cut_off, make_model
-from hpopt.searchers.registry import AGENTS, make_searcher
+from hpopt.searchers.registry import AGENTS
 from hpopt.searchers.vec_env import PoolVecEnv
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, RunFacts, Trial
 from hpopt_envs.training_run import Evaluation, Progress
+from tests.hpopt.searching import make_searcher
 
 MakePool = Callable[..., MeteredPool]
 

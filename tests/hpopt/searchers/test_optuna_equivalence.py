@@ -10,10 +10,10 @@ import pytest
 from hpopt.pool.metered import MeteredPool
 from hpopt.record.history import History
 from hpopt.record.journal import read_events
-from hpopt.searchers.registry import make_searcher
 from hpopt_envs.randomness import key
 from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import SearchSpace
+from tests.hpopt.searching import make_searcher
 
 MakePool = Callable[..., MeteredPool]
 Ranges = dict[str, tuple[float, float]]

@@ -14,7 +14,6 @@ from hpopt.errors import StudyError
 from hpopt.pool.metered import MeteredPool
 from hpopt.record.journal import Journal
 from hpopt.searchers.portfolio import make_portfolio
-from hpopt.searchers.registry import make_searcher
 from hpopt.settings.study import Settings
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
@@ -25,7 +24,7 @@ from hpopt_envs.factory import make_env
 from hpopt_search_spaces import Value
 from tests.hpopt.asking import asked
 from tests.hpopt.searchers.portfolios import resolved, scripted
-from tests.hpopt.searching import KillAfter, Killed
+from tests.hpopt.searching import KillAfter, Killed, make_searcher
 
 
 def settings_of(runs: Path, name: str, **changes: Any) -> Settings:

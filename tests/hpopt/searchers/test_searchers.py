@@ -14,7 +14,7 @@ from hpopt.pool.metered import MeteredPool
 from hpopt.searchers.base import SearchPlan
 from hpopt.searchers.driver import drive
 from hpopt.searchers.optuna_proposer import OptunaProposer
-from hpopt.searchers.registry import AGENTS, PRUNERS, find_agent, make_searcher
+from hpopt.searchers.registry import AGENTS, PRUNERS, find_agent
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.opening import begin
@@ -23,6 +23,7 @@ from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, Trial
 from hpopt_envs.schedules import HELD_SHAPE
 from tests.hpopt.asking import asked
+from tests.hpopt.searching import make_searcher
 
 MakePool = Callable[..., MeteredPool]
 
@@ -222,11 +223,6 @@ def test_unknown_names_are_refused_with_one_line(agent: str, pruner: str, line: 
     assert line in str(raised.value)
     with pytest.raises(StudyError):
         make_searcher(agent, pruner, trials=3, seed=0)
-
-
-def test_an_unknown_prior_is_refused() -> None:
-    with pytest.raises(StudyError, match="prior: must be one of default, none, but got 'best'"):
-        make_searcher("tpe", trials=3, seed=0, prior="best")
 
 
 @pytest.mark.parametrize(

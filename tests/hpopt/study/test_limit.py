@@ -18,7 +18,7 @@ from hpopt.record.history import History
 from hpopt.searchers.base import SearchPlan
 from hpopt.searchers.driver import drive
 from hpopt.searchers.optuna_proposer import OptunaProposer
-from hpopt.searchers.registry import AGENTS, make_searcher
+from hpopt.searchers.registry import AGENTS
 from hpopt.study.opening import begin, take_up
 from hpopt.study.result import StudyResult
 from hpopt.tracking import rows
@@ -27,7 +27,7 @@ from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, RunFacts, Trial
 from hpopt_envs.training_run import Evaluation
 from tests.hpopt.asking import asked
-from tests.hpopt.searching import run
+from tests.hpopt.searching import make_searcher, run
 
 MakePool = Callable[..., MeteredPool]
 LIMIT = 0.25

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 import hpopt
 from hpopt.pool.metered import MeteredPool
 from hpopt.record.history import History
-from hpopt.searchers.registry import make_searcher
 from hpopt_envs.randomness import key
 from hpopt_envs.records import Outcome
 from hpopt_envs.stand_ins.finished_runs import read_runs, tasks_of
+from tests.hpopt.searching import make_searcher
 
 MakePool = Callable[..., MeteredPool]
 
