@@ -31,7 +31,7 @@ def job_of(runs: Path) -> Job:
 def test_a_study_outlives_its_process(fatal: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     job, done = job_of(tmp_path / "runs"), []
-    process = JobProcess(tmp_path / "log", silence_limit=20.0)
+    process = JobProcess(tmp_path / "log", silence_limit=10.0)
     first = process.id
 
     def strike() -> None:

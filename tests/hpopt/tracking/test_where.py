@@ -52,7 +52,7 @@ def test_a_study_goes_where_the_variables_say(
     assert not (tmp_path / "runs" / "mlflow.db").exists()
 
 
-@pytest.mark.parametrize("name", ["läufe ü", "50%20 done", "why? not", "a#b", "a+b&c=d", "x@y:z"])
+@pytest.mark.parametrize("name", ["läufe ü 50%20 a+b&c=d", "why? a#b x@y:z"])
 def test_a_folder_of_any_name_has_record_report_and_hints(name: str, tmp_path: Path) -> None:
     runs = tmp_path / name
     asked = {"task": "simulated", "trials": 1, "agent": "random", "confirm_seeds": 0}
