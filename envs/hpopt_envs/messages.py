@@ -40,7 +40,8 @@ class Start:
         initial: unit-cube point that relative moves start from and that static coordinates of
             relative and discrete views keep; None for the space's default.
         fixed: hyperparameters of this trial that the space doesn't have.
-        test: judge its end on the test split, and measure nothing before it.
+        test: measure nothing before its end, and there on the test split too.
+        entrant: which schedule it tests, by name; "" where that isn't said.
         snapshot: a file to take the trial up from.
         digest: of what must be in that file, see `digest_of`.
         study: facts of the study for the observation.
@@ -51,6 +52,7 @@ class Start:
     initial: tuple[float, ...] | None = None
     fixed: Mapping[str, Value] = field(default_factory=dict)
     test: bool = False
+    entrant: str = ""
     snapshot: str | None = None
     digest: str = ""
     study: StudyFacts = StudyFacts()
@@ -152,9 +154,11 @@ def to_json(message: Request | Reply | Segment) -> dict[str, Any]:
 def digest_of(trial: Trial) -> str:
     """Return what tells a trial as far as it was trained from every other: a digest.
 
-    When and at which cost of the study it happened is no part of it.
+    When and at which cost of the study it happened is no part of it, nor is what a test showed.
     """
     plain = [{**to_json(s), "study_cost": 0, "wall_seconds": 0} for s in trial.segments]
+    for segment in plain:
+        del segment["test_metrics"], segment["test_objective"]
     text = json.dumps([trial.id, trial.seed, plain], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -56,6 +56,8 @@ class Segment:
         wall_seconds: time taken, its evaluation included; no part of equality.
         probe_loss: task loss on the trial's probe batch after it; infinite where that exploded,
             None where it wasn't measured.
+        test_metrics: measured on the test split, at the end of a trial that is tested; else empty.
+        test_objective: of these, as minimised; None where they weren't measured, or aren't finite.
     """
 
     id: int
@@ -78,6 +80,8 @@ class Segment:
     flops: float
     wall_seconds: float = field(compare=False)
     probe_loss: float | None = None
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
+    test_objective: float | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class RunFacts:
         token_cost: token-equivalents of a training token without a penalty.
         default_max_divergence: the task's own limit on divergence; None for none.
         has_probe: whether the loss on a probe batch can be compared over a trial.
-        baseline: what of the baseline the space's defaults don't say; empty for most.
+        baseline: what the user has now, beside which the default holds; empty for most.
         notes: sentences on what was done otherwise than a user may think.
     """
 

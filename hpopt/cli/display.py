@@ -1,12 +1,14 @@
 """What a study shows while it runs: plain lines in a pipe, a live view on a terminal."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import Value
 
 from ..commands import record_note
+from ..record.final import Entrant
 from ..record.lines import Event
 from ..searchers.base import NO_PRUNER
 from ..study.display import Display
@@ -41,8 +43,6 @@ class LineDisplay(Display):
         pruner = "" if asked.pruner == NO_PRUNER else f" with pruner {asked.pruner}"
         sense = "maximised" if facts.maximize else "minimised"
         unit = f", {facts.unit}" if facts.unit else ""
-        values = {**self.space.defaults(), **facts.baseline}
-        default = "baseline" if self.settings.environment.baseline else "default"
         divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
         kept = self.settings.tracking
         record = record_note(kept.tracking_uri, kept.experiment)
@@ -51,7 +51,8 @@ class LineDisplay(Display):
             f"({facts.trainable_parameters:,} trained parameters)",
             f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
             f"base model: {facts.shown(facts.base_objective):.4f}",
-            f"space {self.space.name}; {default}: {describe(values)}",
+            f"space {self.space.name}; default: {describe(self.space.defaults())}",
+            *([f"baseline: {describe(facts.baseline)}"] if facts.baseline else []),
             *filter(None, [unlimited(facts), *facts.notes, record]),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
@@ -122,8 +123,10 @@ class LineDisplay(Display):
         """Return what of the space the trial was trained with, on its path."""
         return describe_path(trial.path, self.space.names)
 
-    def confirming(self, seeds: int) -> None:
-        self.line(f"confirming the winner on {counted(seeds, 'fresh seed')} ...")
+    def judging(self, entrants: Sequence[Entrant]) -> None:
+        names = [entrant.name for entrant in entrants]
+        named = f"{', '.join(names[:-1])} and {names[-1]}" if names[1:] else names[0]
+        self.line(f"the final, on fresh seeds: {named} ...")
 
     def end(self) -> None:
         self.line("finishing the record in MLflow ...")
@@ -133,7 +136,7 @@ class LiveDisplay(LineDisplay):
     """The same lines, and below them what is running now."""
 
     _live: "Live | None" = None
-    _confirming = False
+    _judging = False
 
     def __init__(self) -> None:
         self._asked: dict[int, str] = {}  # hyperparameters by trial, of the segment under way
@@ -164,9 +167,9 @@ class LiveDisplay(LineDisplay):
             return {name: given[name] for name in self.space.names if name in given}
         return {}
 
-    def confirming(self, seeds: int) -> None:
-        self._confirming = True
-        super().confirming(seeds)
+    def judging(self, entrants: Sequence[Entrant]) -> None:
+        self._judging = True
+        super().judging(entrants)
 
     def end(self) -> None:
         if self._live is not None:
@@ -204,9 +207,9 @@ class LiveDisplay(LineDisplay):
 
         used = 1.0 - self.budget.left(self.history)
         elapsed = self.budget.elapsed_seconds()
-        texts = ["confirming" if self._confirming else f"{used:.0%} of the budget used"]
+        texts = ["the final" if self._judging else f"{used:.0%} of the budget used"]
         texts.append(duration(elapsed))
-        if used > 0.02 and not self._confirming:
+        if used > 0.02 and not self._judging:
             texts.append(f"about {duration(self._seconds_left(used, elapsed))} left")
         if self.history.paused:
             texts.append(f"{counted(len(self.history.paused), 'trial')} paused")
@@ -217,9 +220,9 @@ class LiveDisplay(LineDisplay):
         return bar
 
     def _seconds_left(self, used: float, elapsed: float) -> float:
-        """Return seconds: of the search at its pace so far, and the confirmation at its longest."""
-        trials = 2 * self.settings.confirm_seeds / self.settings.machine.workers
-        return elapsed * (1.0 - used) / used + trials * self.history.longest_seconds
+        """Return seconds: of the search at its pace so far, and the final at its longest."""
+        searched = self.history.search_cost / used
+        return elapsed * (1.0 - used) / used + self.budget.final_seconds(searched, self.history)
 
 
 def make_display() -> Display:

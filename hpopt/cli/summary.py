@@ -1,17 +1,19 @@
 """The end of a study on the terminal: who won, by how much, at what cost, and what to paste."""
 
 import hashlib
+from statistics import mean
 
 from rich.cells import cell_len, set_cell_size
 
 from hpopt_envs.records import RunFacts, Trial
 
 from ..commands import resume_command, without_password
+from ..record.final import Final
 from ..record.folders import StudyFolder
-from ..record.judged import Confirmation, Judged
+from ..record.judged import Judged
 from ..record.samples import NOTHING, Samples, read_samples
-from ..record.schedule import Schedule
-from ..report.words import exceeded, verdict
+from ..report.advice import advice
+from ..report.words import columns, exceeded, test_verdict
 from ..settings.study import Settings
 from ..study.result import StudyResult
 from ..tracking.words import incomplete, look_at_it
@@ -21,15 +23,16 @@ from ..wording import counted, describe, detours, duration, why_nothing
 def report(result: StudyResult, settings: Settings) -> str:
     """Return the report's text."""
     lines = ["", *_winner(result, settings)]
-    if result.confirmation is not None:
-        lines += ["", *_confirmation(result.facts, result.confirmation, settings)]
+    if result.final is not None:
+        lines += ["", *_final(result.final), "", *_tested(result.final)]
     samples = None if result.best is None else read_samples(StudyFolder(result.folder))
     if samples is not None:
         lines += ["", *sample_lines(samples)]
-    if result.best is not None:
-        lines += ["", "Schedule to paste (in fractions of the run):", *_schedule(result)]
+    if result.recommendation is not None:
+        lines += ["", f"Recommended: {result.recommendation.name}. {result.why}"]
+        lines += ["Schedule to paste (in fractions of the run):", *_schedule(result)]
     spent = [_cost(result), *filter(None, [detours(result.trials)])]
-    return "\n".join([*lines, "", *spent, *_record(result, settings)])
+    return "\n".join([*lines, "", *spent, *advice(result.history), *_record(result, settings)])
 
 
 def _winner(result: StudyResult, settings: Settings) -> list[str]:
@@ -76,48 +79,55 @@ def _value(facts: RunFacts, objective: float | None) -> str:
     return "–" if objective is None else f"{facts.shown(objective):.4f}"
 
 
-def _confirmation(facts: RunFacts, confirmation: Confirmation, settings: Settings) -> list[str]:
-    other = _other(settings)
-    columns = {"winner": confirmation.winner, other: confirmation.default}
-    if confirmation.default_won:
-        columns = {f"{other} (the winner)": confirmation.default}
-    seeds = counted(settings.confirm_seeds, "fresh seed")
-    spread = ", mean ± standard deviation" if settings.confirm_seeds > 1 else ""
-    rows = [("objective", [_spread(facts, judged) for judged in columns.values()])]
+def _final(final: Final) -> list[str]:
+    """Return the final as a table: each entrant's values on validation."""
+    facts, width = final.history.facts, max(len(one.name) for one in final.entrants)
+    lines = ["The final, on validation:"]
+    for one in final.entrants:
+        runs = final.runs[one.name]
+        values = [facts.shown(run.value) for run in runs if run.value is not None]
+        told = f"{mean(values):.4f}  ({counted(len(values), 'fresh seed')})" if values else "–"
+        failed = [f"; failed: {run.reason}" for run in runs if run.value is None][:1]
+        lines.append(f"  {one.name:<{width}s}  {told}{''.join(failed)}")
+    return lines
+
+
+def _tested(final: Final) -> list[str]:
+    """Return what is shown of the test split, by which nothing was chosen."""
+    facts = final.history.facts
+    shown = {heading: final.tested(name) for heading, name in columns(final).items()}
+    most = max(len(judged.values) + len(judged.failures) for judged in shown.values())
+    spread = ", mean ± standard deviation" if most > 1 else ""
+    rows = [("objective", [_spread(facts, judged) for judged in shown.values()])]
     for name in facts.base_metrics:
-        means = [judged.metric(name) for judged in columns.values()]
-        if any(mean is not None for mean in means):
-            rows.append((name, [_mean(facts, name, mean) for mean in means]))
+        means = [judged.metric(name) for judged in shown.values()]
+        if any(value is not None for value in means):
+            rows.append((name, [_mean(facts, name, value) for value in means]))
     rows = [(fitting(name, LONGEST_NAME), cells) for name, cells in rows]
-    table = [("", list(columns)), *rows]
+    table = [("", list(shown)), *rows]
     names = max(16, 2 + max(cell_len(name) for name, _ in rows))
     width = max(24, 2 + max(len(cell) for _, cells in table for cell in cells))
-    failures = [reason for judged in columns.values() for reason in judged.failures]
+    failures = [reason for judged in shown.values() for reason in judged.failures]
     return [
-        f"On the test split, {seeds}{spread}:",
+        f"On the test split, by which nothing was chosen, {counted(most, 'fresh seed')}{spread}:",
         *(
             f"  {set_cell_size(name, names)}{''.join(cell.ljust(width) for cell in cells)}".rstrip()
             for name, cells in table
         ),
         *(f"  a trial failed: {reason}" for reason in failures),
-        *exceeded(facts, columns),
-        verdict(confirmation, other),
+        *exceeded(facts, shown),
+        *filter(None, [test_verdict(final)]),
     ]
 
 
-def _mean(facts: RunFacts, name: str, mean: float | None) -> str:
+def _mean(facts: RunFacts, name: str, value: float | None) -> str:
     """Return a metric's mean over seeds; a divergence, beside its limit."""
-    if mean is None:
+    if value is None:
         return "–"
     if name != "divergence" or facts.max_divergence is None:
-        return f"{mean:.4f}"
-    over = "" if facts.feasible({name: mean}) else "over "
-    return f"{mean:.4f} ({over}limit {facts.max_divergence:g})"
-
-
-def _other(settings: Settings) -> str:
-    """Return what the winner is compared with."""
-    return "baseline" if settings.environment.baseline else "default"
+        return f"{value:.4f}"
+    over = "" if facts.feasible({name: value}) else "over "
+    return f"{value:.4f} ({over}limit {facts.max_divergence:g})"
 
 
 def _spread(facts: RunFacts, judged: Judged) -> str:
@@ -127,8 +137,8 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
 
 def _schedule(result: StudyResult) -> list[str]:
     """Return a line for each stretch of equal hyperparameters."""
-    assert result.best is not None
-    parts = Schedule.of(result.best).spans
+    assert result.recommended is not None
+    parts = result.recommended.spans
     width = max(10, *(len(span) for span, _ in parts))
     return [f"  {span:<{width}s} {describe(values)}" for span, values in parts]
 
@@ -136,12 +146,12 @@ def _schedule(result: StudyResult) -> list[str]:
 def _cost(result: StudyResult) -> str:
     history, facts = result.history, result.facts
     flops = 6.0 * facts.total_parameters * history.cost
-    confirmed = history.cost - history.search_cost
-    confirmation = f", and {confirmed:,.0f} for the confirmation" if confirmed else ""
+    judged = history.cost - history.search_cost
+    final = f", and {judged:,.0f} for the final" if judged else ""
     return (
         f"Cost: {history.cost:,.0f} token-equivalents ({flops:.2g} FLOPs): "
         f"{counted(len(result.trials), 'trial')} with {history.training_tokens:,} training tokens"
-        f"{confirmation}; {duration(result.wall_seconds)}."
+        f"{final}; {duration(result.wall_seconds)}."
     )
 
 
@@ -157,7 +167,7 @@ def _record(result: StudyResult, settings: Settings) -> list[str]:
     if any(folder.snapshots.glob("*")):
         again = resume_command(result.name, settings.tracking.runs)
         lines.append(
-            f"{folder.snapshots}/ is kept for the winner's weights, which couldn't be "
+            f"{folder.snapshots}/ is kept for the recommended weights, which couldn't be "
             f"written; `{again}` tries again"
         )
     if result.report_error:
@@ -179,7 +189,7 @@ def sample_lines(samples: Samples) -> list[str]:
         lines += [
             f"  prompt          {_line(row.prompt)}",
             f"    base model    {_line(row.before)}{_scored(samples.score, row.score_before)}",
-            f"    winner        {_line(row.after)}{_scored(samples.score, row.score_after)}",
+            f"    recommended   {_line(row.after)}{_scored(samples.score, row.score_after)}",
         ]
         if row.reference is not None:
             lines.append(f"    reference     {_line(row.reference)}")

@@ -12,7 +12,7 @@ from ..record.history import FIRST_TEST, History
 from ..record.judged import Judged, judged
 from ..record.schedule import Schedule
 from ..settings.study import Settings
-from ..study.confirmation import judge
+from ..study.fresh_seeds import Job, run_jobs
 from ..study.opening import open_study
 
 
@@ -35,17 +35,22 @@ def confirm_best(
     trials = best_trials(best, settings.tracking.runs)
     schedules = distinct_schedules(trials)
     whose = {who: schedules.index(Schedule.of(trial)) for who, trial in trials.items()}
-    confirms = [
+    named = [
         f"best of {', '.join(who for who, place in whose.items() if place == k)}"
         for k in range(len(schedules))
     ]
-    with open_study(settings, {**about, "confirms": confirms}, factory) as study:
+    jobs = [
+        Job(name, schedule, seed)
+        for name, schedule in zip(named, schedules, strict=True)
+        for seed in range(seeds)
+    ]
+    with open_study(settings, {**about, "confirms": named}, factory) as study:
         header, *replay = (e for e in study.journal.events if e["event"] != "resumed")
         history = History()
         history.apply(header)
-        unlimited = Budget(Limits(), study.facts, validate_segments=False, confirmations=0)
+        unlimited = Budget(Limits(), study.facts, validate_segments=False)
         pool = study.metered(history, unlimited, replay, first_trial=FIRST_TEST)
-        judge(pool, schedules, seeds)
+        run_jobs(pool, jobs)
         pool.workers.clear_snapshots()
 
 

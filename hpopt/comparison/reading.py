@@ -65,7 +65,7 @@ def read_comparison(settings: ComparisonSettings, name: str, studies: Studies) -
             study_name(task, CONFIRMATION, 0),
             str(settings.folder(name)),
             best,
-            settings.study.budget.confirm_seeds,
+            settings.study.budget.confirm_seeds or 0,
         )
         confirmed |= {(task, searcher): found for searcher, found in (judged or {}).items()}
     return Comparison(

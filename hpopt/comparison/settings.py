@@ -24,8 +24,9 @@ from .fitting import fitting
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
     *("agent", "portfolio", "seed", "in_order"),
-    *("cost", "time_limit", "target", "track"),
+    *("cost", "time_limit", "target", "track", "finalists"),
 )
+CONFIRM_SEEDS = 2
 HELP = {  # where the same name means something else here
     "task": "tasks, comma-separated: names from `hpopt tasks` or module:Class; a table of finished "
     "runs stands for all its tasks (default: lm)",
@@ -37,7 +38,7 @@ HELP = {  # where the same name means something else here
     "experiment": "name of the experiment in MLflow (default: MLFLOW_EXPERIMENT_NAME, else the "
     "comparison)",
     "confirm_seeds": "fresh seeds on which the best of each searcher and task is trained again; "
-    "0 for none (default: 2)",
+    f"0 for none (default: {CONFIRM_SEEDS})",
 }
 
 
@@ -85,7 +86,8 @@ class ComparisonSettings:
                 COMPARISON_FIELDS[name].check(value)
         mine = {name: values[name] for name in ("agents", "seeds", "against") if name in values}
         shared = {name: value for name, value in values.items() if name not in mine}
-        settings = cls(**mine, study=Settings.of({"trials": DEFAULT_TRIALS, **shared}))
+        budget = {"trials": DEFAULT_TRIALS, "confirm_seeds": CONFIRM_SEEDS}
+        settings = cls(**mine, study=Settings.of({**budget, **shared}))
         who = mine.get("agents") or fitting(AGENTS, settings.study, settings.tasks)
         settings = dataclasses.replace(settings, agents=tuple(who))
         settings._check()

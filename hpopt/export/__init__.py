@@ -1,4 +1,4 @@
-"""The winner as code for the user's own trainer; nothing of what is written imports hpopt."""
+"""What a study recommends, as code for a trainer; nothing of what is written imports hpopt."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from ..errors import StudyError
 from ..record.files import write_whole
 from ..record.folders import StudyFolder
-from ..record.schedule import Winner
+from ..record.recommended import Recommended
 
 TARGETS = ("json", "transformers", "trl")
 
 
 def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
-    """Write the winner's schedule, as data or as code; return what was written.
+    """Write the recommended schedule, as data or as code; return what was written.
 
     Args:
         name: of the study.
@@ -28,11 +28,11 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     if to not in TARGETS:
         raise StudyError(f"--to: must be one of {', '.join(TARGETS)}, but got {to!r}")
     study = StudyFolder.find(name, runs, "export")
-    winner = Winner.of(study.read(), "export")
+    recommended = Recommended.of(study.read(), "export")
     if to == "json":
-        files = {"schedule.json": json.dumps(winner.to_json(), indent=2) + "\n"}
+        files = {"schedule.json": json.dumps(recommended.to_json(), indent=2) + "\n"}
     else:
-        files = _code(winner, to)
+        files = _code(recommended, to)
     folder = study.export if folder is None else folder
     try:
         if study.export.is_symlink() and folder == study.export:
@@ -46,12 +46,12 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     return [folder / file for file in files]
 
 
-def _code(winner: Winner, to: str) -> dict[str, str]:
+def _code(recommended: Recommended, to: str) -> dict[str, str]:
     """Return the files for a trainer; their text by name."""
     from .code import code
     from .exported import Exported
 
-    exported = Exported.of(winner)
+    exported = Exported.of(recommended)
     files = {f"{to}_schedule.py": code(exported, to)}
     if exported.penalized:
         from .retained import RETAINED, retained_text

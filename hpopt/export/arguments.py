@@ -71,7 +71,7 @@ def check_expressible(exported: Exported, to: str) -> None:
     reason = _of_task(exported, to) or _of_hyperparameters(exported)
     if reason:
         raise StudyError(
-            f"export: --to {to} can't express this study's winner: {reason}; --to json can"
+            f"export: --to {to} can't express what this study recommends: {reason}; --to json can"
         )
 
 
@@ -125,7 +125,7 @@ def _of_task(exported: Exported, to: str) -> str:
             "a classifier's divergence is from a head that was fitted to the base model, "
             "which a trainer doesn't have"
         )
-    data = exported.winner.history.header["environment"]["data"]
+    data = exported.recommended.history.header["environment"]["data"]
     weighted = data.get("class_weights") == "balanced"
     return "Trainer's loss has no class weights" if weighted else ""
 

@@ -11,7 +11,7 @@ from hpopt_envs.training.gradients import DIVERGENCE, DIVERGENCE_ALPHA
 from hpopt_envs.training.weights import Structure
 from hpopt_search_spaces import Value
 
-from ..record.schedule import LONGER
+from ..record.recommended import LONGER
 from .arguments import (
     arguments,
     check_expressible,
@@ -48,7 +48,7 @@ def code(exported: Exported, to: str) -> str:
     """Return the module for a trainer; it depends on that trainer's library alone.
 
     Args:
-        exported: the winner.
+        exported: what is recommended.
         to: "transformers" or "trl".
 
     Raises:
@@ -59,7 +59,7 @@ def code(exported: Exported, to: str) -> str:
     blocks = [f"ARGUMENTS = {_literal(arguments(exported), width=0)}"]
     if not exported.steady or needs_trainer(exported):
         blocks.append(
-            _filled("schedule", schedule=_stretches(exported), reach=exported.winner.reach)
+            _filled("schedule", schedule=_stretches(exported), reach=exported.recommended.reach)
         )
     blocks += _preparation(exported)
     if needs_trainer(exported):
@@ -148,12 +148,13 @@ def _penalty(exported: Exported) -> str:
 
 
 def _head(exported: Exported, to: str) -> str:
-    at = exported.winner.to_json()
+    at = exported.recommended.to_json()
     low, high = at["batch_range"]
     batches = f"{low} to {high}" if low != high else f"{low}"
+    value = "" if at["value"] is None else f" = {at['value']:.4g} on validation"
     found = (
-        f"The best of the hpopt study {at['study']}: {at['objective']} = {at['value']:.4g} on "
-        f"validation. It was found for task {at['task']} on model {at['model']}, with runs of "
+        f"What the hpopt study {at['study']} recommends: {at['objective']}{value}. {at['why']} "
+        f"It was found for task {at['task']} on model {at['model']}, with runs of "
         f"{at['training_tokens']:,} training tokens and batches of {batches} examples of "
         f"{at['sequence_tokens']} tokens. {LONGER} Everything here is in fractions of the run."
     )

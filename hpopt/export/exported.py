@@ -1,4 +1,4 @@
-"""A study's winner as trainers see it: what is held, and what changes over the run."""
+"""What a study recommends as trainers see it: what is held, and what changes over the run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from hpopt_envs.tasks import ParametricLoss, Task
 from hpopt_envs.tasks.suite import BUILT_IN
 from hpopt_search_spaces import Value
 
-from ..record.schedule import Winner
+from ..record.recommended import Recommended
 
 MOVING = (  # what exported code can change during a run
     *("learning_rate", "schedule_shape", "warmup_fraction", "final_fraction"),
@@ -17,35 +17,35 @@ MOVING = (  # what exported code can change during a run
 
 @dataclass(frozen=True)
 class Exported:
-    """A winner's schedule, divided by what a trainer can do with it.
+    """A recommended schedule, divided by what a trainer can do with it.
 
     Attributes:
-        winner: that is exported.
+        recommended: what is exported.
         stretches: of the run, in order: "until" which fraction of it, in (0, 1], and what of
             `MOVING` holds there.
         held: the other hyperparameters, which hold from the start to the end.
         varied: names of those that are neither in `MOVING` nor held.
     """
 
-    winner: Winner
+    recommended: Recommended
     stretches: tuple[dict[str, Any], ...]
     held: dict[str, Value]
     varied: tuple[str, ...]
 
     @classmethod
-    def of(cls, winner: Winner) -> "Exported":
-        """Divide a winner's schedule."""
+    def of(cls, recommended: Recommended) -> "Exported":
+        """Divide a recommended schedule."""
         stretches: list[dict[str, Any]] = []
-        for part in winner.schedule.stretches:
+        for part in recommended.schedule.stretches:
             values = {n: v for n, v in part.hyperparameters.items() if n in MOVING}
             if stretches and values == {n: v for n, v in stretches[-1].items() if n != "until"}:
                 stretches.pop()
             stretches.append({"until": part.end, **values})
-        first, *later = winner.schedule.hyperparameters
+        first, *later = recommended.schedule.hyperparameters
         others = {n for values in (first, *later) for n in values if n not in MOVING}
         varied = {n for n in others if any(values.get(n) != first.get(n) for values in later)}
         held = {n: v for n, v in first.items() if n in others - varied}
-        return cls(winner, tuple(stretches), held, tuple(sorted(varied)))
+        return cls(recommended, tuple(stretches), held, tuple(sorted(varied)))
 
     @property
     def shaped(self) -> bool:
@@ -58,12 +58,12 @@ class Exported:
     @property
     def steady(self) -> bool:
         """Whether it is a configuration, with a shape that a trainer knows."""
-        return len(self.stretches) == 1 and (self.winner.reach == 1.0 or not self.shaped)
+        return len(self.stretches) == 1 and (self.recommended.reach == 1.0 or not self.shaped)
 
     @property
     def task(self) -> str:
         """The task's name."""
-        return self.winner.history.facts.task
+        return self.recommended.history.facts.task
 
     @property
     def kind(self) -> type[Task] | None:

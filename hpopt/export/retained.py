@@ -20,9 +20,9 @@ def retained_text(exported: Exported) -> str:
     Raises:
         WorldError: data or model can't be loaded any more.
     """
-    asked = exported.winner.history.header["environment"]
+    asked = exported.recommended.history.header["environment"]
     task = load_task(asked["task"], asked["data"])
-    source = exported.winner.history.facts.model
+    source = exported.recommended.history.facts.model
     trust_remote_code(asked.get("trust_remote_code", False))
     data = task.load_data(source, asked["sequence_length"])
     if data.retained_train is None:  # it is what the base model writes

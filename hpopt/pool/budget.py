@@ -1,11 +1,12 @@
 """What a study may spend, and whether another trial fits in."""
 
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hpopt_envs.records import RunFacts, Trial
-from hpopt_search_spaces import SearchSpace
+from hpopt_search_spaces import SearchSpace, Value
 
 from ..errors import StudyError
 from ..record.history import History
@@ -17,9 +18,15 @@ def full_run_cost(facts: RunFacts, space: SearchSpace) -> float:
 
     That is a full trial of the default configuration with its final validation, computed.
     """
-    default = {**facts.fixed, **space.defaults(), **facts.baseline}
-    penalty = facts.penalty_cost if default.get("divergence_weight", 0.0) else 0.0
-    return facts.trial_tokens * (facts.token_cost + penalty) + facts.final_validation_cost
+    default = {**facts.fixed, **space.defaults()}
+    return training_cost(facts, default, facts.trial_tokens) + facts.final_validation_cost
+
+
+def training_cost(facts: RunFacts, hyperparameters: Mapping[str, Value], tokens: int) -> float:
+    """Return the token-equivalents of training so many tokens, computed."""
+    weights = ("divergence_weight", "final_divergence_weight")
+    penalized = any(hyperparameters.get(name, 0.0) for name in weights)
+    return tokens * (facts.token_cost + (facts.penalty_cost if penalized else 0.0))
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,8 @@ class Limits:
 
     Attributes:
         trials: full trials' worth of training tokens; what stopped trials save is given back.
-        cost: token-equivalents, the confirmation included.
-        seconds: wall-clock time, the confirmation included.
+        cost: token-equivalents, the final included.
+        seconds: wall-clock time, the final included.
         target: a value, as minimised, that ends the study when a trial reaches it.
     """
 
@@ -39,6 +46,40 @@ class Limits:
     target: float | None = None
 
 
+@dataclass(frozen=True)
+class FinalPlan:
+    """What is set aside for the final of a study.
+
+    Attributes:
+        entrants: schedules in it, at most.
+        seeds: fresh ones that each is run on, at most; 0 for no final.
+        share: of the search's cost that it may take, if it is at least two runs; None for as much
+            as all entrants on all seeds cost.
+        workers: that it is run on.
+    """
+
+    entrants: int = 0
+    seeds: int = 0
+    share: float | None = None
+    workers: int = 1
+
+    def cost(self, search_cost: float, run_cost: float) -> float:
+        """Return the token-equivalents that the final of a search may cost.
+
+        Args:
+            search_cost: of the search.
+            run_cost: of the dearest run of the final.
+        """
+        most = self.entrants * self.seeds * run_cost
+        if self.share is None:
+            return most
+        return min(most, max(LEAST_RUNS * run_cost, self.share * search_cost))
+
+
+NO_FINAL = FinalPlan()
+LEAST_RUNS = 2  # of a final: the winner and the default, on one fresh seed
+
+
 class Budget:
     """Decides whether a whole trial, the dearest of the space, or the rest of one can be paid for.
 
@@ -46,9 +87,9 @@ class Budget:
         limits: of the study.
         facts: of its training run.
         validate_segments: whether trials are validated between segments.
-        confirmations: trials that the confirmation at the end will run.
+        final: what is set aside for it.
         seconds_before: time spent by earlier processes on this study.
-        cost_before: token-equivalents of confirmations before the study was extended.
+        cost_before: token-equivalents of finals before the study was extended.
     """
 
     def __init__(
@@ -56,7 +97,7 @@ class Budget:
         limits: Limits,
         facts: RunFacts,
         validate_segments: bool,
-        confirmations: int,
+        final: FinalPlan = NO_FINAL,
         seconds_before: float = 0.0,
         cost_before: float = 0.0,
     ) -> None:
@@ -68,8 +109,10 @@ class Budget:
         """Token-equivalents of the dearest segment."""
         self.trial_cost = facts.segments * self.segment_cost + facts.final_validation_cost
         """Token-equivalents of the dearest trial, rounded up by one validation."""
-        self._reserved = confirmations * self.trial_cost + cost_before
-        self._confirmations = confirmations
+        self.run_cost = self.trial_cost + facts.final_validation_cost
+        """Token-equivalents of the dearest run of the final, which is tested too."""
+        self._final = final
+        self._cost_before = cost_before
         self._started = time.monotonic() - seconds_before
 
     def check_first_trial(self) -> None:
@@ -78,12 +121,35 @@ class Budget:
         Raises:
             StudyError: it doesn't.
         """
-        least = self._facts.setup_cost + self.trial_cost + self._reserved
+        least = self._whole_cost(self._facts.setup_cost + self.trial_cost)
         if self.limits.cost is not None and self.limits.cost < least:
             raise StudyError(
                 f"cost: must be at least {least:,.0f} token-equivalents, for one trial and the "
-                f"confirmation, but got {self.limits.cost:,.0f}"
+                f"final, but got {self.limits.cost:,.0f}"
             )
+
+    def _whole_cost(self, search_cost: float) -> float:
+        """Return what a study costs with a search of so much, and with its final."""
+        return search_cost + self._final.cost(search_cost, self.run_cost) + self._cost_before
+
+    def final_cost(self, history: History) -> float:
+        """Return the token-equivalents that the final after a search may cost."""
+        allowed = self._final.cost(history.search_cost, self.run_cost)
+        if self.limits.cost is None:
+            return allowed
+        return min(allowed, self.limits.cost - history.search_cost - self._cost_before)
+
+    def final_seconds(self, search_cost: float, history: History) -> float:
+        """Return how long the final after a search of so much takes at most, as far as is known."""
+        runs = self._final.cost(search_cost, self.run_cost) / self.run_cost
+        return math.ceil(runs / self._final.workers) * self._trial_seconds(history)
+
+    def allows_round(self, history: History, runs: int) -> bool:
+        """Return whether the time limit leaves time for so many more runs of the final."""
+        if self.limits.seconds is None:
+            return True
+        seconds = math.ceil(runs / self._final.workers) * self._trial_seconds(history)
+        return self.elapsed_seconds() + seconds <= self.limits.seconds
 
     def allows(self, history: History, paused: int | None = None) -> bool:
         """Return whether a trial may start beside those that run, which keep what they may need.
@@ -105,16 +171,15 @@ class Budget:
             )
             if needed > limits.trials * self._facts.trial_tokens:
                 return False
-        if limits.cost is not None:
-            total = history.search_cost + self._reserved
-            total += sum(max(0.0, self.trial_cost - trial.cost) for trial in [*open_trials, done])
-            if total > limits.cost:
-                return False
+        total = history.search_cost
+        total += sum(max(0.0, self.trial_cost - trial.cost) for trial in [*open_trials, done])
+        if limits.cost is not None and self._whole_cost(total) > limits.cost:
+            return False
         if limits.seconds is not None:
             left = max(0.0, 1.0 - done.trained_tokens / self._facts.trial_tokens)
-            needed_seconds = (left + self._confirmations) * self._trial_seconds(history)
-            needed_seconds += self.elapsed_seconds()
-            if needed_seconds > limits.seconds:
+            needed_seconds = left * self._trial_seconds(history)
+            needed_seconds += self.final_seconds(total, history)
+            if self.elapsed_seconds() + needed_seconds > limits.seconds:
                 return False
         return True
 
@@ -125,7 +190,7 @@ class Budget:
             tokens = limits.trials * self._facts.trial_tokens
             shares.append(1.0 - self._tokens(history) / tokens)
         if limits.cost is not None:
-            shares.append(1.0 - (history.search_cost + self._reserved) / limits.cost)
+            shares.append(1.0 - self._whole_cost(history.search_cost) / limits.cost)
         if limits.seconds is not None:
             shares.append(1.0 - self.elapsed_seconds() / limits.seconds)
         return max(0.0, min(shares))

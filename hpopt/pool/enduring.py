@@ -28,12 +28,14 @@ class EnduringPool:
 
     Attributes:
         waiting: workers whose last request isn't answered, in the order of asking.
+        kept: ended trials whose last snapshot stays, as the best one's does.
     """
 
     def __init__(
         self, pool: Pool, history: History, folder: Path, lose: Callable[[int], None]
     ) -> None:
         self.waiting: dict[int, None] = {}
+        self.kept: set[int] = set()
         self._pool = pool
         self._history = history
         self._snapshots = SnapshotFolder(folder)
@@ -94,12 +96,19 @@ class EnduringPool:
         """Forget a trial, and keep the best one's last snapshot alone, which has its weights."""
         del self._requests[trial.id]
         improvements = self._history.improvements
-        if improvements and improvements[-1].trial == trial.id:
+        if trial.id in self.kept:
+            self._snapshots.keep_only(trial.id, self._snapshots.newest(trial)[1])
+        elif improvements and improvements[-1].trial == trial.id:
             if len(improvements) > 1:
                 self._snapshots.keep_only(improvements[-2].trial)
             self._snapshots.keep_only(trial.id, self._snapshots.newest(trial)[1])
         else:
             self._snapshots.keep_only(trial.id)
+
+    def drop(self, trial: int) -> None:
+        """Delete the snapshot of an ended trial that was kept."""
+        self.kept.discard(trial)
+        self._snapshots.keep_only(trial)
 
     def save_weights(self, trial: Trial, folder: Path) -> bool:
         """Write an ended trial's model; False where its last snapshot is gone, or that fails.

@@ -85,10 +85,18 @@ class MeteredPool:
 
     def can_start(self) -> bool:
         """Return whether the budget allows another whole trial, the dearest of the space."""
+        return self._allowed(lambda: self.budget.allows(self.history))
+
+    def can_run(self, runs: int) -> bool:
+        """Return whether there is time for so many more runs of the final."""
+        return self._allowed(lambda: self.budget.allows_round(self.history, runs))
+
+    def _allowed(self, asked: Callable[[], bool]) -> bool:
+        """Return what the budget says now, or said when the journal was written."""
         recorded = self._replay.allows()
         if recorded is not None:
             return recorded
-        allowed = self.budget.allows(self.history)
+        allowed = asked()
         if not allowed and self._last_event != "refused":
             self._record({"event": "refused"})
         return allowed
@@ -99,7 +107,7 @@ class MeteredPool:
         *,
         initial: Sequence[float] | None = None,
         seed: int | None = None,
-        test: bool = False,
+        tests: str | None = None,
     ) -> int:
         """Start a trial on an idle worker; its reply holds the first observation.
 
@@ -107,7 +115,8 @@ class MeteredPool:
             worker: where.
             initial: unit-cube point that relative moves start from; the default where None.
             seed: keys the trial's draws; follows from study and trial where None.
-            test: judge its end on the test split.
+            tests: the name of the schedule that it tests, on the test split too; None for a trial
+                of the search.
 
         Returns:
             The trial's id.
@@ -119,10 +128,11 @@ class MeteredPool:
             seed=key(self.seed, "trial", trial) if seed is None else seed,
             initial=None if initial is None else tuple(initial),
             fixed=self._shape,
-            test=test,
+            test=tests is not None,
+            entrant=tests or "",
             study=self._study_facts(None),
         )
-        self._decide(worker, trial, start)
+        self._decide(worker, trial, start, before=replace(start, entrant="") if tests else None)
         return trial
 
     def advance(self, worker: int, action: Sequence[float], *, save: bool = False) -> None:
@@ -240,7 +250,7 @@ class MeteredPool:
         trial: int,
         request: Start | Advance,
         save: bool = False,
-        before: Advance | None = None,
+        before: Start | Advance | None = None,
     ) -> None:
         """Journal a request and make it, or find it in the journal, maybe in its form of before."""
         event, *others = (
@@ -298,5 +308,6 @@ class MeteredPool:
 
 def _plain(request: Start | Advance) -> dict[str, Any]:
     """Return a request as the journal has it, without what a snapshot's request has beside."""
-    beside = ("snapshot", "digest")
-    return {name: value for name, value in to_json(request).items() if name not in beside}
+    plain = to_json(request)
+    beside = {"snapshot", "digest"} | (set() if plain.get("entrant") else {"entrant"})
+    return {name: value for name, value in plain.items() if name not in beside}

@@ -42,7 +42,8 @@ class History:
         header: the study event; empty before it.
         settings: those of the header, with what extensions changed since.
         trials: by id, in the order in which they were started; running ones included.
-        tests: ids of trials that are judged on the test split; they are never the best.
+        tests: ids of trials that are judged on the test split too; they are never the best.
+        entrants: of those since the study was last extended, by id, what they test.
         running: trial by worker.
         paused: ids of trials that were set aside and may go on, on any worker.
         best: the trial of lowest value among those that can win and keep the limit on divergence,
@@ -60,6 +61,7 @@ class History:
         self.settings: dict[str, Any] = {}
         self.trials: dict[int, Trial] = {}
         self.tests: set[int] = set()
+        self.entrants: dict[int, str] = {}
         self.running: dict[int, int] = {}
         self.paused: set[int] = set()
         self.best: Trial | None = None
@@ -149,8 +151,9 @@ class History:
         self.cost = self.search_cost = self._facts.setup_cost
 
     def _extend(self, event: Event) -> None:
-        """Change settings, and give up the confirmation, which is made again at the new end."""
+        """Change settings, and give up the final, which is held again at the new end."""
         self.settings |= event["settings"]
+        self.entrants.clear()
         self.running = {w: trial for w, trial in self.running.items() if trial not in self.tests}
 
     def _decide(self, event: Event) -> None:
@@ -162,6 +165,8 @@ class History:
             self.running[event["worker"]] = request.trial
             if request.test:
                 self.tests.add(request.trial)
+                if request.entrant:
+                    self.entrants[request.trial] = request.entrant
 
     def _take(self, worker: int, trial: int, reply: Reply) -> None:
         if self.running[worker] != trial:

@@ -36,26 +36,21 @@ class Judged:
         return mean(found) if found else None
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """The winner and the default configuration, judged alike; the same where the default won."""
-
-    winner: Judged
-    default: Judged
-    default_won: bool
-
-    @property
-    def gain(self) -> float | None:
-        """How much lower the winner's mean objective is; None where one has no value."""
-        if self.winner.mean is None or self.default.mean is None:
-            return None
-        return self.default.mean - self.winner.mean
-
-
 def judged(trials: Sequence[Trial]) -> Judged:
-    good = [trial for trial in trials if trial.value is not None]
+    ended = [(*_on_test(trial), trial.reason) for trial in trials]
+    good = [(value, metrics) for value, metrics, _ in ended if value is not None]
     return Judged(
-        values=tuple(trial.value for trial in good if trial.value is not None),
-        metrics=tuple(trial.segments[-1].metrics for trial in good),
-        failures=tuple(trial.reason for trial in trials if trial.value is None),
+        values=tuple(value for value, _ in good),
+        metrics=tuple(metrics for _, metrics in good),
+        failures=tuple(reason for value, _, reason in ended if value is None),
     )
+
+
+def _on_test(trial: Trial) -> tuple[float | None, Mapping[str, float]]:
+    """Return a trial's objective and metrics on the test split."""
+    end = trial.segments[-1] if trial.segments else None
+    if trial.value is None or end is None:
+        return None, {}
+    if end.test_metrics:
+        return end.test_objective, end.test_metrics
+    return trial.value, end.metrics  # before 0.3, tests measured nothing else

@@ -1,15 +1,28 @@
 """Sentences about a study that the terminal and the page share."""
 
+import math
 from collections.abc import Mapping
 
 from hpopt_envs.records import RunFacts
 
-from ..record.judged import Confirmation, Judged
+from ..record.final import Final
+from ..record.judged import Judged
+from ..record.race import CONFIDENCE
 
 
-def exceeded(facts: RunFacts, columns: Mapping[str, Judged]) -> list[str]:
+def columns(final: Final) -> dict[str, str]:
+    """Return entrants to show test figures of, by heading: the recommended first, then incumbents.
+
+    The test split is shown for these alone, so that nothing is chosen by it.
+    """
+    chosen = final.recommended.name
+    others = [name for name in reversed(final.always) if name != chosen]
+    return {f"recommended ({chosen})": chosen} | {name: name for name in others}
+
+
+def exceeded(facts: RunFacts, judged: Mapping[str, Judged]) -> list[str]:
     """Return a line for each that is over the limit on divergence on average."""
-    means = {who: judged.metric("divergence") for who, judged in columns.items()}
+    means = {who: of.metric("divergence") for who, of in judged.items()}
     return [
         f"The {who} exceeds the limit on divergence on fresh seeds: {mean:.4f} on average."
         for who, mean in means.items()
@@ -17,18 +30,16 @@ def exceeded(facts: RunFacts, columns: Mapping[str, Judged]) -> list[str]:
     ]
 
 
-def verdict(confirmation: Confirmation, other: str) -> str:
-    if confirmation.default_won:
-        return f"The {other} configuration won the search: it was run once, not twice."
-    winner, default = confirmation.winner, confirmation.default
-    gain = confirmation.gain
-    if gain is None:
-        failed = "winner" if winner.mean is None else other
-        return f"Winner and {other} can't be compared: no trial of the {failed} has a value."
-    if gain <= 0:
-        return f"The winner is no better than the {other} on fresh seeds: {abs(gain):.4f} worse."
-    if winner.spread is None or default.spread is None:
-        return f"The winner is better than the {other} by {gain:.4f}; one seed can't tell noise."
-    if gain > 2 * max(winner.spread, default.spread):
-        return f"The winner is better than the {other} by {gain:.4f}, more than twice the spread."
-    return f"The winner is better than the {other} by {gain:.4f}, which may be noise."
+def test_verdict(final: Final) -> str:
+    """Return how much better the recommended is on the test split, in a sentence."""
+    chosen = final.recommended.name
+    told = []
+    for other in reversed(final.always):
+        gain = None if other == chosen else final.test_difference(chosen, other)
+        if gain is not None:
+            sure = "" if math.isinf(gain.uncertainty) else f" ± {gain.uncertainty:.4f}"
+            better = "better" if gain.mean >= 0 else "worse"
+            told.append(f"{better} than the {other} by {abs(gain.mean):.4f}{sure}")
+    if not told:
+        return ""
+    return f"There {chosen} is {' and '.join(told)} ({CONFIDENCE:.0%} interval)."

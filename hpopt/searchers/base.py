@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hpopt_search_spaces import Value
+from hpopt_envs.records import RunFacts
+from hpopt_search_spaces import SearchSpace, Value
 
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
@@ -28,7 +29,7 @@ class SearchPlan:
         trials: the study's first budget in full trials. What a searcher does at a share of its
             budget follows from this, and stays when the study is extended.
         seed: of the study; every draw of the searcher is keyed by it.
-        prior: "default": the space's default configuration is tried first; "none": it isn't.
+        prior: "default": what is known before is tried first, see `known_before`; "none": not.
         portfolio: configurations that the portfolio agent tries, in order, the prior included.
     """
 
@@ -38,6 +39,16 @@ class SearchPlan:
     seed: int
     prior: str
     portfolio: tuple[Mapping[str, Value], ...] = ()
+
+
+def known_before(space: SearchSpace, facts: RunFacts) -> list[dict[str, Value]]:
+    """Return the configurations to begin with: the default, and the baseline where there is one.
+
+    The baseline is as near as the space has it.
+    """
+    default = space.defaults()
+    baseline = space.snap(default | space.nearest(facts.baseline))
+    return [default] if baseline == default else [default, baseline]
 
 
 class Searcher(Protocol):

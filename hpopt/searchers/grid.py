@@ -3,14 +3,18 @@
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from hpopt_envs.randomness import key
 from hpopt_search_spaces import ChoiceParameter, FloatParameter, Parameter, SearchSpace, Value
 
-from .base import SearchPlan
+from .base import SearchPlan, known_before
 from .default import ListProposer
 from .driver import ProposerSearcher
+
+if TYPE_CHECKING:
+    from ..pool.metered import MeteredPool
 
 # Shares of the budget on a log scale: the learning rate gets as many levels as two others.
 WEIGHTS = {"learning_rate": 2.0}
@@ -18,18 +22,24 @@ WEIGHTS = {"learning_rate": 2.0}
 
 def build(plan: SearchPlan) -> ProposerSearcher:
     """See `AgentSpec.build`."""
-    return ProposerSearcher(lambda pool: ListProposer(points_in_order(pool.space, plan)))
+
+    def propose(pool: "MeteredPool") -> ListProposer:
+        known = known_before(pool.space, pool.facts) if plan.prior == "default" else []
+        return ListProposer(points_in_order(pool.space, plan, known))
+
+    return ProposerSearcher(propose)
 
 
-def points_in_order(space: SearchSpace, plan: SearchPlan) -> Iterator[dict[str, Value]]:
+def points_in_order(
+    space: SearchSpace, plan: SearchPlan, first: Sequence[dict[str, Value]]
+) -> Iterator[dict[str, Value]]:
     """Yield every point of a grid once, in an order shuffled by the seed.
 
-    A grid that is cut off by the budget is thus still spread over the space. With the prior, the
-    default configuration comes first, and the grid has one trial less. Where the budget outlasts
+    A grid that is cut off by the budget is thus still spread over the space. What is `first` comes
+    first, and the grid has so many trials less. Where the budget outlasts
     the grid, since trials ended early or the study was extended, grids twice as fine follow, while
     the space has other points.
     """
-    first = [space.defaults()] if plan.prior == "default" else []
     yield from first
     seen = {_identity(point) for point in first}
     size = max(1, plan.trials - len(first))

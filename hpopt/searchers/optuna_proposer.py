@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from hpopt_envs.records import Outcome, RunFacts
 from hpopt_search_spaces import SearchSpace, Value
 
-from .base import NO_PRUNER, Proposal, SearchPlan
+from .base import NO_PRUNER, Proposal, SearchPlan, known_before
 from .driver import ProposerSearcher, drive
 from .promotion import promote
 from .registry import find_pruner, make_pruner
@@ -68,7 +68,7 @@ class OptunaProposer:
             sampler=sampler.of(plan, space.dimension),
             pruner=make_pruner(plan, facts.segments),
         )
-        prior = [space.defaults()] if plan.prior == "default" else []
+        prior = known_before(space, facts) if plan.prior == "default" else []
         for values in first or prior:
             self.study.enqueue_trial(self._encoding.parameters(values))
 

@@ -11,6 +11,8 @@ from hpopt_envs.settings import setting
 from .parsing import LABEL, parse_seconds
 
 DEFAULT_TRIALS = 8
+FINAL_SEEDS = 5  # of a final, where nobody says how many
+FINAL_SHARE = 0.5  # of the search's cost that it may take then
 WHO, BUDGET, RECORD, MACHINE = "who decides", "budget", "record", "machine"
 EXTENSIBLE = ("trials", "cost", "time_limit")  # what `resume` may change
 
@@ -52,14 +54,14 @@ class BudgetSettings:
     )
     cost: float | None = setting(
         None,
-        "budget in token-equivalents, confirmation included (default: no limit)",
+        "budget in token-equivalents, the final included (default: no limit)",
         group=BUDGET,
         metavar="C",
         above=0,
     )
     time_limit: float | None = setting(
         None,
-        "budget of time, confirmation included, such as 90, 15m or 2h (default: no limit)",
+        "budget of time, the final included, such as 90, 15m or 2h (default: no limit)",
         group=BUDGET,
         metavar="T",
         above=0,
@@ -71,10 +73,18 @@ class BudgetSettings:
         group=BUDGET,
         metavar="V",
     )
-    confirm_seeds: int = setting(
-        2,
-        "fresh seeds on which the winner and the default are trained again at the end; 0 for none "
-        "(default: 2)",
+    finalists: int = setting(
+        3,
+        "the best few trials that are run again at the end, on fresh seeds, beside the default and "
+        "the baseline (default: 3)",
+        group=BUDGET,
+        metavar="N",
+        least=1,
+    )
+    confirm_seeds: int | None = setting(
+        None,
+        "fresh seeds of these runs, at most; 0 for none (default: as many as half of the search's "
+        f"cost pays for, up to {FINAL_SEEDS})",
         group=BUDGET,
         metavar="N",
         least=0,

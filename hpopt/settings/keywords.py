@@ -52,7 +52,8 @@ class SearchKeywords(TypedDict, total=False):
     cost: float | None
     time_limit: float | None
     target: float | None
-    confirm_seeds: int
+    finalists: int
+    confirm_seeds: int | None
     name: str | None
     runs: str
     tracking_uri: str | None

@@ -16,6 +16,8 @@ from ..errors import StudyError
 from .fields import Field, fields_of
 from .groups import (
     DEFAULT_TRIALS,
+    FINAL_SEEDS,
+    FINAL_SHARE,
     BudgetSettings,
     MachineSettings,
     SearcherSettings,
@@ -105,8 +107,16 @@ class Settings:
 
     @property
     def confirm_seeds(self) -> int:
-        """Fresh seeds that the end is judged on; none where nothing can be trained again."""
-        return self.budget.confirm_seeds if world_of(self.environment.task).repeats else 0
+        """Fresh seeds of the final, at most; none where nothing can be trained again."""
+        if not world_of(self.environment.task).repeats:
+            return 0
+        asked = self.budget.confirm_seeds
+        return FINAL_SEEDS if asked is None else asked
+
+    @property
+    def final_share(self) -> float | None:
+        """Share of the search's cost that the final may take; None where seeds are asked for."""
+        return FINAL_SHARE if self.budget.confirm_seeds is None else None
 
     @property
     def tracking_level(self) -> Level:

@@ -1,4 +1,4 @@
-"""Searching, confirming, and writing down what came of it; replay included."""
+"""Searching, the final, and writing down what came of it; replay included."""
 
 import time
 from collections.abc import Iterator
@@ -9,14 +9,15 @@ from hpopt_envs.errors import foreign
 from ..commands import resume_command
 from ..errors import Paused, io_error
 from ..pool.metered import MeteredPool
+from ..record.folders import StudyFolder
 from ..record.history import FIRST_TEST, History
-from ..record.judged import Confirmation
 from ..record.lines import Event
+from ..record.recommended import Recommended
 from ..searchers.base import NO_PRUNER
 from ..searchers.registry import AGENTS, PRUNERS, build_searcher
 from ..tracking.client import TrackingProcess
-from .confirmation import confirm
 from .display import Display
+from .final import choose_entrants, hold_final
 from .open_study import OpenStudy
 from .result import StudyResult, has_weights, write_result
 
@@ -28,13 +29,13 @@ def conduct(
     *,
     keeps_weights: bool = True,
 ) -> StudyResult:
-    """Search, confirm, and write down what came of it; closes the study.
+    """Search, hold the final, and write down what came of it; closes the study.
 
     Args:
         study: what is in its journal is lived through again.
         display: shows what happens.
         tracking: whose state is shown; it is started and ended elsewhere.
-        keeps_weights: whether the winner's weights are written.
+        keeps_weights: whether the recommended model's weights are written.
 
     Raises:
         Paused: something can't be written; the text says what to type when it can.
@@ -63,7 +64,7 @@ def _conduct(
     study: OpenStudy, display: Display, tracking: TrackingProcess | None, keeps_weights: bool
 ) -> StudyResult:
     history, started = History(), time.monotonic()
-    settled, searched, confirmed = split_events(study.journal.events)
+    settled, searched, judged = split_events(study.journal.events)
     for event in settled:
         history.apply(event)
     first_test = FIRST_TEST + len(history.tests)
@@ -71,25 +72,17 @@ def _conduct(
     display.begin(study, history, budget, tracking)
     searching = study.metered(history, budget, searched, watch=display.event)
     _search(study, searching)
-    confirmation, saved = None, True
+    final = study.metered(history, budget, judged, first_trial=first_test, watch=display.event)
+    saved = True
     if history.best is not None:
-        if keeps_weights and not has_weights(study.folder, history.best):
-            saved = searching.workers.save_weights(history.best, study.folder.best)
-        confirming = study.metered(
-            history, budget, confirmed, first_trial=first_test, watch=display.event
-        )
-        confirmation = _confirm(study, confirming, display)
-    result = StudyResult(
-        name=study.name,
-        folder=study.folder.path,
-        history=history,
-        space=study.space,
-        confirmation=confirmation,
-        wall_seconds=time.monotonic() - started,
-    )
+        _hold_final(study, final, display)
+        if keeps_weights:
+            saved = _save_weights(study.folder, final, Recommended.of(history, "weights"))
+    seconds = time.monotonic() - started
+    result = StudyResult(study.name, study.folder.path, history, study.space, seconds)
     write_result(result, study.settings)
     if saved:  # nothing needs snapshots now: an extension begins with new trials
-        searching.workers.clear_snapshots()
+        final.workers.clear_snapshots()
     return result
 
 
@@ -101,34 +94,47 @@ def _search(study: OpenStudy, pool: MeteredPool) -> None:
         build_searcher(plan).search(pool)
 
 
-def _confirm(study: OpenStudy, pool: MeteredPool, display: Display) -> Confirmation | None:
-    seeds, best = study.settings.confirm_seeds, pool.history.best
-    if not seeds or best is None:
-        return None
-    display.confirming(seeds)
-    return confirm(pool, best, seeds)
+def _hold_final(study: OpenStudy, pool: MeteredPool, display: Display) -> None:
+    seeds, finalists = study.settings.confirm_seeds, study.settings.budget.finalists
+    if not seeds:
+        return
+    purse = pool.budget.final_cost(pool.history)
+    entrants = choose_entrants(pool, finalists, seeds, purse)
+    display.judging(entrants)
+    hold_final(pool, entrants, seeds, purse)
+
+
+def _save_weights(folder: StudyFolder, pool: MeteredPool, recommended: Recommended) -> bool:
+    """Write the weights of what is recommended; False where that can't be done.
+
+    They are of its first run in the final, or of the search's winner where there was none.
+    """
+    trial = recommended.example
+    if trial is None or has_weights(folder, trial):
+        return True
+    return pool.workers.save_weights(trial, folder.best)
 
 
 def split_events(events: list[Event]) -> tuple[list[Event], list[Event], list[Event]]:
     """Divide a journal by how a process that takes the study up lives through it again.
 
     Returns:
-        What is only taken note of: the study, extensions, and confirmations before them; what is
-        to be replayed of the search; and of the confirmation.
+        What is only taken note of: the study, extensions, and finals before them; what is to be
+        replayed of the search; and of the final.
     """
     settled: list[Event] = []
     searched: list[Event] = []
-    confirmed: list[Event] = []
+    judged: list[Event] = []
     for event in events:
         if event["event"] in ("study", "resumed"):
             settled.append(event)
         elif event["event"] == "extended":
             while searched and searched[-1]["event"] == "refused":
                 searched.pop()  # the budget of now is asked again
-            settled += [*confirmed, event]
-            confirmed = []
-        elif event.get("trial", 0) >= FIRST_TEST:
-            confirmed.append(event)
+            settled += [*judged, event]
+            judged = []
+        elif judged or event.get("trial", 0) >= FIRST_TEST:
+            judged.append(event)
         else:
             searched.append(event)
-    return settled, searched, confirmed
+    return settled, searched, judged

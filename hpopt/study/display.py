@@ -1,6 +1,9 @@
 """What a study tells while it runs."""
 
+from collections.abc import Sequence
+
 from ..pool.budget import Budget
+from ..record.final import Entrant
 from ..record.history import History
 from ..record.lines import Event
 from ..tracking.client import TrackingProcess
@@ -31,8 +34,8 @@ class Display:
     def event(self, event: Event) -> None:
         """Show that something happened; the history has it already."""
 
-    def confirming(self, seeds: int) -> None:
-        """Show that the search is over, and its winner is being judged."""
+    def judging(self, entrants: Sequence[Entrant]) -> None:
+        """Show that the search is over, and its best trials are being judged."""
 
     def end(self) -> None:
         """Show that training is over; what is left is to write the record."""

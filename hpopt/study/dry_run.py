@@ -6,11 +6,13 @@ from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.factory import make_env
 from hpopt_envs.schedules import HELD_SHAPE
 
+from ..pool.budget import FinalPlan
 from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
 from ..settings.groups import BudgetSettings
 from ..settings.study import Settings
 from ..wording import counted
 from .header import environment_settings
+from .open_study import final_plan
 from .opening import read_sources
 
 
@@ -39,18 +41,19 @@ def dry_run(settings: Settings) -> str:
     seconds = time.perf_counter() - started
     trial_cost = facts.segments * segment.cost + facts.final_validation_cost
     trial_seconds = seconds * trial_cost / segment.cost
-    confirmations = 2 * settings.confirm_seeds
+    plan = final_plan(settings)
     setup, shares = facts.setup_cost, (trial_cost, trial_seconds / workers)
-    trials = _trials(budget, confirmations, setup, *shares)
-    runs = trials + confirmations
+    trials = _trials(budget, plan, setup, *shares)
+    final = _final_runs(plan, trials)
+    runs = trials + final
     return "\n".join(
         [
             f"{facts.task} on {facts.model}: {facts.total_parameters:,} parameters, "
             f"{facts.trainable_parameters:,} of them trained; loaded in {loaded:.1f} s",
             f"a trial: {facts.segments} segments of {facts.segment_tokens:,} training tokens, "
             f"{trial_cost:,.0f} token-equivalents, about {trial_seconds:.0f} s",
-            f"the study: about {counted(trials, 'trial')} and {confirmations} for the "
-            f"confirmation, {facts.setup_cost + runs * trial_cost:,.0f} token-equivalents, "
+            f"the study: about {counted(trials, 'trial')} and at most {final} more in the "
+            f"final, {facts.setup_cost + runs * trial_cost:,.0f} token-equivalents, "
             f"{6 * facts.total_parameters * runs * trial_cost:.2g} FLOPs, "
             f"about {runs * trial_seconds / workers:.0f} s on {counted(workers, 'worker')}",
         ]
@@ -59,17 +62,30 @@ def dry_run(settings: Settings) -> str:
 
 def _trials(
     budget: BudgetSettings,
-    confirmations: int,
+    plan: FinalPlan,
     setup: float,
     trial_cost: float,
     trial_seconds: float,
 ) -> int:
-    """Return how many trials the least of the limits allows, the confirmation paid for."""
+    """Return how many trials the least of the limits allows, the final paid for."""
     allowed = []
     if budget.trials is not None:
         allowed.append(float(budget.trials))
     if budget.cost is not None:
-        allowed.append((budget.cost - setup) / trial_cost - confirmations)
+        allowed.append(_with_final(plan, (budget.cost - setup) / trial_cost))
     if budget.time_limit is not None:
-        allowed.append(budget.time_limit / trial_seconds - confirmations)
+        allowed.append(_with_final(plan, budget.time_limit / trial_seconds))
     return max(0, int(min(allowed)))
+
+
+def _final_runs(plan: FinalPlan, trials: int) -> int:
+    """Return how many runs the final of so many trials has at most, each as dear as a trial."""
+    return int(plan.cost(trials, 1.0)) if trials else 0
+
+
+def _with_final(plan: FinalPlan, runs: float) -> float:
+    """Return how many trials can be paid for with so many runs, when their final is paid too."""
+    trials = int(runs)
+    while trials > 0 and trials + _final_runs(plan, trials) > runs:
+        trials -= 1
+    return trials

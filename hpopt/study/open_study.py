@@ -9,7 +9,7 @@ from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.base import Pool
-from ..pool.budget import Budget, Limits, active_seconds
+from ..pool.budget import Budget, FinalPlan, Limits, active_seconds
 from ..pool.metered import MeteredPool
 from ..record.folders import StudyFolder
 from ..record.history import History
@@ -153,7 +153,17 @@ def make_budget(
         Limits(asked.trials, asked.cost, asked.time_limit, target),
         facts,
         validate_segments=spec.validates,
-        confirmations=2 * settings.confirm_seeds,
+        final=final_plan(settings),
         seconds_before=seconds_before,
         cost_before=cost_before,
+    )
+
+
+def final_plan(settings: Settings) -> FinalPlan:
+    """Return what a study sets aside for its final."""
+    return FinalPlan(
+        entrants=settings.budget.finalists + 1 + bool(settings.environment.baseline),
+        seeds=settings.confirm_seeds,
+        share=settings.final_share,
+        workers=settings.machine.workers,
     )

@@ -18,7 +18,7 @@ from ..record.history import History
 from ..record.journal import Journal
 from ..searchers.base import AgentSpec
 from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
-from ..settings.groups import EXTENSIBLE
+from ..settings.groups import EXTENSIBLE, BudgetSettings
 from ..settings.study import FIELDS, Settings
 from .header import check_same, check_versions, environment_settings, make_header
 from .open_study import OpenStudy, make_budget
@@ -170,6 +170,8 @@ def take_up(
         if saved["tracking_uri"] is not None:
             saved["tracking_uri"] = with_credentials(saved["tracking_uri"])
         new = {setting: value for setting, value in changes.items() if saved[setting] != value}
+        if "finalists" not in saved:  # begun before there were finals: it gets one at its end
+            new["finalists"] = BudgetSettings.finalists
         settings = Settings.from_record({**saved, **new})
         pool = open_pool(settings, header["environment"], folder, factory)
         closing.callback(pool.close)

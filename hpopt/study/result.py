@@ -3,6 +3,7 @@
 import html
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from hpopt_envs.records import RunFacts, Trial
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..record.files import write_whole
+from ..record.final import Final
 from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.judged import Confirmation, Judged
-from ..record.schedule import Schedule, Winner, default_configuration
+from ..record.judged import Judged
+from ..record.recommended import Recommended
+from ..record.schedule import Schedule
 from ..settings.study import Settings
 from ..tracking import Incomplete
 from ..wording import counted, describe
@@ -31,7 +34,6 @@ class StudyResult:
         folder: where its journal and results are.
         history: everything it knows.
         space: resolved.
-        confirmation: winner and default on fresh seeds; None where it was skipped.
         wall_seconds: taken by this process.
         tracking_error: what is missing in MLflow and why; None where the record is complete.
         pages: addresses of the study's own page in MLflow and of its experiment's chart, where
@@ -43,7 +45,6 @@ class StudyResult:
     folder: Path
     history: History
     space: SearchSpace
-    confirmation: Confirmation | None
     wall_seconds: float
     tracking_error: Incomplete | None = None
     pages: tuple[str, ...] = ()
@@ -100,74 +101,77 @@ class StudyResult:
 
     @property
     def best(self) -> Trial | None:
-        """The winner on validation; None where no trial ended with a value, or within the limit."""
+        """The search's winner on validation; None where no trial has a value within the limit.
+
+        It is the luckiest of all trials, which isn't what is recommended unless the final says so.
+        """
         return self.history.best
 
-    @property
-    def best_value(self) -> float | None:
-        """The winner's objective as its user knows it; None without a winner."""
-        if self.best is None or self.best.value is None:
-            return None
-        return self.facts.shown(self.best.value)
-
-    @property
-    def schedule(self) -> list[dict[str, Value]]:
-        """The winner's hyperparameters, one mapping a segment; equal ones for a configuration."""
-        return [] if self.best is None else Schedule.of(self.best).hyperparameters
+    @cached_property
+    def recommendation(self) -> Recommended | None:
+        """What to train with, why, and how sure that is; None without a winner."""
+        return None if self.best is None else Recommended.of(self.history, "result")
 
     @property
     def recommended(self) -> Schedule | None:
-        """What to train with: the winner's schedule, or the default's where that was no worse.
-
-        Which was worse is judged on fresh seeds; without them it is the winner's. None without a
-        winner.
-        """
-        if self.best is None:
-            return None
-        if self.recommends_default:
-            return Schedule.held(default_configuration(self.space, self.facts), self.facts)
-        return Schedule.of(self.best)
+        """What to train with; None without a winner."""
+        return None if self.recommendation is None else self.recommendation.schedule
 
     @property
-    def recommends_default(self) -> bool:
-        """Whether the default was no worse than the winner on fresh seeds."""
-        gain = None if self.confirmation is None else self.confirmation.gain
-        return gain is not None and gain <= 0
+    def why(self) -> str | None:
+        """Why that, and how sure it is, in a sentence; None without a winner."""
+        return None if self.recommendation is None else self.recommendation.why
+
+    @property
+    def best_value(self) -> float | None:
+        """The objective of what is recommended, on validation, as its user knows it.
+
+        The mean over the final's fresh seeds; without a final, the winner's. None without a winner.
+        """
+        return None if self.recommendation is None else self.recommendation.value
+
+    @property
+    def schedule(self) -> list[dict[str, Value]]:
+        """The recommended hyperparameters, a mapping a segment; equal ones for a configuration."""
+        return [] if self.recommended is None else self.recommended.hyperparameters
+
+    @property
+    def final(self) -> Final | None:
+        """The final on fresh seeds; None where there was none."""
+        return None if self.recommendation is None else self.recommendation.final
 
     @property
     def cost(self) -> float:
-        """Token-equivalents spent, the confirmation included."""
+        """Token-equivalents spent, the final included."""
         return self.history.cost
 
 
 def write_result(result: StudyResult, settings: Settings) -> None:
     """Write result.json, schedule.json and, beside saved weights, their model card."""
-    folder = StudyFolder(result.folder)
+    folder, recommendation = StudyFolder(result.folder), result.recommendation
     write_whole(folder.result, json.dumps(_summary(result), indent=2) + "\n")
-    if result.best is None:
+    if recommendation is None:
         return
-    winner = Winner.of(result.history, "schedule")
-    schedule = json.dumps(winner.to_json(), indent=2) + "\n"
-    write_whole(folder.schedule, schedule)
+    write_whole(folder.schedule, json.dumps(recommendation.to_json(), indent=2) + "\n")
     if folder.best.is_dir() and not folder.best.is_symlink():
-        write_whole(folder.best / "README.md", _model_card(result, settings))
+        write_whole(folder.best / "README.md", _model_card(result, recommendation, settings))
 
 
-def has_weights(folder: StudyFolder, best: Trial) -> bool:
-    """Return whether a study that ended before has the weights of the winner of now.
+def has_weights(folder: StudyFolder, trial: Trial) -> bool:
+    """Return whether a study that ended before has the weights of a trial.
 
     Args:
         folder: of the study.
-        best: its winner now.
+        trial: of the search, or of the final.
     """
     if not folder.best.is_dir() or folder.best.is_symlink():
         return False
     result = folder.read_result()
-    return result is not None and bool(result["best_trial"] == best.id)
+    return result is not None and bool(result.get("weights_trial") == trial.id)
 
 
 def _summary(result: StudyResult) -> dict[str, Any]:
-    history, facts, confirmation = result.history, result.facts, result.confirmation
+    history, facts, found = result.history, result.facts, result.recommendation
     summary: dict[str, Any] = {
         "name": result.name,
         "objective": facts.objective_name,
@@ -177,25 +181,56 @@ def _summary(result: StudyResult) -> dict[str, Any]:
         "max_divergence": facts.max_divergence,
         "base_value": facts.shown(facts.base_objective),
         "best_value": result.best_value,
-        "best_trial": result.best.id if result.best else None,
-        "best_metrics": dict(result.best.segments[-1].metrics) if result.best else None,
+        "best_trial": found.trial if found else None,
+        "best_metrics": found.metrics if found else None,
+        "weights_trial": found.example.id if found and found.example else None,
         "trials": len(result.trials),
         "training_tokens": history.training_tokens,
         "search_cost": history.search_cost,
         "cost": history.cost,
     }
-    if result.recommended is not None:
-        summary["recommended"] = {
-            "configuration": "default" if result.recommends_default else "winner",
-            "segments": result.recommended.to_json(),
-        }
-    if confirmation is not None:
-        summary["test"] = {
-            "winner": _judged(facts, confirmation.winner),
-            "default": _judged(facts, confirmation.default),
-            "default_won": confirmation.default_won,
-        }
+    best = result.best
+    if found is None or best is None or best.value is None:
+        return summary
+    summary["winner"] = {"trial": best.id, "value": facts.shown(best.value)}
+    summary["recommended"] = {
+        "configuration": found.name,
+        "why": found.why,
+        "segments": found.schedule.to_json(),
+    }
+    if found.final is not None:
+        summary |= _of_final(found.final, found.name)
     return summary
+
+
+def _of_final(final: Final, recommended: str) -> dict[str, Any]:
+    """Return what a final came to: on validation for all, on test for what is shown of that."""
+    facts = final.history.facts
+    entrants = [
+        {
+            "configuration": one.name,
+            "values": [
+                facts.shown(run.value) for run in final.runs[one.name] if run.value is not None
+            ],
+            "failures": [run.reason for run in final.runs[one.name] if run.value is None],
+        }
+        for one in final.entrants
+    ]
+    noise = final.noise
+    best = final.history.best
+    assert best is not None
+    won = Schedule.of(best).hyperparameters
+    winner = [one.name for one in final.entrants if one.schedule.hyperparameters == won][:1]
+    shown = {"recommended": recommended} | {name: name for name in final.always}
+    shown |= {"winner": name for name in winner}
+    return {
+        "final": {
+            "entrants": entrants,
+            "noise": noise.deviation if noise.degrees else None,
+            "degrees_of_freedom": noise.degrees,
+        },
+        "test": {who: _judged(facts, final.tested(name)) for who, name in shown.items()},
+    }
 
 
 def _judged(facts: RunFacts, judged: Judged) -> dict[str, Any]:
@@ -206,16 +241,17 @@ def _judged(facts: RunFacts, judged: Judged) -> dict[str, Any]:
     }
 
 
-def _model_card(result: StudyResult, settings: Settings) -> str:
-    best, facts = result.best, result.facts
-    assert best is not None
-    path = best.path
+def _model_card(result: StudyResult, recommendation: Recommended, settings: Settings) -> str:
+    facts, example = result.facts, recommendation.example
+    assert example is not None
+    path = example.path
     lines = [
         f"# {facts.model} after one short trial",
         "",
-        f"Trial {best.id} of the hpopt study `{result.name}`: task `{facts.task}`, "
-        f"{path[-1].training_tokens:,} training tokens, agent `{settings.searcher.agent}`. These "
-        "weights show what the schedule does; they come from a short trial, not from a full run.",
+        f"Of the hpopt study `{result.name}`: {recommendation.name}, task `{facts.task}`, "
+        f"{path[-1].training_tokens:,} training tokens, agent `{settings.searcher.agent}`. "
+        f"{recommendation.why} These weights show what that does; they come from a short trial, "
+        "not from a full run.",
         "",
         f"- {facts.objective_name} on validation{f', {facts.unit}' if facts.unit else ''}: "
         f"{path[-1].metrics[facts.objective_name]:.4g} at the end, "

@@ -31,17 +31,16 @@ def answer_metrics(history: History, result: Mapping[str, Any]) -> dict[str, flo
     tested = _tested(result)
     for who, value in tested.items():
         figures[f"test_value_{who}"] = value
-    if len(tested) > 1:
+    if {"default", "recommended"} <= tested.keys():
         gain = tested["default"] - tested["recommended"]
         figures["test_gain"] = -gain if history.facts.maximize else gain
     return finite(figures)
 
 
 def _tested(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return mean values on the test split, of the recommended and of the default."""
-    test, chosen = result.get("test", {}), result.get("recommended", {})
-    of = {"recommended": chosen.get("configuration", "winner"), "default": "default"}
-    values = {who: test[name]["values"] for who, name in of.items() if name in test}
+    """Return mean values on the test split, of the recommended, the default and the baseline."""
+    test = result.get("test", {})
+    values = {who: judged["values"] for who, judged in test.items()}
     return {who: mean(found) for who, found in values.items() if found}
 
 
@@ -60,6 +59,8 @@ def answer_tags(history: History, result: Mapping[str, Any]) -> dict[str, str]:
     """Return tags with what is recommended; they may change when a study is extended."""
     values = recommended(history, result)
     tags = {f"recommended.{key(name)}": value for name, value in values.items()}
+    if values:
+        tags["recommended"] = result["recommended"]["configuration"]
     return tags | {"mlflow.note.content": _described(history, result, values)}
 
 
@@ -67,14 +68,10 @@ def _described(history: History, result: Mapping[str, Any], values: Mapping[str,
     """Return a study's description with its answer, as Markdown."""
     if not values:
         return note(history)
-    which = result["recommended"]["configuration"]
     rows = [f"| `{name}` | {value} |" for name, value in values.items()]
-    what = {
-        "winner": f"the winner, trial {result['best_trial']}",
-        "default": "the default, which the winner didn't beat on fresh seeds",
-    }
+    chosen = result["recommended"]
     lines = [
-        f"**Recommended:** {what.get(which, which)}",
+        f"**Recommended:** {chosen['configuration']}. {chosen['why']}",
         "",
         *_figures(history, result),
         "| hyperparameter | value |",

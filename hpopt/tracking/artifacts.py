@@ -1,4 +1,4 @@
-"""Files on a run: space, settings, the best schedule, a plot of the search, samples, the page."""
+"""Files on a run: space, settings, the schedule, a plot of the search, samples, the page."""
 
 import json
 import tempfile
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..record.folders import StudyFolder
 from ..record.history import History
-from ..record.schedule import Winner
+from ..record.recommended import Recommended
 from ..report.page.files import self_contained
 from ..report.plot import search_figure
 from .rows import made_of, public
@@ -34,8 +34,8 @@ def log_artifacts(client: "MlflowClient", run: str, history: History, study: Pat
             "settings.json": json.dumps(public(history.settings), indent=2),
         }
         if history.best is not None:
-            winner = Winner.of(history, "schedule")
-            texts["schedule.json"] = json.dumps(winner.to_json(), indent=2)
+            recommended = Recommended.of(history, "schedule")
+            texts["schedule.json"] = json.dumps(recommended.to_json(), indent=2)
         for file, text in texts.items():
             (folder / file).write_text(text + "\n", encoding="utf-8")
         search_figure(history).savefig(folder / "search.png", dpi=150)

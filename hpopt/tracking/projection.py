@@ -5,10 +5,9 @@ trial's run is closed only after everything of it is written, so that a closed o
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpopt_envs.records import Trial
 
@@ -20,7 +19,6 @@ from . import Ending, rows
 from .answer import answer_metrics, answer_tags, read_result
 from .artifacts import log_artifacts
 from .batches import log
-from .confirmations import confirmed
 from .store import connect
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ class _Run:
         start: time of its first event, unix milliseconds.
         id: MLflow's; empty until the run is made or found.
         status: how its trial ended; None while it runs.
-        confirms: what it judges, on a fresh seed.
+        confirms: which schedule it tests, on a fresh seed.
         end: time of its last event, unix milliseconds.
         complete: nothing is left to write: the run is closed, or not wanted.
     """
@@ -110,8 +108,6 @@ class Projection:
         match event["event"]:
             case "decision" if event["request"]["kind"] == "start":
                 self._start(event["request"]["trial"])
-            case "decision" if event["request"].get("hyperparameters"):
-                self._name(event["trial"], event["request"]["hyperparameters"])
             case "reply" | "closed":
                 trial = self._history.trials[event["trial"]]
                 if event["event"] == "reply" and event["reply"]["segment"] is not None:
@@ -123,7 +119,7 @@ class Projection:
         """Write what is unwritten, and return the number of metrics written."""
         written = self._write(self._study)
         for trial, run in self._runs.items():
-            if run.complete or not run.name:
+            if run.complete:
                 continue
             if not run.id:
                 run.id = self._create_trial(trial, run)
@@ -185,9 +181,10 @@ class Projection:
                 return found
 
     def _start(self, trial: int) -> None:
-        tested = trial in self._history.tests
-        name = "" if tested else f"trial {trial}"
-        run = _Run(name, self._now, complete=self._level == "parents")
+        run = _Run(f"trial {trial}", self._now, complete=self._level == "parents")
+        if trial in self._history.tests:
+            run.confirms = self._history.entrants.get(trial, "confirmation")
+            run.name = f"{run.confirms} on fresh seed {self._fresh_seed(trial)}"
         self._runs[trial] = run
         if trial in self._known:
             run.id, status = self._known[trial].info.run_id, self._known[trial].info.status
@@ -195,15 +192,11 @@ class Projection:
             if status == "KILLED":
                 self._client.update_run(run.id, "RUNNING")
 
-    def _name(self, trial: int, hyperparameters: Mapping[str, Any]) -> None:
-        """Name a confirmation by what it confirms, once that is known."""
-        run = self._runs[trial]
-        if run.name:
-            return
-        history, seed = self._history, self._history.trials[trial].seed
-        run.confirms = confirmed(history, history.trials[trial], hyperparameters)
-        seeds = list(dict.fromkeys(history.trials[test].seed for test in sorted(history.tests)))
-        run.name = f"{run.confirms} on fresh seed {seeds.index(seed)}"
+    def _fresh_seed(self, trial: int) -> int:
+        """Return which of the fresh seeds a test has, from 0."""
+        trials = self._history.trials
+        seeds = list(dict.fromkeys(trials[test].seed for test in sorted(self._history.tests)))
+        return seeds.index(trials[trial].seed)
 
     def _create_trial(self, trial: int, run: _Run) -> str:
         test = {"hpopt.confirms": run.confirms} if trial in self._history.tests else {}
@@ -227,14 +220,12 @@ class Projection:
     def _add_segment(self, trial: Trial) -> None:
         segment = trial.segments[-1]
         metrics = rows.segment_metrics(self._history.facts, segment)
-        self._name(trial.id, segment.hyperparameters)
         self._add_metrics(self._runs[trial.id], metrics, segment.study_cost)
 
     def _end(self, trial: Trial) -> None:
         facts, run = self._history.facts, self._runs[trial.id]
         run.status = rows.STATUS[trial.outcome] if trial.outcome else None
         run.end = self._now
-        run.name = run.name or "confirmation"  # it ended before it trained
         # An earlier version wrote those of the first segment at once, and they can't change.
         written = self._known[trial.id].data.params if trial.id in self._known else {}
         params = rows.trial_params(trial)

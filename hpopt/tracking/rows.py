@@ -62,6 +62,10 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
     measured = {n: value for n, value in segment.metrics.items() if n not in taken}
     others = finite({n: segment.metrics[n] for n in segment.metrics if n in taken})
     apart = {f"metric/{name}": value for name, value in others.items()}
+    on_test = finite(dict(segment.test_metrics))
+    apart |= {f"test/{name}": value for name, value in on_test.items()}
+    if segment.test_objective is not None:
+        apart["test/objective"] = facts.shown(segment.test_objective)
     return numbers | apart | finite(measured | ours)
 
 

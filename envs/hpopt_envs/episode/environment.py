@@ -87,7 +87,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         Args:
             seed: keys all of the trial's draws; drawn where it isn't given.
             options: "trial" (id), "initial" (unit-cube point), "fixed" (hyperparameters that the
-                space lacks), "test" (judge the end on the test split), "study" (`StudyFacts`).
+                space lacks), "test" (judge the end on the test split too), "study" (`StudyFacts`).
         """
         super().reset(seed=seed)
         asked = options or {}
@@ -114,7 +114,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             initial=begin,
             unit=begin,
             fixed={**AGENT_SHAPE, **fixed, **self.facts.fixed},
-            split="test" if test else "validation",
+            tests=test,
         )
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:

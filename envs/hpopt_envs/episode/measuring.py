@@ -1,7 +1,7 @@
 """What a stretch of training came to: evaluated where it is due, and put on record."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Measured:
         cost: of training and measuring, in token-equivalents.
         metrics: empty where nothing was evaluated.
         objective: None where nothing was evaluated, or training had exploded.
+        test_metrics, test_objective: see `Segment`.
     """
 
     outcome: Outcome | None
@@ -29,6 +30,8 @@ class Measured:
     cost: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     objective: float | None = None
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
+    test_objective: float | None = None
 
 
 def reaches_horizon(facts: RunFacts, trial: Trial, progress: Progress) -> bool:
@@ -46,7 +49,7 @@ def measure(
         episode: the trial, before the segment is on its record.
         progress: of the segment.
         stops: whether the trial is to end here.
-        validates: whether it is evaluated where it goes on; never with the test split.
+        validates: whether it is evaluated where it goes on; one that is tested never is.
     """
     outcome, reason = progress.outcome, progress.reason
     if outcome not in (None, Outcome.COMPLETED):
@@ -57,17 +60,28 @@ def measure(
     elif outcome is None and stops:
         outcome, reason = Outcome.STOPPED, "stopped by the agent"
     whole = outcome is not None
-    if not whole and not (validates and episode.split == "validation"):
+    if not whole and (episode.tests or not validates):
         return Measured(outcome, reason, progress.cost)
-    split = episode.split if whole else "validation"
-    evaluation = run.evaluate(episode.position.state, split, whole)
-    objective: float | None = evaluation.objective
-    constrained = run.facts.constrained(evaluation.objective, evaluation.metrics)
+    evaluation = run.evaluate(episode.position.state, "validation", whole)
+    cost, metrics = progress.cost + evaluation.cost, evaluation.metrics
+    constrained = run.facts.constrained(evaluation.objective, metrics)
     if not np.isfinite(constrained):
-        outcome, reason = Outcome.EXPLODED, f"objective is {constrained} on {split}"
-        objective = None
-    cost = progress.cost + evaluation.cost
-    return Measured(outcome, reason, cost, evaluation.metrics, objective)
+        reason = f"objective is {constrained} on validation"
+        return Measured(Outcome.EXPLODED, reason, cost, metrics)
+    measured = Measured(outcome, reason, cost, metrics, evaluation.objective)
+    return _tested(run, episode, measured) if episode.tests else measured
+
+
+def _tested(run: TrainingRun, episode: EpisodeState, measured: Measured) -> Measured:
+    """Return what was measured at a trial's end, and what the test split says beside it."""
+    evaluation = run.evaluate(episode.position.state, "test", True)
+    objective = evaluation.objective if np.isfinite(evaluation.objective) else None
+    return replace(
+        measured,
+        cost=measured.cost + evaluation.cost,
+        test_metrics=evaluation.metrics,
+        test_objective=objective,
+    )
 
 
 def record(
@@ -104,4 +118,6 @@ def record(
         flops=6.0 * facts.total_parameters * measured.cost,
         wall_seconds=wall_seconds,
         probe_loss=probe_loss,
+        test_metrics=measured.test_metrics,
+        test_objective=measured.test_objective,
     )

@@ -26,7 +26,7 @@ class EpisodeState:
         initial: where its hyperparameters began.
         unit: where they are.
         fixed: hyperparameters that the space lacks.
-        split: that its end is judged on.
+        tests: whether its end is judged on the test split too, and nothing before it.
         improvement: over the base model, at the last measurement.
         returned: the sum of its rewards.
     """
@@ -36,7 +36,7 @@ class EpisodeState:
     initial: Unit
     unit: Unit
     fixed: dict[str, Value]
-    split: str
+    tests: bool
     improvement: float = 0.0
     returned: float = 0.0
 
@@ -51,7 +51,7 @@ class EpisodeState:
             "initial": self.initial,
             "unit": self.unit,
             "fixed": self.fixed,
-            "split": self.split,
+            "tests": self.tests,
             "improvement": self.improvement,
             "returned": self.returned,
         }
@@ -71,7 +71,7 @@ class EpisodeState:
             initial=tuple(meta["initial"]),
             unit=tuple(meta["unit"]),
             fixed=meta["fixed"],
-            split=meta["split"],
+            tests=meta["tests"],
             improvement=meta["improvement"],
             returned=meta["returned"],
         )

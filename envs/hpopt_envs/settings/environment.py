@@ -152,9 +152,7 @@ class EnvironmentSettings:
                 raise WorldError(f"{name}: must be left out for {what}, but got {shown(value)}")
 
     def load_space(self, own: str | Mapping[str, Any]) -> SearchSpace:
-        """Return the space that is asked for, without what is fixed, and with other defaults.
-
-        They are the legal values nearest to the baseline's, which may lie outside the space.
+        """Return the space that is asked for, without what is fixed.
 
         Args:
             own: the space where none is asked for.
@@ -165,10 +163,6 @@ class EnvironmentSettings:
         space = self.space or own
         loaded = SearchSpace.from_dict(space) if isinstance(space, Mapping) else load_space(space)
         try:
-            loaded = loaded.holding(self.fixed or {})
+            return loaded.holding(self.fixed or {})
         except SpaceError as error:
             raise WorldError(f"fix: {error}") from None
-        try:
-            return loaded.with_defaults(loaded.nearest(self.baseline or {}))
-        except SpaceError as error:
-            raise WorldError(f"baseline: {error}") from None

@@ -207,13 +207,14 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
         TrainingFacts(PARAMETERS, PARAMETERS, trial or 16 * 4096, SEQUENCE_LENGTH, lora=False)
     )
     lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
-    beside, sizes = outside(resolved, settings), batch_sizes(resolved, held, examples)
+    baseline, sizes = dict(settings.baseline or {}), batch_sizes(resolved, held, examples)
+    beside = outside(resolved, baseline)
     check_baseline(beside, {**held, **resolved.defaults()}, None, sizes)
     sizes += [int(beside["batch_size"])] if "batch_size" in beside else []
     plan = plan_trial(sizes, lengths, segment, trial)
     limit = divergence_limit(settings.max_divergence, None)
     facts = replace(
-        _facts(lengths, plan, limit), fixed=held, baseline=beside, notes=note(beside, resolved)
+        _facts(lengths, plan, limit), fixed=held, baseline=baseline, notes=note(beside, resolved)
     )
     return SimulatedRun(facts), resolved
 

@@ -151,7 +151,7 @@ def tabulated_run(settings: EnvironmentSettings) -> tuple[TabulatedRun, SearchSp
     facts = _facts(runs)
     parameters, tokens = facts.total_parameters, facts.trial_tokens
     resolved = space.resolve(TrainingFacts(parameters, parameters, tokens, 1, lora=False))
-    if beside := outside(resolved, settings):
+    if beside := outside(resolved, settings.baseline or {}):
         name, value = next(iter(beside.items()))
         known = ", ".join(map(str, runs.grid.get(name, ())))
         raise WorldError(f"baseline: {name}: must be among {known}, but got {value!r}")

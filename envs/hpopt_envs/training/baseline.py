@@ -2,24 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
-from hpopt_search_spaces import SearchSpace, Value
+from hpopt_search_spaces import SearchSpace, SpaceError, Value
 
 from ..errors import WorldError
-from ..settings import EnvironmentSettings
 from ..tasks.roles import ParametricLoss
 from .hyperparameters import check_values
 from .weights import Structure
 
 
-def outside(space: SearchSpace, settings: EnvironmentSettings) -> dict[str, Value]:
-    """Return what of the baseline the space's defaults don't say.
+def outside(space: SearchSpace, baseline: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what of a baseline the space doesn't have.
 
-    Args:
-        space: resolved, with the legal values nearest to the baseline as its defaults.
-        settings: have the baseline.
+    Raises:
+        WorldError: a value is of the wrong type.
     """
-    near = space.defaults()
-    return {n: v for n, v in (settings.baseline or {}).items() if near.get(n) != v}
+    try:
+        near = space.nearest(baseline)
+    except SpaceError as error:
+        raise WorldError(f"baseline: {error}") from None
+    return {n: v for n, v in baseline.items() if near.get(n) != v}
 
 
 def check_baseline(
@@ -59,10 +60,10 @@ def _fits(size: int, largest: int) -> bool:
 
 
 def note(beside: Mapping[str, Value], space: SearchSpace) -> tuple[str, ...]:
-    """Return a sentence on where searchers begin, where the baseline lies outside the space."""
+    """Return a sentence on what searchers try, where the baseline lies outside the space."""
     if not beside:
         return ()
     values = ", ".join(f"{name}={value}" for name, value in beside.items())
-    near = ", ".join(f"{n}={v}" for n, v in space.defaults().items() if n in beside)
-    begins = f"; searchers begin at {near}" if near else ""
-    return (f"The baseline lies outside the space, with {values}{begins}.",)
+    near = ", ".join(f"{name}={value}" for name, value in space.nearest(beside).items())
+    tried = f"; searchers try {near} in its place" if near else ""
+    return (f"The baseline lies outside the space, with {values}{tried}.",)

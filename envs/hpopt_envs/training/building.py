@@ -72,9 +72,10 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         known = _training_facts(held, task, weights, lengths, settings.trial_tokens)
         clipped, space = space.clipped(known), space.resolve(known)
         sizes = batch_sizes(space, held, lengths.examples)
-        beside = outside(space, settings)
+        baseline = dict(settings.baseline or {})
+        beside = outside(space, baseline)
         check_baseline(beside, {**held, **space.defaults()}, loss, sizes)
-        if beside.get("divergence_weight") and not has_reference(task):
+        if baseline.get("divergence_weight") and not has_reference(task):
             raise WorldError("baseline: divergence_weight needs a task with a reference")
         sizes += [int(beside["batch_size"])] if "batch_size" in beside else []
         _check_samples(sizes, samples_per_example(task))
@@ -91,7 +92,7 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             precision=precision,
             max_divergence=limit,
             setup_cost=setup_cost,
-            baseline=beside,
+            baseline=baseline,
             notes=(*_notes(space, clipped), *note(beside, space)),
         )
         return measured(parts), space

@@ -1,4 +1,4 @@
-"""What a study's winner writes, beside what the base model wrote."""
+"""What the recommended model writes, beside what the base model wrote."""
 
 from ...record.samples import NOTHING, Sample, Samples
 from . import look
@@ -13,7 +13,7 @@ def samples_section(samples: Samples) -> Section:
         "samples",
         "What the model writes",
         "The first prompts of the test split: what the base model wrote (before), and what "
-        f"the winner writes (after). Texts of more than {LONGEST:,} characters are cut; "
+        f"the recommended one writes (after). Texts of more than {LONGEST:,} characters are cut; "
         "best/samples.json has all of them.",
         html="\n".join(_table(samples.score, row) for row in samples.rows),
     )

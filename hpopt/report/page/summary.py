@@ -7,11 +7,14 @@ from typing import Any
 from hpopt_envs.records import Outcome, RunFacts
 from hpopt_search_spaces import Value
 
+from ...record.final import Final
 from ...record.history import History
-from ...record.judged import Confirmation, Judged
+from ...record.judged import Judged
+from ...record.recommended import Recommended
 from ...record.schedule import Schedule
 from ...wording import counted, detours, duration, limit, objective, unlimited
-from ..words import exceeded, verdict
+from ..advice import advice
+from ..words import columns, exceeded, test_verdict
 from . import look
 from .importance import ENOUGH_TRIALS, Importances
 from .marks import kind
@@ -31,29 +34,24 @@ def summary(
         result: its result.json; None where it has none yet.
         importances: of its hyperparameters, or why there are none.
     """
-    confirmation = None if result is None else confirmation_of(history.facts, result)
+    ended = result is not None and history.best is not None
+    recommended = Recommended.of(history, "summary") if ended else None
+    final = None if recommended is None else recommended.final
     parts = [
-        paragraphs(_warnings(history, result, confirmation), kind="warning"),
+        paragraphs(_warnings(history, result, final), kind="warning"),
         paragraphs([_tuned(history), _found(history), _spent(history), _mattered(importances)]),
     ]
-    if confirmation is not None:
-        parts += [_judged(history, confirmation)]
-    if history.best is not None:
-        parts += ["<h3>The winner's schedule</h3>", _schedule(history)]
+    if recommended is not None:
+        parts += [
+            "<h3>Recommended</h3>",
+            paragraphs([f"{recommended.name}. {recommended.why}", *advice(history)]),
+            _schedule(recommended.schedule),
+        ]
+    elif history.best is not None:
+        parts += ["<h3>The best so far</h3>", _schedule(Schedule.of(history.best))]
+    if final is not None:
+        parts += [_validated(final), _tested(final)]
     return "\n".join(parts)
-
-
-def confirmation_of(facts: RunFacts, result: Mapping[str, Any]) -> Confirmation | None:
-    """Return the confirmation that a result.json tells of; None where it was skipped."""
-    test = result.get("test")
-    if test is None:
-        return None
-
-    def judged(of: Mapping[str, Any]) -> Judged:
-        values = tuple(facts.shown(value) for value in of["values"])  # back to minimised
-        return Judged(values, tuple(of["metrics"]), tuple(of["failures"]))
-
-    return Confirmation(judged(test["winner"]), judged(test["default"]), test["default_won"])
 
 
 def _tuned(history: History) -> str:
@@ -92,13 +90,13 @@ def _spent(history: History) -> str:
     facts, trials = history.facts, ended(history)
     kinds = Counter(kind(facts, trial) for trial in trials)
     others = [f"{count} {what}" for what, count in kinds.items() if what != "trial"]
-    confirmed = history.cost - history.search_cost
-    confirmation = f", {look.number(confirmed)} of them for the confirmation" if confirmed else ""
+    judged = history.cost - history.search_cost
+    final = f", {look.number(judged)} of them for the final" if judged else ""
     seconds = sum(s.wall_seconds for t in history.trials.values() for s in t.segments)
     flops = 6.0 * facts.total_parameters * history.cost
     return (
         f"{counted(len(trials), 'trial')} ended{_among(others)}. The study cost "
-        f"{look.number(history.cost)} token-equivalents{confirmation} (about {flops:.2g} FLOPs), "
+        f"{look.number(history.cost)} token-equivalents{final} (about {flops:.2g} FLOPs), "
         f"{duration(seconds)} of its workers' time. {detours(trials)}"
     ).rstrip()
 
@@ -135,9 +133,7 @@ def _share(shares: Mapping[str, float], name: str) -> str:
     return f"{name.replace('_', ' ')} ({shares[name]:.0%})"
 
 
-def _warnings(
-    history: History, result: Mapping[str, Any] | None, confirmation: Confirmation | None
-) -> list[str]:
+def _warnings(history: History, result: Mapping[str, Any] | None, final: Final | None) -> list[str]:
     facts, best, trials = history.facts, history.best, ended(history)
     told = []
     if result is None:
@@ -147,57 +143,46 @@ def _warnings(
         told.append(f"No trial kept the limit on divergence, {facts.max_divergence:g} nats.")
     if best is not None and best.value is not None and best.value >= facts.base_objective:
         told.append("The winner is no better than the base model on validation.")
-    if confirmation is not None:
-        told += exceeded(facts, {"winner": confirmation.winner})
-        gained = _gain(confirmation)
-        if not confirmation.default_won and gained is not None and gained <= 0:
-            told.append("The winner is no better than the default configuration on fresh seeds.")
+    if final is not None:
+        told += exceeded(facts, {"recommended": final.tested(final.recommended.name)})
     broken = sum(t.outcome not in (Outcome.COMPLETED, Outcome.STOPPED) for t in trials)
     if trials and broken > MANY_BROKEN * len(trials):
         told.append(f"{broken} of {counted(len(trials), 'trial')} exploded or failed.")
-    return told + _at_the_edge(history)
+    return told
 
 
-def _gain(confirmation: Confirmation) -> float | None:
-    winner, default = confirmation.winner.mean, confirmation.default.mean
-    return None if winner is None or default is None else default - winner
+def _validated(final: Final) -> str:
+    """Return the final as a table: what each entrant came to on validation."""
+    facts, rows = final.history.facts, []
+    for one in final.entrants:
+        values = [run.value for run in final.runs[one.name] if run.value is not None]
+        shown = [look.number(facts.shown(value)) for value in values]
+        gain = final.difference(one.name, final.always[0])
+        told = "–"
+        if gain is not None and one.name != final.always[0]:
+            told = f"{gain.mean:.4g} ± {gain.uncertainty:.2g}"
+        rows.append([one.name, ", ".join(shown) or "failed", told])
+    heads = ["", "on validation, by fresh seed", f"better than the {final.always[0]} by"]
+    return "\n".join(["<h3>The final</h3>", table(heads, rows)])
 
 
-def _at_the_edge(history: History) -> list[str]:
-    """Return a warning where the winner ends a range: better values may lie beyond it."""
-    if history.best is None:
-        return []
-    space = resolved_space(history)
-    edges = []
-    for name in ("learning_rate", "batch_size"):
-        values = {s.hyperparameters.get(name) for s in history.best.path}
-        if name in space and len(values) == 1:
-            (value,) = values
-            ends = {space[name].from_unit(0.0): "lowest", space[name].from_unit(1.0): "highest"}
-            if value in ends:
-                edges.append(f"the {ends[value]} {name.replace('_', ' ')} ({value:g})")
-    return [f"The winner has {' and '.join(edges)} of the search space."] if edges else []
-
-
-def _judged(history: History, confirmation: Confirmation) -> str:
-    """Return the confirmation as a table, with its verdict."""
-    facts = history.facts
-    other = "baseline" if history.settings.get("baseline") else "default"
-    columns = {"winner": confirmation.winner, other: confirmation.default}
-    if confirmation.default_won:
-        columns = {f"{other} (the winner)": confirmation.default}
-    rows = [["objective", *(_spread(facts, judged) for judged in columns.values())]]
+def _tested(final: Final) -> str:
+    """Return what is shown of the test split as a table, with its verdict."""
+    facts = final.history.facts
+    shown = {heading: final.tested(name) for heading, name in columns(final).items()}
+    rows = [["objective", *(_spread(facts, judged) for judged in shown.values())]]
     for name in facts.base_metrics:
-        means = [judged.metric(name) for judged in columns.values()]
+        means = [judged.metric(name) for judged in shown.values()]
         if any(mean is not None for mean in means):
             rows.append([name, *map(look.number, means)])
-    seeds = max(len(judged.values) + len(judged.failures) for judged in columns.values())
-    failed = [reason for judged in columns.values() for reason in judged.failures]
+    seeds = max(len(judged.values) + len(judged.failures) for judged in shown.values())
+    failed = [reason for judged in shown.values() for reason in judged.failures]
+    told = [*filter(None, [test_verdict(final)]), *(f"A trial failed: {r}" for r in failed)]
     return "\n".join(
         [
-            f"<h3>On the test split, {counted(seeds, 'fresh seed')}</h3>",
-            table(["", *columns], rows),
-            paragraphs([verdict(confirmation, other), *(f"A trial failed: {r}" for r in failed)]),
+            f"<h3>On the test split, {counted(seeds, 'fresh seed')}: nothing was chosen by it</h3>",
+            table(["", *shown], rows),
+            paragraphs(told),
         ]
     )
 
@@ -209,10 +194,9 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
     return mean if judged.spread is None else f"{mean} ± {judged.spread:.2g}"
 
 
-def _schedule(history: History) -> str:
-    """Return the winner's path as a table, a row for each stretch of equal hyperparameters."""
-    assert history.best is not None
-    spans = Schedule.of(history.best).spans
+def _schedule(schedule: Schedule) -> str:
+    """Return a schedule as a table, a row for each stretch of equal hyperparameters."""
+    spans = schedule.spans
     names = list(dict.fromkeys(name for _, values in spans for name in values))
     rows = [[span, *(_cell(values.get(name)) for name in names)] for span, values in spans]
     return table(["of the run", *(name.replace("_", " ") for name in names)], rows)

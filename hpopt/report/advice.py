@@ -1,0 +1,112 @@
+"""What to do next, where a study's own figures say that more could be found, or found sooner."""
+
+from collections.abc import Hashable, Sequence
+from statistics import stdev
+
+from hpopt_envs.records import Trial
+from hpopt_search_spaces import FloatParameter, IntegerParameter, Parameter, SearchSpace
+
+from ..record.history import History
+from ..record.race import Noise
+from ..record.recommended import Recommended
+from ..wording import counted
+
+FEW_TRIALS = 2  # for each hyperparameter of the space
+DROWNED = 2.0  # standard deviations of noise within which values can't be told apart
+
+
+def advice(history: History) -> list[str]:
+    """Return sentences; none for a study without a winner."""
+    if history.best is None:
+        return []
+    recommended = Recommended.of(history, "advice")
+    space = SearchSpace.from_dict(history.header["space"])
+    trials = [trial for trial in history.trials.values() if trial.id not in history.tests]
+    return [
+        *_at_ends(recommended, space),
+        *_repeated(trials, space),
+        *_too_little(history, recommended, trials, space),
+    ]
+
+
+def _at_ends(recommended: Recommended, space: SearchSpace) -> list[str]:
+    """Return a sentence for each number that is held at an end of its range."""
+    told = []
+    held = recommended.schedule.hyperparameters
+    for name in space.names:
+        parameter = space[name]
+        values = {values.get(name) for values in held}
+        (value, *others), ends = values, _ends(parameter)
+        if others or ends is None or not isinstance(value, int | float):
+            continue
+        which = {ends[0]: "low", ends[1]: "high"}.get(value)
+        if which is not None and ends[0] != ends[1]:
+            further = _further(parameter, which)
+            told.append(
+                f"The recommended {name}, {value:g}, is the {which}est of its range: more may lie "
+                f"beyond. In a space of your own (--space FILE.toml), [parameters.{name}] takes "
+                f"`{which} = {further:g}`."
+            )
+    return told
+
+
+def _ends(parameter: Parameter) -> tuple[float, float] | None:
+    """Return the ends of a range of numbers; None for choices."""
+    low, high = parameter.from_unit(0.0), parameter.from_unit(1.0)
+    if not isinstance(parameter, FloatParameter | IntegerParameter):
+        return None
+    return float(low), float(high)
+
+
+def _further(parameter: Parameter, which: str) -> float:
+    """Return an end that lies further out: by a factor of 4, or by half of a linear range."""
+    low, high = _ends(parameter) or (0.0, 0.0)
+    assert isinstance(parameter, FloatParameter | IntegerParameter)
+    doubles = isinstance(parameter, IntegerParameter) and parameter.powers_of_two
+    if parameter.log or doubles:
+        return low / 4 if which == "low" else high * 4
+    return low - (high - low) / 2 if which == "low" else high + (high - low) / 2
+
+
+def _repeated(trials: Sequence[Trial], space: SearchSpace) -> list[str]:
+    """Return a sentence where trials had the same hyperparameters throughout."""
+    seen: dict[Hashable, int] = {}
+    again = []
+    for trial in trials:
+        if trial.value is None or not trial.path:
+            continue
+        path = tuple(
+            tuple((name, segment.hyperparameters.get(name)) for name in space.names)
+            for segment in trial.path
+        )
+        if path in seen:
+            again.append(f"trial {trial.id} was trained as trial {seen[path]}")
+        seen.setdefault(path, trial.id)
+    if not again:
+        return []
+    more = f", and {len(again) - 3} more" if len(again) > 3 else ""
+    return [
+        f"{'; '.join(again[:3])}{more}: paid for twice, since the search had little else to "
+        "try. A wider space, or fewer trials, spends less."
+    ]
+
+
+def _too_little(
+    history: History, recommended: Recommended, trials: Sequence[Trial], space: SearchSpace
+) -> list[str]:
+    """Return a sentence where there were too few trials, or they were too short, to tell."""
+    told = []
+    values = [t.value for t in trials if t.value is not None and t.can_win]
+    if len(trials) < FEW_TRIALS * len(space.names):
+        told.append(
+            f"{counted(len(trials), 'trial')} for {counted(len(space.names), 'hyperparameter')} "
+            f"are few; `--trials {4 * len(space.names)}` sees more, and --fix leaves some out."
+        )
+    noise = Noise(0.0, 0) if recommended.final is None else recommended.final.noise
+    if noise.degrees and len(values) > 2 and stdev(values) < DROWNED * noise.deviation:
+        told.append(
+            f"Trials differ by little more than chance (standard deviation {stdev(values):.4f}, of "
+            f"which {noise.deviation:.4f} are noise): `--trial-tokens "
+            f"{4 * history.facts.trial_tokens}` makes them four times as long."
+        )
+    return told
