@@ -163,10 +163,6 @@ class Final:
         }
         return Noise.of(self.values, before)
 
-    def values_of(self, names: Sequence[str]) -> dict[str, list[float]]:
-        """Return the values of some of them."""
-        return {name: values for name, values in self.values.items() if name in names}
-
     @property
     def always(self) -> list[str]:
         """The default, and the baseline where there is one."""

@@ -53,9 +53,9 @@ class Noise:
             return cls(math.sqrt(_residual(rows, list(values), seeds) / degrees), degrees)
         again = {n: [*values[n], *_at(before or {}, n)] for n in values}
         degrees = sum(len(all_of) - 1 for all_of in again.values())
-        if not degrees:
-            return cls(math.nan, 0)
         squares = sum((value - mean(all_of)) ** 2 for all_of in again.values() for value in all_of)
+        if degrees < ENOUGH_DEGREES and not squares:  # shares of few examples are often the same
+            return cls(math.nan, 0)
         return cls(math.sqrt(squares / degrees), degrees)
 
 
@@ -118,12 +118,34 @@ def still_in(values: Values, noise: Noise, kept: str) -> list[str]:
         noise: of the race.
         kept: who stays in any case.
     """
+    if not values:
+        return []
     best = values[best_of(values)]
     return [
         name
         for name in values
         if name == kept or not Difference.between(best, values[name], noise).is_shown
     ]
+
+
+def affordable(
+    values: Values, costs: Mapping[str, float], purse: float, incumbents: Sequence[str]
+) -> list[str]:
+    """Return who can be run on another seed: the last of the others than incumbents stay behind.
+
+    Args:
+        values: of those that are in the race.
+        costs: of a run of each.
+        purse: what all runs may cost; nobody is run where the incumbents and the best cost more.
+        incumbents: names that stay, if they are in the race.
+    """
+    purse *= 1.0 + 1e-9  # sums of the same costs differ in their last digits
+    kept = [name for name in values if name in incumbents]
+    rivals = sorted((n for n in values if n not in incumbents), key=lambda n: mean(values[n]))
+    while len(rivals) > 1 and sum(costs[name] for name in [*kept, *rivals]) > purse:
+        rivals.pop()
+    left = [*kept, *rivals]
+    return left if sum(costs[name] for name in left) <= purse else []
 
 
 def chosen(values: Values, noise: Noise, incumbents: Sequence[str]) -> str:

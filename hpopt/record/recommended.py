@@ -164,10 +164,15 @@ def _why(final: Final, name: str) -> str:
             return f"{told} is no different on validation {_how_sure(gain)}"
         less = f"{told} is better by {_sized(gain)} on validation {_how_sure(gain)}"
         return f"{less}, which may be chance"
+    if len(final.entrants) == 1:
+        return f"{_the(name)} is kept, since no other trial could be recommended"
     rivals = [one for one in final.incumbents if one != name] or final.others(name)[:1]
     gains = {one: gain for one in rivals if (gain := final.difference(name, one)) is not None}
     if not gains:
         return f"{_the(name)} alone has a value on every fresh seed"
+    if not any(gain.mean for gain in gains.values()):
+        others = " and ".join(map(_the, gains))
+        return f"{_the(name)} is as good as {others} on validation {_how_sure(*gains.values())}"
     told = " and ".join(f"than {_the(one)} by {_sized(gain)}" for one, gain in gains.items())
     return f"{_the(name)} is better {told} on validation {_how_sure(*gains.values())}"
 

@@ -42,4 +42,5 @@ def test_verdict(final: Final) -> str:
             told.append(f"{better} than the {other} by {abs(gain.mean):.4f}{sure}")
     if not told:
         return ""
-    return f"There {chosen} is {' and '.join(told)} ({CONFIDENCE:.0%} interval)."
+    who = f"the {chosen}" if chosen in final.always else chosen
+    return f"On test, {who} is {' and '.join(told)} ({CONFIDENCE:.0%} interval)."

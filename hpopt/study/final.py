@@ -1,14 +1,13 @@
 """The final: a race of the best few schedules beside what would be used without them."""
 
 from collections.abc import Sequence
-from statistics import mean
 
 from hpopt_envs.records import RunFacts
 
 from ..pool.budget import training_cost
 from ..pool.metered import MeteredPool
 from ..record.final import DEFAULT, Entrant, Final, finalists_of, incumbents_of
-from ..record.race import still_in
+from ..record.race import affordable, still_in
 from .fresh_seeds import Job, run_jobs
 
 
@@ -22,17 +21,19 @@ def hold_final(pool: MeteredPool, entrants: Sequence[Entrant], seeds: int, purse
         purse: token-equivalents that all of it may cost; the first seed is run in any case.
     """
     before, costs = pool.history.cost, {e.name: run_cost(e, pool.facts) for e in entrants}
-    left = list(entrants)
+    left = [entrant.name for entrant in entrants]
     for seed in range(seeds):
         if seed:
-            final = _so_far(pool)
-            kept = still_in(final.values_of([e.name for e in left]), final.noise, DEFAULT)
-            _drop(pool, final, [e.name for e in left if e.name not in kept])
-            left = [e for e in left if e.name in kept]
-            left = _affordable(left, final, costs, purse - (pool.history.cost - before))
+            final, racing = _so_far(pool), left
+            values = {name: final.values[name] for name in left if name in final.values}
+            left = still_in(values, final.noise, DEFAULT)
+            _drop(pool, final, [name for name in racing if name not in left])
+            values = {name: values[name] for name in left}
+            money = purse - (pool.history.cost - before)
+            left = affordable(values, costs, money, final.incumbents)
             if len(left) < 2 or not pool.can_run(len(left)):
                 break
-        jobs = [Job(entrant.name, entrant.schedule, seed) for entrant in left]
+        jobs = [Job(e.name, e.schedule, seed) for e in entrants if e.name in left]
         run_jobs(pool, jobs, keep_weights=not seed)
     return _so_far(pool)
 
@@ -62,22 +63,6 @@ def run_cost(entrant: Entrant, facts: RunFacts) -> float:
     """Return the token-equivalents of a run, computed: trained, validated and tested."""
     trained = (training_cost(facts, values, n) for values, n in entrant.schedule.segments)
     return sum(trained) + 2 * facts.final_validation_cost
-
-
-def _affordable(
-    left: list[Entrant], final: Final, costs: dict[str, float], purse: float
-) -> list[Entrant]:
-    """Return those who can be run on another seed: the last of the finalists stay behind."""
-
-    def too_dear(some: list[Entrant]) -> bool:
-        return sum(costs[entrant.name] for entrant in some) > purse
-
-    finalists = [entrant for entrant in left if entrant.name not in final.incumbents]
-    finalists.sort(key=lambda entrant: mean(final.values[entrant.name]))
-    while too_dear(left) and len(finalists) > 1:
-        left = [entrant for entrant in left if entrant != finalists[-1]]
-        finalists.pop()
-    return [] if too_dear(left) else left
 
 
 def _drop(pool: MeteredPool, final: Final, names: Sequence[str]) -> None:

@@ -220,9 +220,9 @@ def _of_final(final: Final, recommended: str) -> dict[str, Any]:
     best = final.history.best
     assert best is not None
     won = Schedule.of(best).hyperparameters
-    winner = [one.name for one in final.entrants if one.schedule.hyperparameters == won][:1]
+    same = [one.name for one in final.entrants if one.schedule.hyperparameters == won]
     shown = {"recommended": recommended} | {name: name for name in final.always}
-    shown |= {"winner": name for name in winner}
+    shown |= dict(zip(["winner"], same, strict=False))
     return {
         "final": {
             "entrants": entrants,

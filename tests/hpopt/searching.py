@@ -96,6 +96,14 @@ def told(trial: Trial) -> str:
     return json.dumps(vars(trial) | {"segments": segments}, default=str)
 
 
+def final_of(result: StudyResult) -> tuple[Any, ...]:
+    """What a study recommends, why, and what all entrants came to in its final."""
+    final = result.final
+    runs = {} if final is None else final.runs
+    values = {n: [(r.value, r.segments[-1].test_objective) for r in runs[n]] for n in runs}
+    return result.why, result.schedule, values
+
+
 def outcome(result: StudyResult) -> tuple[Any, ...]:
     """What a study came to."""
     history = result.history
@@ -103,7 +111,7 @@ def outcome(result: StudyResult) -> tuple[Any, ...]:
     return (
         trials,
         result.best_value,
-        result.confirmation,
+        final_of(result),
         history.cost,
         history.training_tokens,
         history.improvements,

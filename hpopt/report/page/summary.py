@@ -34,8 +34,8 @@ def summary(
         result: its result.json; None where it has none yet.
         importances: of its hyperparameters, or why there are none.
     """
-    ended = result is not None and history.best is not None
-    recommended = Recommended.of(history, "summary") if ended else None
+    over = result is not None and history.best is not None
+    recommended = Recommended.of(history, "summary") if over else None
     final = None if recommended is None else recommended.final
     parts = [
         paragraphs(_warnings(history, result, final), kind="warning"),

@@ -150,7 +150,7 @@ def test_a_task_s_own_limit_is_told_and_warned_of_where_it_is_switched_off(
     for event in script.events:
         history.apply({"name": "otter", **event})
     asked = Settings.of({"agent": "tpe"})
-    budget = Budget(Limits(trials=1), history.facts, validate_segments=True, confirmations=0)
+    budget = Budget(Limits(trials=1), history.facts, validate_segments=True)
     study = scripted(tmp_path / "journal.jsonl", {"name": "otter"}, history, space, asked)
     LineDisplay().begin(study, history, budget, None)
     lines = capsys.readouterr().out.splitlines()

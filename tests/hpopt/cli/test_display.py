@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from hpopt.cli.display import LineDisplay, LiveDisplay, make_display
-from hpopt.pool.budget import Budget, Limits
+from hpopt.pool.budget import Budget, FinalPlan, Limits
+from hpopt.record.final import incumbents_of
 from hpopt.record.history import History
 from hpopt.tracking.client import TrackingProcess
 from hpopt_envs.messages import Advance, to_json
@@ -40,7 +41,7 @@ def play(space: SearchSpace, tmp_path: Path) -> Play:
         history, said = History(), asked({"agent": "tpe", **settings})
         history.apply(events[0])
         facts = history.facts
-        budget = Budget(limits, facts, validate_segments=True, confirmations=4)
+        budget = Budget(limits, facts, True, FinalPlan(entrants=2, seeds=2))
         tracking = TrackingProcess(tmp_path, said.tracking.uri, "lm", "trials")
         tracking.error = error
         study = scripted(tmp_path / "journal.jsonl", events[0], history, space, said)
@@ -49,7 +50,7 @@ def play(space: SearchSpace, tmp_path: Path) -> Play:
             history.apply(event)
             display.event(event)
         if confirms:
-            display.confirming(2)
+            display.judging(incumbents_of(history))
         display.end()
 
     return show
@@ -77,7 +78,7 @@ def test_lines_tell_the_study_and_how_each_trial_ended(
     for line, what in zip(trials, said, strict=True):
         assert f"%  {what}  " in line
         assert re.search(r"learning_rate=\S+, batch_size=\d+, divergence_weight=\S+$", line)
-    assert "confirming the winner on 2 fresh seeds ..." in lines
+    assert "the final, on fresh seeds: default ..." in lines
 
 
 def test_under_a_limit_each_line_has_a_divergence_and_says_if_it_is_over(
@@ -173,13 +174,13 @@ def test_a_terminal_shows_what_runs_now_below_the_same_lines(
     told = plain(written)
     assert "study otter: tpe on lm" in told
     assert re.search(r"    0   20%  3\.0000 \* +learning_rate=", told)
-    last = told[told.rindex("confirming the winner on 2 fresh seeds") :]
+    last = told[told.rindex("the final, on fresh seeds: default") :]
     # trial 1 is in its second segment; the first one's training loss was 3.75 + 0.125
     running = re.search(r"^1 +2 of 4 +3\.8750 +(\S.*\S) *$", last, re.MULTILINE)
     assert running is not None
     assert "learning_rate=4, batch_size=32, divergence_weight=0.5" in running[1]
     assert "best so far: 3.0000 (trial 0, learning_rate=" in last
-    assert "confirming, 0 s, MLflow: the server is gone" in last
+    assert "the final, 0 s, MLflow: the server is gone" in last
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1  # the cursor comes back
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from hpopt.cli.entry import main
 from hpopt.cli.summary import SHOWN, WIDTH, report
 from hpopt.record.folders import StudyFolder
 from hpopt.record.history import History
-from hpopt.record.judged import Confirmation, Judged
 from hpopt.record.samples import read_samples
 from hpopt.report.page.samples import LONGEST
 from hpopt.report.page.study import write_report
@@ -70,6 +68,7 @@ def history(new_script: Callable[..., Any]) -> History:
     script, history = new_script(), History()
     script.trial(0, 3.5, 3.0)
     script.trial(1, 3.5, 2.5)
+    script.final({"default": (3.0, 3.0), "trial 1": (2.5, 2.6)})
     for event in script.events:
         history.apply({"name": "otter", **event})
     return history
@@ -82,9 +81,7 @@ def tell(history: History, space: SearchSpace, tmp_path: Path) -> Callable[..., 
     def told(*rows: dict[str, Any], score: str = "") -> list[str]:
         if rows:
             write(tmp_path, *rows, score=score)
-        judged = Judged((2.5, 2.6), ({"loss": 2.5},) * 2, ())
-        confirmation = Confirmation(judged, replace(judged), default_won=False)
-        result = StudyResult("otter", tmp_path, history, space, confirmation, 75.0, None)
+        result = StudyResult("otter", tmp_path, history, space, 75.0, None)
         return report(result, Settings()).split("\n")
 
     return told
@@ -101,18 +98,16 @@ def test_the_first_samples_stand_below_the_test_metrics(tell: Callable[..., list
     ]
     lines = tell(*rows, score="reward")
     begin = lines.index(f"What the model writes, for {SHOWN} of 8 prompts:")
-    verdict = next(i for i, line in enumerate(lines) if line.startswith("The winner is "))
+    verdict = next(i for i, line in enumerate(lines) if line.startswith("On test, "))
     assert begin == verdict + 2
     assert [line.split() for line in lines[begin + 1 : begin + 5]] == [
         ["prompt", "p0"],
         ["base", "model", "b0", "(reward", "0.25)"],
-        ["winner", "a0", "(reward", "1)"],
+        ["recommended", "a0", "(reward", "1)"],
         ["reference", "r0"],
     ]
-    assert lines[begin + 1 + 4 * SHOWN :][:2] == [
-        "",
-        "Schedule to paste (in fractions of the run):",
-    ]
+    blank, recommended, *_ = lines[begin + 1 + 4 * SHOWN :]
+    assert (blank, recommended.split(".")[0]) == ("", "Recommended: trial 1")
 
 
 def test_a_text_is_one_short_line_that_does_nothing_to_a_terminal(

@@ -1,7 +1,7 @@
 """What a person reads at the end of a study."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,16 +12,11 @@ from rich.cells import cell_len
 
 from hpopt.cli.summary import report
 from hpopt.record.history import History
-from hpopt.record.judged import Confirmation, Judged
 from hpopt.settings.study import Settings
 from hpopt.study.result import StudyResult
 from hpopt.tracking import Incomplete
 from hpopt_envs.records import Outcome
 from hpopt_search_spaces import SearchSpace
-
-
-def judged(*values: float, **metrics: float) -> Judged:
-    return Judged(values, tuple(metrics for _ in values), ())
 
 
 @pytest.fixture
@@ -31,8 +26,9 @@ def tell(
     """Returns the lines of the report on trials with these values, by default 3.0 and 2.5."""
 
     def told(
-        confirmation: Confirmation | None = None,
+        final: Mapping[str, Sequence[float | str]] = MappingProxyType({}),
         *,
+        metrics: Callable[[float], Mapping[str, float]] = lambda value: {},
         values: tuple[float, ...] = (3.0, 2.5),
         divergences: tuple[float, ...] = (0.0, 0.0),
         facts: Mapping[str, Any] = MappingProxyType({}),
@@ -45,6 +41,7 @@ def tell(
             script.trial(trial, 3.75, 3.5, 3.25, value, divergence=divergences[trial])
         script.start(len(values))
         script.segment(len(values), 0, None, outcome=Outcome.EXPLODED, reason="the loss became inf")
+        script.final(final, metrics)
         history = History()
         for event in script.events:
             history.apply(event)
@@ -54,7 +51,7 @@ def tell(
                 for segment in history.best.segments
             ]
             history.best = replace(history.best, segments=tuple(path))
-        result = StudyResult("otter", tmp_path, history, space, confirmation, 75.0, error)
+        result = StudyResult("otter", tmp_path, history, space, 75.0, error)
         return report(result, Settings.of(settings)).splitlines()
 
     return told
@@ -69,76 +66,105 @@ def test_a_winner_that_is_no_better_than_the_base_model_is_called_that(
     assert ("It is no better than the base model." in lines) is said
 
 
-def test_a_winner_that_is_better(tell: Callable[..., list[str]]) -> None:
-    lines = tell(
-        Confirmation(judged(2.5, 2.6, loss=2.25), judged(3.0, 3.02, loss=2.75), default_won=False)
-    )
+def after(lines: list[str], begin: str, count: int) -> list[list[str]]:
+    """Return the cells of the lines below one that begins so."""
+    at = next(i for i, line in enumerate(lines) if line.startswith(begin))
+    return [re.split(" {2,}", line.strip()) for line in lines[at + 1 : at + 1 + count]]
+
+
+def recommends(lines: list[str]) -> str:
+    (line,) = [line for line in lines if line.startswith("Recommended: ")]
+    return line.removeprefix("Recommended: ")
+
+
+def test_a_finalist_that_is_better_is_recommended(tell: Callable[..., list[str]]) -> None:
+    lines = tell({"default": (3.0, 3.02, 3.04), "trial 1": (2.5, 2.54, 2.52)})
     assert lines[1] == (
         "Winner: trial 1 with 2.5000 on validation (base model 4.0000), "
         "found after 32,768 training tokens."
     )
-    table = lines.index("On the test split, 2 fresh seeds, mean ± standard deviation:")
-    cells = [line.split() for line in lines[table + 1 : table + 4]]
-    assert cells == [
-        ["winner", "default"],
-        ["objective", "2.5500", "±", "0.0707", "3.0100", "±", "0.0141"],
-        ["loss", "2.2500", "2.7500"],
+    assert after(lines, "The final, on validation", 2) == [
+        ["default", "3.0200", "(3 fresh seeds)"],
+        ["trial 1", "2.5200", "(3 fresh seeds)"],
     ]
-    assert "The winner is better than the default by 0.4600, more than twice the spread." in lines
+    assert after(lines, "On the test split", 3) == [
+        ["recommended (trial 1)", "default"],
+        ["objective", "2.7700 ± 0.0200", "3.2700 ± 0.0200"],
+        ["loss", "2.7700", "3.2700"],
+    ]
+    assert recommends(lines).startswith("trial 1. Trial 1 is better than the default by 0.5000 ± ")
+    assert recommends(lines).endswith(" on validation (80% interval, 3 paired fresh seeds).")
+    (told,) = [line for line in lines if line.startswith("On test, ")]
+    assert told.startswith("On test, trial 1 is better than the default by 0.5000 ± ")
     assert any(line.startswith("  0%–100%    learning_rate=") for line in lines)
     cost = next(line for line in lines if line.startswith("Cost: "))
-    assert cost.startswith("Cost: 46,002 token-equivalents")  # 1,000 and 9 segments of 5,000.25
-    assert "3 trials with 36,864 training tokens; 1 min 15 s." in cost
+    assert cost.startswith("Cost: 76,004 token-equivalents")  # 1,000 and 15 segments of 5,000.25
+    assert "3 trials with 36,864 training tokens, and 30,002 for the final; 1 min 15 s." in cost
+
+
+def test_the_default_is_kept_where_the_best_may_be_chance(tell: Callable[..., list[str]]) -> None:
+    lines = tell({"default": (3.0, 2.5, 2.6), "trial 1": (2.5, 2.7, 2.6)})
+    assert recommends(lines).startswith("default. The default is kept: trial 1 is better by 0.1000")
+    assert recommends(lines).endswith("which may be chance.")
+    begin = lines.index("Schedule to paste (in fractions of the run):")
+    assert "learning_rate=0.15" in lines[begin + 1]  # the default's of a model of ten parameters
+
+
+def test_a_tie_keeps_the_default(tell: Callable[..., list[str]]) -> None:
+    lines = tell({"default": (3.0, 3.0), "trial 1": (3.0, 3.0)})
+    assert "The default is as good as trial 1 on validation" in recommends(lines)
 
 
 @pytest.mark.parametrize(
-    ("winner", "default", "verdict"),
+    ("default", "winner", "said"),
     [
-        ((2.5, 2.6), (2.6, 2.7), "better than the default by 0.1000, which may be noise."),
-        ((2.6, 2.7), (2.5, 2.6), "no better than the default on fresh seeds: 0.1000 worse."),
-        ((2.5,), (2.75,), "better than the default by 0.2500; one seed can't tell noise."),
-        ((), (2.5, 2.6), "can't be compared: no trial of the winner has a value."),
+        ((2.25, 2.26), (2.5, 2.51), "The default is better than trial 1 by 0.2500"),
+        ((2.75,), (2.6,), "The default is kept: trial 1 is better by 0.1500 ± 0.3078"),
+        ((2.75,), (2.5,), "is better by 0.2500 on validation (one fresh seed, the noise of which"),
+        (("exploded", 2.5), (2.5, 2.51), "Trial 1 alone has a value on every fresh seed"),
     ],
 )
-def test_a_verdict_claims_no_more_than_the_seeds_show(
+def test_a_recommendation_claims_no_more_than_the_seeds_show(
     tell: Callable[..., list[str]],
+    default: tuple[float | str, ...],
     winner: tuple[float, ...],
-    default: tuple[float, ...],
-    verdict: str,
+    said: str,
 ) -> None:
-    confirmation = Confirmation(judged(*winner), judged(*default), default_won=False)
-    (line,) = [line for line in tell(confirmation) if "better than" in line or "compared" in line]
-    assert line.endswith(verdict)
+    """Where there is one seed, the winner's value in the search, 2.5, says what noise there is."""
+    assert said in recommends(tell({"default": default, "trial 1": winner}))
 
 
 def test_failures_on_fresh_seeds_are_told(tell: Callable[..., list[str]]) -> None:
-    failed = Judged((2.5,), ({"loss": 2.5},), ("the loss became inf",))
-    lines = tell(Confirmation(failed, judged(3.0, 3.1, loss=3.0), default_won=False))
-    assert "  a trial failed: the loss became inf" in lines
+    lines = tell({"default": (3.0, 3.1), "trial 1": (2.5, "the loss became inf")})
+    assert after(lines, "The final", 2)[1] == [
+        "trial 1",
+        "2.5000",
+        "(1 fresh seed); failed: the loss became inf",
+    ]
+    assert recommends(lines).startswith("default. ")
 
 
-def test_the_default_won(tell: Callable[..., list[str]]) -> None:
-    same = judged(2.5, 2.6, loss=2.25)
-    lines = tell(Confirmation(same, same, default_won=True))
-    assert "The default configuration won the search: it was run once, not twice." in lines
-    assert "default (the winner)" in "\n".join(lines)
-    assert sum("2.5500 ± 0.0707" in line for line in lines) == 1
-    assert not any("2.5500 ± 0.0707" in line.split("±", 2)[-1] for line in lines)
+def test_a_baseline_stands_beside_the_default(tell: Callable[..., list[str]]) -> None:
+    told = {"default": (3.0, 3.01), "baseline": (3.5, 3.51), "trial 1": (2.5, 2.51)}
+    lines = tell(told, facts={"baseline": {"learning_rate": 1e-3}})
+    assert "better than the baseline by 1.0000" in recommends(lines)
+    assert "and than the default by 0.5000" in recommends(lines)
+    heads = after(lines, "On the test split", 1)
+    assert heads == [["recommended (trial 1)", "baseline", "default"]]
 
 
-def test_a_baseline_takes_the_place_of_the_default(tell: Callable[..., list[str]]) -> None:
-    confirmation = Confirmation(judged(2.5, 2.51), judged(3.0, 3.01), default_won=False)
-    told = "\n".join(tell(confirmation, baseline={"learning_rate": 1e-3}))
-    assert "better than the baseline by 0.5000" in told
-    assert "default" not in told
+def test_without_a_final_nothing_is_claimed(tell: Callable[..., list[str]]) -> None:
+    assert recommends(tell()) == (
+        "trial 1. Trial 1 ended best of 3 trials; nothing was run again to tell that from luck."
+    )
 
 
 def test_a_metric_to_be_maximised_is_shown_as_itself(tell: Callable[..., list[str]]) -> None:
-    confirmation = Confirmation(judged(-0.9, -0.92), judged(-0.7, -0.72), default_won=False)
-    lines = tell(confirmation, values=(-0.75, -0.875), facts={"maximize": True})
+    final = {"default": (-0.7, -0.72), "trial 1": (-0.9, -0.92)}
+    lines = tell(final, values=(-0.75, -0.875), facts={"maximize": True})
     assert "Winner: trial 1 with 0.8750 on validation" in lines[1]
-    assert any(line.split()[:2] == ["objective", "0.9100"] for line in lines)
-    assert "The winner is better than the default by 0.2000, more than twice the spread." in lines
+    assert after(lines, "The final", 2)[1][:2] == ["trial 1", "0.9100"]
+    assert "Trial 1 is better than the default by 0.2000" in recommends(lines)
 
 
 LIMIT = {"max_divergence": 0.5}
@@ -147,37 +173,17 @@ LIMIT = {"max_divergence": 0.5}
 def test_under_a_limit_test_divergence_is_beside_it_and_marked_where_it_is_over(
     tell: Callable[..., list[str]],
 ) -> None:
-    confirmation = Confirmation(
-        judged(2.5, 2.6, loss=2.0, forgetting=0.9, divergence=0.4321),
-        judged(2.0, 2.1, loss=1.5, forgetting=1.1, divergence=0.5125),
-        default_won=False,
+    final = {"default": (2.0, 2.1), "trial 1": (2.5, 2.6)}
+    lines = tell(
+        final,
+        metrics=lambda value: {"divergence": 0.5125 if value < 2.5 else 0.4321},
+        divergences=(0.6, 0.5),
+        facts=LIMIT,
     )
-    lines = tell(confirmation, divergences=(0.6, 0.5), facts=LIMIT)
     assert lines[1].startswith("Winner: trial 1 with 2.5000 and divergence 0.5000 on validation")
-    table = next(i for i, line in enumerate(lines) if line.startswith("On the test split"))
-    cells = [re.split(" {2,}", line.strip()) for line in lines[table + 1 : table + 6]]
-    assert cells[2:] == [
-        ["loss", "2.0000", "1.5000"],
-        ["forgetting", "0.9000", "1.1000"],
-        ["divergence", "0.4321 (limit 0.5)", "0.5125 (over limit 0.5)"],
-    ]
-    over = "The default exceeds the limit on divergence on fresh seeds: 0.5125 on average."
-    assert lines[table + 6 : table + 8] == [
-        over,
-        "The winner is no better than the default on fresh seeds: 0.5000 worse.",
-    ]
-
-
-def test_a_winner_that_is_over_the_limit_on_fresh_seeds_is_marked(
-    tell: Callable[..., list[str]],
-) -> None:
-    """Its mean is what counts: one of its seeds is within the limit."""
-    ends = ({"loss": 2.0, "divergence": 0.45}, {"loss": 2.0, "divergence": 0.57})
-    winner = Judged((2.5, 2.6), ends, ())
-    same = Confirmation(winner, winner, default_won=True)
-    told = "\n".join(tell(same, divergences=(0.6, 0.5), facts=LIMIT))
-    assert "0.5100 (over limit 0.5)" in told
-    assert "exceeds the limit on divergence on fresh seeds: 0.5100 on average." in told
+    assert ["divergence", "0.5125 (over limit 0.5)"] in after(lines, "On the test split", 5)
+    over = "The recommended (default) exceeds the limit on divergence on fresh seeds: 0.5125"
+    assert any(line.startswith(over) for line in lines)
 
 
 def test_a_study_in_which_no_trial_keeps_the_limit_says_which_came_nearest(
@@ -232,25 +238,25 @@ def test_the_record_is_named_with_the_commands_that_show_and_complete_it(
 
 def test_metrics_with_long_names_stay_in_their_columns(tell: Callable[..., list[str]]) -> None:
     metrics = {"reward": 0.5, "target_divergence": 0.25, "effective_sample_share": 0.125}
-    confirmation = Confirmation(judged(2.5, **metrics), judged(3.0, **metrics), default_won=False)
-    lines = tell(confirmation, facts={"base_metrics": metrics})
+    final = {"default": (3.0,), "trial 1": (2.5,)}
+    lines = tell(final, metrics=lambda value: metrics, facts={"base_metrics": metrics})
     begin = next(i for i, line in enumerate(lines) if line.startswith("On the test split"))
     head, objective, *rows = lines[begin + 1 : begin + 6]
     assert [row.split()[0] for row in (objective, *rows)] == ["objective", *metrics]
     cells = ("0.5000", "0.2500", "0.1250")
     columns = {row.index(cell) for row, cell in zip(rows, cells, strict=True)}
-    assert columns == {head.index("winner")}
+    assert columns == {head.index("recommended")}
 
 
 def test_a_label_of_300_characters_widens_no_column(tell: Callable[..., list[str]]) -> None:
     labels = ["f1_" + "the answer " * 27 + end for end in ("a", "b")]
     metrics = {"accuracy": 0.5, "f1_好": 0.25, "f1_\x1b[2J": 0.125, **dict.fromkeys(labels, 0.75)}
-    confirmation = Confirmation(judged(2.5, **metrics), judged(3.0, **metrics), default_won=False)
-    lines = tell(confirmation, facts={"base_metrics": metrics})
+    final = {"default": (3.0,), "trial 1": (2.5,)}
+    lines = tell(final, metrics=lambda value: metrics, facts={"base_metrics": metrics})
     begin = next(i for i, line in enumerate(lines) if line.startswith("On the test split"))
     table = lines[begin + 1 : begin + 3 + len(metrics)]
     assert max(map(cell_len, table)) < 100
     assert len({row[:42] for row in table}) == len(table)
     assert all(row.isprintable() for row in table)
     ends = {cell_len(row[: row.index("0.")]) for row in table[2:]}
-    assert ends == {cell_len(table[0][: table[0].index("winner")])}
+    assert ends == {cell_len(table[0][: table[0].index("recommended")])}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpopt.errors import StudyError
-from hpopt.pool.budget import Budget, Limits, active_seconds
+from hpopt.pool.budget import Budget, FinalPlan, Limits, active_seconds
 from hpopt.pool.local import LocalPool
 from hpopt.pool.snapshots import SnapshotFolder
 from hpopt.record.history import History
@@ -92,22 +92,26 @@ def test_trials_are_an_allowance_of_training_tokens(
 
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize(("agent", "pruner"), [("tpe", "none"), ("random", "median")])
-def test_a_cost_limit_holds_with_the_confirmation(
+def test_a_cost_limit_holds_with_the_final(
     agent: str, pruner: str, slots: int, search: Search
 ) -> None:
     limit = 700_000.0
     result = search(slots, agent=agent, pruner=pruner, cost=limit)
     dearest = DEAREST if pruner != "none" else DEAREST - 0.2 * SEGMENT
     trial = 4 * dearest + result.facts.final_validation_cost
-    assert result.confirmation is not None
+    run = trial + result.facts.final_validation_cost
+    assert result.final is not None
     assert result.cost <= limit
-    assert result.history.search_cost + 5 * trial > limit
+    assert result.cost - result.history.search_cost <= max(2 * run, result.history.search_cost / 2)
+    one_more = result.history.search_cost + trial
+    assert one_more + max(2 * run, one_more / 2) > limit
 
 
 def test_a_cost_limit_below_one_trial_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     given = {"task": "simulated", "trial_tokens": TRIAL, "runs": str(tmp_path)}
     validation = 0.08 * TRIAL
-    least = validation + 5 * (TRIAL * (1 + 4 / 3) + validation)
+    trial = TRIAL * (1 + 4 / 3) + validation
+    least = validation + trial + 2 * (trial + validation)  # a final has two runs at least
     with pytest.raises(StudyError, match=f"^cost: must be at least {least:,.0f} [^\n]*$"):
         begin(asked(given | {"cost": 0.99 * least}))
     assert list(tmp_path.iterdir()) == []
@@ -121,7 +125,7 @@ def folded(facts: RunFacts, *events: dict[str, Any]) -> History:
 
 
 @pytest.mark.parametrize(("before", "allowed"), [(0.0, True), (70.0, True), (75.0, False)])
-def test_a_time_limit_leaves_room_for_a_trial_and_the_confirmation(
+def test_a_time_limit_leaves_room_for_a_trial_and_the_final(
     before: float, allowed: bool, facts: RunFacts, new_script: Callable[..., Any]
 ) -> None:
     """The script's segments take half a second each."""
@@ -130,7 +134,8 @@ def test_a_time_limit_leaves_room_for_a_trial_and_the_confirmation(
     script.trial(1, 3.5, 3.25, 3.0, 2.75, 2.5, 2.25, 2.0, 1.75, 1.5, 1.25)
     history = folded(facts, *script.events[1:])
     limits = Limits(seconds=100.0)
-    budget = Budget(limits, facts, True, confirmations=4, seconds_before=before)
+    plan = FinalPlan(entrants=2, seeds=2)
+    budget = Budget(limits, facts, True, plan, seconds_before=before)
     assert budget.allows(history) is allowed
 
 

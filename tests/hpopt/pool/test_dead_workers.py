@@ -27,6 +27,7 @@ from tests.hpopt.pool.pooled import (
     told,
     trials,
 )
+from tests.hpopt.searching import final_of
 
 
 class Murder(Display):
@@ -57,7 +58,7 @@ def test_a_dead_worker_costs_its_segment_not_its_trial(tmp_path: Path) -> None:
     result = run(pool, asked, murder)
     assert murder.done
     assert trials(result) == trials(whole)
-    assert result.confirmation == whole.confirmation
+    assert final_of(result) == final_of(whole)
     assert result.history.training_tokens == whole.history.training_tokens
     dearest = SEGMENT * (1 + 4 / 3) + whole.facts.validation_cost
     assert result.cost - whole.cost == pytest.approx(dearest)
@@ -132,6 +133,7 @@ HANG = """
 import sys
 from pathlib import Path
 from hpopt.pool.processes import ProcessPool
+from tests.hpopt.searching import final_of
 from hpopt_envs.messages import Advance, Start
 folder = Path(sys.argv[1])
 faults = [{"what": "hang", "trial": None, "segment": 0, "times": 9}]

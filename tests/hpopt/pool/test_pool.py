@@ -25,6 +25,7 @@ from tests.hpopt.pool.pooled import (
     told,
     trials,
 )
+from tests.hpopt.searching import final_of
 
 
 @pytest.mark.parametrize(("agent", "pruner"), [("tpe", "hyperband"), ("ppo", "none")])
@@ -33,7 +34,7 @@ def test_processes_run_the_study_that_slots_would(agent: str, pruner: str, tmp_p
     second = settings_of(tmp_path / "processes", agent=agent, pruner=pruner)
     slots, others = run(local(first, 2), first), run(processes(second, 2), second)
     assert trials(others) == trials(slots)
-    assert others.confirmation == slots.confirmation
+    assert final_of(others) == final_of(slots)
     assert others.cost == slots.cost
 
 

@@ -139,19 +139,10 @@ def test_foreign_text_is_escaped(new_script: Callable[..., Any], tmp_path: Path)
     script.trial(0, 3.5, 3.0)
     script.start(1)
     script.segment(1, 0, None, outcome="exploded", reason=HOSTILE)
-    result = {"test": {w: judged([3.0], HOSTILE) for w in ("winner", "default")}}
-    result["test"]["default_won"] = False  # type: ignore[assignment]
-    tags = read(history_of(script.events, HOSTILE), result, tmp_path)
+    script.final({"default": (3.0, HOSTILE), "trial 0": (3.0, 3.1)})
+    tags = read(history_of(script.events, HOSTILE), {}, tmp_path)
     assert HOSTILE in tags.text
     assert not {"img", "b"} & set(tags.names)
-
-
-def judged(values: list[float], *failures: str) -> dict[str, Any]:
-    return {
-        "values": values,
-        "metrics": [{"loss": value} for value in values],
-        "failures": list(failures),
-    }
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 6, 9, 12, 99])
@@ -256,16 +247,17 @@ def test_the_trade_marks_the_front_of_quality_divergence_and_cost(
     assert [(x, y) for t in front for x, y in zip(t.x, t.y, strict=True)] == [(0.2, 3), (0.3, 2.5)]
 
 
-def test_a_winner_no_better_than_the_base_or_the_default_is_warned_of(
+def test_a_winner_no_better_than_the_base_is_warned_of_and_the_default_recommended(
     new_script: Callable[..., Any], tmp_path: Path
 ) -> None:
     script = new_script()
     script.trial(0, 4.25)
-    test = {"winner": judged([4.2, 4.3]), "default": judged([4.0, 4.1]), "default_won": False}
-    text = read(history_of(script.events), {"test": test}, tmp_path).text
+    script.final({"default": (4.0, 4.1), "trial 0": (4.2, 4.3)})
+    text = read(history_of(script.events), {}, tmp_path).text
     assert "The winner is no better than the base model on validation." in text
-    assert "The winner is no better than the default configuration on fresh seeds." in text
-    assert "4.25 ± 0.071" in text
+    assert "default. The default is better than trial 0 by 0.2000" in text
+    assert "4.3 ± 0.071" in text  # of the default, on test
+    assert "4.5 ± 0.071" not in text  # of the winner, which isn't shown
 
 
 def test_no_trial_within_the_limit_is_warned_of(

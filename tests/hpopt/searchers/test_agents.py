@@ -264,7 +264,7 @@ def test_only_what_happened_is_learned_from(make_pool: MakePool, tmp_path: Path)
     while env.running:
         env.step(np.zeros((2, 1)))
     env.restarts = True
-    pool.budget = Budget(Limits(trials=12), pool.facts, True, confirmations=0)
+    pool.budget = Budget(Limits(trials=12), pool.facts, True)
     model.set_env(env)
     model.learn(FOREVER, UntilExhausted(), reset_num_timesteps=False)
     trials = rewards_of(tmp_path / "ours" / "journal.jsonl").values()

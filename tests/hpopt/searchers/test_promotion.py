@@ -139,14 +139,14 @@ def test_a_paused_trial_needs_what_is_left_of_it(
     history = History()
     for event in ({**script.events[0], "facts": vars(facts)}, *script.events[1:]):
         history.apply(event)
-    dearest = Budget(Limits(), facts, True, 0).trial_cost
+    dearest = Budget(Limits(), facts, True).trial_cost
     limits = (
         (Limits(trials=2), 0.0),
         (Limits(cost=history.search_cost + dearest - 1.0), 0.0),
         (Limits(seconds=10.0), 8.25),
     )
     for limit, before in limits:
-        budget = Budget(limit, facts, True, 0, seconds_before=before)
+        budget = Budget(limit, facts, True, seconds_before=before)
         assert budget.allows(history, paused=1)
         assert not budget.allows(history)
 

@@ -21,7 +21,16 @@ from hpopt_envs.records import Outcome, Trial
 from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_search_spaces import Value
 from tests.hpopt.searchers.range_testing import MakePool, held, run
-from tests.hpopt.searching import Interrupt, events_of, outcome, resume, search, tear, told
+from tests.hpopt.searching import (
+    Interrupt,
+    events_of,
+    final_of,
+    outcome,
+    resume,
+    search,
+    tear,
+    told,
+)
 
 # ---- the later trials
 
@@ -100,7 +109,7 @@ def test_an_interrupted_search_comes_to_what_it_would_have_come_to(
         result = resume(runs)
         if without:  # what is trained again is paid for again
             assert findings(result.trials) == findings(whole.trials)
-            assert result.confirmation == whole.confirmation
+            assert final_of(result) == final_of(whole)
             assert result.cost >= whole.cost
         else:
             assert outcome(result) == outcome(whole)

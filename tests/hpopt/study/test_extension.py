@@ -18,6 +18,7 @@ from hpopt.study.opening import begin, take_up
 from hpopt.study.result import StudyResult
 from hpopt_envs.stand_ins.simulated import SimulatedRun
 from tests.hpopt.asking import asked as said
+from tests.hpopt.searching import final_of
 
 SEARCHERS = [
     # A portfolio needs other studies.
@@ -52,7 +53,7 @@ def extend(runs: Path, display: Display | None = None, **limits: Any) -> StudyRe
 def outcome(result: StudyResult) -> tuple[Any, ...]:
     history = result.history
     values = {trial.id: (trial.value, trial.outcome) for trial in history.trials.values()}
-    return values, result.best_value, result.confirmation, history.cost, history.training_tokens
+    return values, result.best_value, final_of(result), history.cost, history.training_tokens
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -102,7 +103,7 @@ def test_weights_that_could_not_be_written_are_written_later(
         patched.setattr(SimulatedRun, "save_weights", full)
         first = search(tmp_path, confirm_seeds=0)
     assert len(list((tmp_path / "otter" / "snapshots").iterdir())) == 1
-    assert "snapshots/ is kept for the winner's weights" in report(first, settings)
+    assert "snapshots/ is kept for the recommended weights" in report(first, settings)
     second = extend(tmp_path)
     assert (tmp_path / "otter" / "best" / "weights.json").is_file()
     assert not (tmp_path / "otter" / "snapshots").exists()

@@ -1,11 +1,10 @@
 """A result in Python: what a user reads of it in a script and in a notebook."""
 
-from dataclasses import replace
+import json
 
 import pytest
 
 import hpopt
-from hpopt.record.schedule import Schedule
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +18,9 @@ def test_trials_are_a_table(result: hpopt.StudyResult) -> None:
     table = result.to_dataframe()
     assert list(table["trial"]) == [trial.id for trial in result.trials]
     assert list(table["outcome"]) == [t.outcome.value for t in result.trials if t.outcome]
-    assert table["value"].min() == result.best_value
-    best = table[table["value"] == result.best_value].iloc[0]
+    assert result.best is not None
+    assert table["value"].min() == result.best.value
+    best = table[table["value"] == result.best.value].iloc[0]
     assert result.best is not None
     assert best["trial"] == result.best.id
     assert {n: best[n] for n in result.space.names} == {
@@ -49,20 +49,18 @@ def test_a_schedule_is_shown_by_its_stretches(result: hpopt.StudyResult) -> None
     assert f"batch_size={values['batch_size']}" in shown
 
 
-def test_what_is_recommended_is_the_default_where_the_winner_is_no_better(
-    result: hpopt.StudyResult,
-) -> None:
-    assert result.best is not None
-    assert result.confirmation is not None
-    assert result.confirmation.gain is not None
-    won = Schedule.of(result.best)
-    assert result.recommended == (won if result.confirmation.gain > 0 else result.recommended)
-    worse = replace(result.confirmation, winner=result.confirmation.default)
-    other = replace(result, confirmation=worse)
-    assert other.recommended is not None
-    (only,) = other.recommended.stretches
-    assert {n: only.hyperparameters[n] for n in result.space.names} == result.space.defaults()
-    assert replace(result, confirmation=None).recommended == won
+def test_what_is_recommended_says_why_and_is_what_the_files_say(result: hpopt.StudyResult) -> None:
+    assert result.recommendation is not None
+    assert result.recommended is not None
+    found = result.recommended.to_json()
+    schedule = json.loads((result.folder / "schedule.json").read_text())
+    written = json.loads((result.folder / "result.json").read_text())
+    name = result.recommendation.name
+    assert (schedule["configuration"], written["recommended"]["configuration"]) == (name, name)
+    assert schedule["why"] == written["recommended"]["why"] == result.why
+    assert schedule["segments"] == written["recommended"]["segments"] == found
+    assert schedule["value"] == written["best_value"] == result.best_value
+    assert result.why in (result.folder / "best" / "README.md").read_text()
 
 
 def test_a_wrong_name_is_a_clear_message() -> None:

@@ -25,6 +25,7 @@ from tests.hpopt.searching import (
     KillAfter,
     Killed,
     events_of,
+    final_of,
     killed,
     outcome,
     resume,
@@ -158,7 +159,7 @@ def test_an_extension_keeps_what_the_first_budget_set(tmp_path: Path) -> None:
     assert [told(trial) for trial in once.trials] != [told(trial) for trial in fresh.trials]
 
 
-def test_an_extension_pays_for_every_confirmation(tmp_path: Path) -> None:
+def test_an_extension_pays_for_every_final(tmp_path: Path) -> None:
     first = search(tmp_path, trials=2)
     limit = 2.5 * first.cost
     second = resume(tmp_path, trials=100, cost=limit)
@@ -171,13 +172,13 @@ def test_an_extension_pays_for_every_confirmation(tmp_path: Path) -> None:
     assert second.cost <= limit
 
 
-def test_an_extension_in_the_middle_of_the_confirmation_gives_that_up(tmp_path: Path) -> None:
+def test_an_extension_in_the_middle_of_the_final_gives_that_up(tmp_path: Path) -> None:
     whole = search(tmp_path / "whole", trials=3)
     before = [event.get("trial", 0) < FIRST_TEST for event in events_of(whole)].count(True)
     killed(tmp_path / "killed", before + 4, trials=3)
     extended, expected = (resume(tmp_path / name, trials=5) for name in ("killed", "whole"))
     assert [t.value for t in extended.trials] == [t.value for t in expected.trials]
-    assert extended.confirmation == expected.confirmation
+    assert final_of(extended) == final_of(expected)
 
 
 def test_a_study_in_use_is_refused(tmp_path: Path) -> None:

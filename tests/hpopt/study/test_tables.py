@@ -61,7 +61,7 @@ def test_a_study_of_a_table_finds_its_best_run_and_pays_for_what_was_run(table: 
     assert failed
     assert {trial.reason.partition(":")[0] for trial in failed} == {"no such run in the table"}
     assert result.history.search_cost == 3 * len(result.trials) - len(short)
-    assert result.confirmation is None  # there are neither other seeds nor a test split
+    assert result.final is None  # there are neither other seeds nor a test split
     assert not result.history.tests
     (note,) = result.facts.notes
     assert "nothing is confirmed" in note

@@ -8,8 +8,7 @@ import pytest
 
 import hpopt
 from hpopt.record.history import History
-from hpopt.record.schedule import default_configuration
-from hpopt.tracking.rows import study_params
+from hpopt.tracking.rows import in_a_word, study_params
 
 
 def test_what_was_asked_is_in_the_parameters(new_script: Callable[..., Any]) -> None:
@@ -39,34 +38,44 @@ def test_a_study_has_its_answer_and_says_what_fresh_seeds_confirm(
 ) -> None:
     from mlflow import MlflowClient
 
-    asked = {"task": "simulated", "trials": 3, "agent": agent, "trial_tokens": 4 * 4096}
+    asked = {
+        "task": "simulated",
+        "trials": 3,
+        "agent": agent,
+        "confirm_seeds": 2,
+        "trial_tokens": 4 * 4096,
+    }
     result = hpopt.search(**asked, runs=str(tmp_path), name="otter", track="trials")  # type: ignore[arg-type]
-    best, confirmation = result.best, result.confirmation
-    assert best is not None
-    assert confirmation is not None
+    final, chosen = result.final, result.recommendation
+    assert final is not None
+    assert chosen is not None
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("simulated")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     tests = {run.info.run_name: run for run in runs if "hpopt.confirms" in run.data.tags}
-    default = default_configuration(result.space, result.facts)
-    values = {"winner": best.path[0].hyperparameters, "default": default}
-    if agent == "default":
-        del values["winner"]
-    assert set(tests) == {f"{who} on fresh seed {k}" for who in values for k in (0, 1)}
-    for who, expected in values.items():
-        run = tests[f"{who} on fresh seed 0"]
-        assert run.data.tags["hpopt.confirms"] == who
-        assert run.data.params == {name: str(value) for name, value in expected.items()}
+    assert set(tests) == {
+        f"{who} on fresh seed {k}" for who, of in final.runs.items() for k in range(len(of))
+    }
+    for one in final.entrants:
+        run, first = tests[f"{one.name} on fresh seed 0"], final.runs[one.name][0]
+        assert run.data.tags["hpopt.confirms"] == one.name
+        held = one.schedule.hyperparameters
+        same = {n: str(v) for n, v in held[0].items() if all(part[n] == v for part in held)}
+        assert same.items() <= run.data.params.items()
+        objective = run.data.metrics["test/objective"]
+        assert objective == pytest.approx(first.segments[-1].test_objective)
     (study,) = [run for run in runs if run.info.run_name == "otter"]
-    assert confirmation.default.mean is not None
-    shown = result.facts.shown(confirmation.default.mean)
-    assert study.data.metrics["test_value_default"] == pytest.approx(shown)
-    assert study.data.metrics["test_gain"] == pytest.approx(confirmation.gain)
+    default, winner = final.tested("default").mean, final.tested(chosen.name).mean
+    assert default is not None
+    assert winner is not None
+    assert study.data.metrics["test_value_default"] == pytest.approx(result.facts.shown(default))
+    assert study.data.metrics["test_gain"] == pytest.approx(default - winner)
+    assert study.data.tags["recommended"] == chosen.name
     assert study.data.metrics["total_cost"] == pytest.approx(result.cost)
     assert result.recommended is not None
     for name in result.space.names:
         told = study.data.tags[f"recommended.{name}"]
-        assert told == str(result.recommended.hyperparameters[0][name])
+        assert told == in_a_word([part[name] for part in result.recommended.hyperparameters])
     assert "Recommended:" in study.data.tags["mlflow.note.content"]
     assert result.pages[0].split("?")[0].endswith(f"/runs/{study.info.run_id}")
