@@ -111,7 +111,7 @@ def _noted(name: str, made: Table, given: dict[str, Table], column: str | None) 
 
 def _check_columns(source: Source) -> None:
     """Make sure that no column is named where there are no rows to have it."""
-    named = [name for name in source.given if name.endswith(("_column", "_template"))]
+    named = [name for name in source.given if name.endswith(("_column", "_template", "_kwargs"))]
     if named and not (named == ["text_column"] and source.retain_file):
         raise WorldError(f"{named[0]}: must come with train_file or dataset")
 

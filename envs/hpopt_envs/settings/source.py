@@ -85,6 +85,13 @@ class Source:
         group=DATA,
         metavar="NAME",
     )
+    chat_template_kwargs: str | None = setting(
+        None,
+        "lm, align, dpo: what the chat template is given beside chats, such as "
+        "'{\"enable_thinking\": false}' (default: nothing)",
+        group=DATA,
+        metavar="JSON",
+    )
     chosen_column: str | None = setting(
         None,
         "dpo: column of the preferred responses (default: chosen)",

@@ -86,6 +86,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
     settings = (
         *OF_ROWS,
         "prompt_column",
+        "chat_template_kwargs",
         "chosen_column",
         "rejected_column",
     )

@@ -11,6 +11,7 @@ import torch
 from hpopt_search_spaces import Value
 
 from .. import models
+from ..data.chats import check_no_kwargs
 from ..data.corpus import Domain, read_corpus
 from ..data.sources import columns_of, notes_of, read_retained, read_splits, text_columns
 from ..data.tables import Table
@@ -69,6 +70,7 @@ class LanguageModeling(ParametricLoss, Reference):
         "prompt_column",
         "completion_column",
         "messages_column",
+        "chat_template_kwargs",
     )
 
     def __init__(
@@ -94,6 +96,7 @@ class LanguageModeling(ParametricLoss, Reference):
         elif has_rows(tables["train"], self.source):
             splits = self._rows(tokenizer, tables, sequence_length, limit)
         else:
+            check_no_kwargs(self.source, tables["train"].where)
             splits = {
                 name: pack(
                     tokenizer, self._texts(tokenizer, table), packed, f"{name} ({table.where})"

@@ -8,7 +8,14 @@ import torch
 from torch.nn.functional import pad as widen
 
 from .. import models
-from ..data.chats import Message, Tools, read_messages, read_tools
+from ..data.chats import (
+    Beside,
+    Message,
+    check_no_kwargs,
+    given_beside,
+    read_beside,
+    read_messages,
+)
 from ..data.prompts import PROMPT, line_ends, prompt_ids
 from ..data.tables import Table
 from ..data.tokens import check_ids, join, plain_ids
@@ -61,15 +68,16 @@ def encode_pairs(
         table.column(name, setting) for name, setting in zip(names, settings, strict=True)
     ]
     prompts = columns[:-2] or [[None] * len(table)]
-    tools = table.columns.get("tools", [None] * len(table))
     pairs = []
     rows = zip(*prompts, *columns[-2:], strict=True)
-    for number, row, tool in zip(table.rows, rows, tools, strict=True):
+    if not any(isinstance(value, list) for column in columns for value in column):
+        check_no_kwargs(source, table.where)
+    for number, row, beside in zip(table.rows, rows, given_beside(table, source), strict=True):
         where = f"{table.where}, row {number}"
         with told(f"chosen_column: {where}"):
             if any(isinstance(value, list) for value in row):
                 prompt, chosen, rejected = row
-                pair = _chats(tokenizer, prompt, chosen, rejected, read_tools(tool))
+                pair = _chats(tokenizer, prompt, chosen, rejected, read_beside(beside))
             else:
                 pair = _texts(tokenizer, *row)
         for ids, _ in pair:
@@ -98,7 +106,7 @@ def _ended(tokenizer: Any, ids: list[int]) -> list[int]:
     return ids if ids[-1:] == end else ids + end
 
 
-def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, tools: Tools) -> Pair:
+def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, beside: Beside) -> Pair:
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError("messages need a tokenizer with a chat template")
     must = "prompt and both responses must be lists of messages"
@@ -116,7 +124,7 @@ def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, tools: Tools
     if not asked or not all(sides):
         raise ValueError(f"{must}, but one is []")
     chosen_row, rejected_row = (
-        _row(*_joined(tokenizer, *answer(tokenizer, [*asked, *said], len(asked), tools)))
+        _row(*_joined(tokenizer, *answer(tokenizer, [*asked, *said], len(asked), beside)))
         for said in sides
     )
     return chosen_row, rejected_row
