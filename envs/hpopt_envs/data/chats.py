@@ -1,6 +1,7 @@
 """Chats: lists of messages with a role and content, and a model's template for them."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def read_messages(
     Raises:
         ValueError: it is no list of messages, or a message's content isn't text.
     """
-    if not is_chat(value) or not all("role" in message for message in value):
+    if not is_chat(value) or not all(isinstance(m.get("role"), str) for m in value):
         raise ValueError(f"{must}, but got {value!r:.60}")
     return [_message(message) for message in value]
 
@@ -142,19 +143,23 @@ def render(
         prompt: whether the assistant is to speak next.
 
     Raises:
-        ValueError: there is no template, or it doesn't show the tools, or hasn't a name in
-            `beside`.
+        ValueError: there is no template, or it doesn't show tools or calls of them, or hasn't a
+            name in `beside`.
         Exception: a template has errors of its own.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError("messages need a tokenizer with a chat template")
-    text = _rendered(tokenizer, fitting(tokenizer, messages, beside), beside, prompt)
+    shown = fitting(tokenizer, messages, beside)
+    text = _rendered(tokenizer, shown, beside, prompt)
+    silent = [{k: v for k, v in m.items() if k != "tool_calls"} for m in shown]
+    if any(map(_calls, shown)) and text == _rendered(tokenizer, silent, beside, prompt):
+        raise ValueError("the chat template must show calls of tools, but doesn't")
     without = {name: value for name, value in beside.items() if name != "tools"}
     if len(without) < len(beside) and text == render(tokenizer, messages, without, prompt):
         raise ValueError("the chat template must show the tools of a row, but doesn't")
     template = tokenizer.get_chat_template(None, beside.get("tools"))
     for name in without:
-        if name not in template:
+        if not re.search(rf"\b{re.escape(name)}\b", template):
             raise ValueError(f"the chat template must have {name!r}, but doesn't")
     return text
 

@@ -50,7 +50,8 @@ def encode_pairs(
 
     Each may be a text or a list of messages, which goes through the chat template. Without a column
     of prompts, what both responses begin with is the prompt: tokens of texts, messages of chats; so
-    it is where chats repeat the prompt. A response of text ends with the end token.
+    it is where chats repeat the prompt. Texts that repeat it, in all rows, lose it there. A
+    response of text ends with the end token.
 
     Args:
         tokenizer: of the model.
@@ -68,6 +69,7 @@ def encode_pairs(
         table.column(name, setting) for name, setting in zip(names, settings, strict=True)
     ]
     prompts = columns[:-2] or [[None] * len(table)]
+    repeated = _repeats(*prompts, *columns[-2:])
     pairs = []
     rows = zip(*prompts, *columns[-2:], strict=True)
     if not any(isinstance(value, list) for column in columns for value in column):
@@ -79,14 +81,23 @@ def encode_pairs(
                 prompt, chosen, rejected = row
                 pair = _chats(tokenizer, prompt, chosen, rejected, read_beside(beside))
             else:
-                pair = _texts(tokenizer, *row)
+                pair = _texts(tokenizer, *row, repeated)
         for ids, _ in pair:
             check_ids(tokenizer, ids, vocabulary, where)
         pairs.append(pair)
     return pairs
 
 
-def _texts(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any) -> Pair:
+def _repeats(prompts: Sequence[Any], chosen: Sequence[Any], rejected: Sequence[Any]) -> bool:
+    """Return whether all responses begin with their prompts, and go on."""
+    return all(
+        isinstance(prompt, str)
+        and all(isinstance(t, str) and len(t) > len(prompt) and t.startswith(prompt) for t in said)
+        for prompt, *said in zip(prompts, chosen, rejected, strict=True)
+    )
+
+
+def _texts(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, repeated: bool) -> Pair:
     for value in (prompt, chosen, rejected):
         if isinstance(value, dict | bytes):
             raise ValueError(f"must be text or a list of messages, but got {value!r:.60}")
@@ -96,6 +107,8 @@ def _texts(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any) -> Pair:
         shared = _shared(*sides)
         given, sides = given + sides[0][:shared], [ids[shared:] for ids in sides]
         return _row(given, sides[0]), _row(given, sides[1])
+    if repeated:
+        chosen, rejected = (text.removeprefix(prompt) for text in (chosen, rejected))
     given = prompt_ids(tokenizer, str(prompt))
     sides = [join(tokenizer, str(prompt), str(text))[1] for text in (chosen, rejected)]
     return _row(given, _ended(tokenizer, sides[0])), _row(given, _ended(tokenizer, sides[1]))

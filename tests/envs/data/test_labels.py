@@ -30,6 +30,8 @@ def write(path: Path, labels: list[Any], first: int = 0) -> str:
         (["10", "9", "other"], ["10", "9", "other"]),
         (["v1.5", "2.5"], ["2.5", "v1.5"]),
         ([True, False], ["False", "True"]),
+        (["joy", " joy", "fear "], ["fear", "joy"]),
+        (["10 ", " 9"], ["9", "10"]),
     ],
 )
 def test_classes_are_in_the_order_of_their_numbers(
@@ -49,6 +51,8 @@ def test_classes_are_in_the_order_of_their_numbers(
         ([1, 2.5], "row 2 has 2.5, a number with a fraction"),
         (["0.5", "1.0"], "row 1 has 0.5, a number with a fraction"),
         ([1.0, float("inf")], "row 2 has inf"),
+        ([True, "true"], "row 2 has 'true', where others have true or false"),
+        ([1, False], "row 1 has 1, where others have true or false"),
     ],
 )
 def test_what_is_no_class_is_refused_in_one_line(

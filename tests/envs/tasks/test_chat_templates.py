@@ -222,6 +222,10 @@ PICTURE = [{"type": "image_url", "image_url": {"url": "x"}}]
             {"messages": [{"role": "user", "content": PICTURE}]},
             "content of a message must be text, ",
         ),
+        (
+            {"messages": [{"role": None, "content": "hi"}, *chat("", "ho")[1:]]},
+            "must be a list of messages with a role",
+        ),
         ({"messages": [{"role": "user", "content": 3}]}, "the content of a message must be text, "),
         (
             {"messages": [{"role": "assistant", "text": "ho"}]},
@@ -244,3 +248,5 @@ def test_other_chats_are_refused_in_one_line(
 def test_tools_that_a_template_does_not_show_are_refused(encode: Encode) -> None:
     with pytest.raises(WorldError, match="the chat template must show the tools of a row"):
         encode(THINKING, messages=chat("hi", "ho"), tools=LAMP)
+    with pytest.raises(WorldError, match="the chat template must show calls of tools, but doesn't"):
+        encode(THINKING, messages=talk_with_a_call({"at": 1}, nested=True))
