@@ -53,7 +53,11 @@ def read_dataset(name: str, config: str | None) -> dict[str, Table]:
 def _table(loaded: Any, where: str) -> Table:
     """Return a split's rows, of a data set or of files."""
     if not isinstance(loaded, list):
-        return Table(without_gaps(loaded.to_dict()), where)
+        columns = without_gaps(loaded.to_dict())
+        for name, feature in loaded.features.items():
+            if type(feature).__name__ == "ClassLabel":  # whose -1 is no class
+                columns[name] = [None if value == -1 else value for value in columns[name]]
+        return Table(columns, where)
     tables = [read_table(file, "dataset") for file in loaded]
     if len(tables) == 1:
         return tables[0]

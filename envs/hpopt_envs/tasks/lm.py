@@ -19,7 +19,7 @@ from ..errors import WorldError
 from ..models import length_limit
 from ..references import is_reference
 from ..settings import OF_ROWS, Source
-from .causal import check_causal
+from .causal import check_causal, logits_of
 from .data import Data, Split
 from .lm_data import (
     IGNORED,
@@ -185,10 +185,8 @@ class LanguageModeling(ParametricLoss, Reference):
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
         targets = next_tokens(batch)
         ids = batch["input_ids"][:, : targets.shape[1]]
-        # Without a cache of keys and values, which Hugging Face's models keep unless told.
-        output = model(ids, use_cache=False) if hasattr(model, "config") else model(ids)
         # All positions, though the last one predicts nothing: a cut would be copied.
-        return getattr(output, "logits", output), targets != IGNORED
+        return logits_of(model, ids), targets != IGNORED
 
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
         outputs = {

@@ -81,7 +81,7 @@ def encode_pairs(
                 prompt, chosen, rejected = row
                 pair = _chats(tokenizer, prompt, chosen, rejected, read_beside(beside))
             else:
-                pair = _texts(tokenizer, *row, repeated)
+                pair = _texts(tokenizer, repeated, *row)
         for ids, _ in pair:
             check_ids(tokenizer, ids, vocabulary, where)
         pairs.append(pair)
@@ -97,7 +97,7 @@ def _repeats(prompts: Sequence[Any], chosen: Sequence[Any], rejected: Sequence[A
     )
 
 
-def _texts(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, repeated: bool) -> Pair:
+def _texts(tokenizer: Any, repeated: bool, prompt: Any, chosen: Any, rejected: Any) -> Pair:
     for value in (prompt, chosen, rejected):
         if isinstance(value, dict | bytes):
             raise ValueError(f"must be text or a list of messages, but got {value!r:.60}")

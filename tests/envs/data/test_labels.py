@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from hpopt_envs.data.labels import in_order
@@ -63,6 +64,14 @@ def test_what_is_no_class_is_refused_in_one_line(
     with pytest.raises(WorldError, match=where + said) as raised:
         splits_of(source, "label")
     assert "\n" not in str(raised.value)
+
+
+def test_a_row_without_a_class_is_refused_where_its_data_set_says_so(tmp_path: Path) -> None:
+    classes = datasets.Features({"label": datasets.ClassLabel(names=["joy", "fear"])})
+    rows = datasets.Dataset.from_dict({"label": [0, 1, -1] * 20}, features=classes)
+    rows.save_to_disk(tmp_path / "saved")
+    with pytest.raises(WorldError, match="every row of column 'label', but row 3 is empty"):
+        splits_of(Source(dataset=str(tmp_path / "saved")), "label")
 
 
 @pytest.mark.parametrize("hidden", [None, "", -1, "-1", -1.0])
