@@ -3,8 +3,10 @@
 In the first trial the learning rate rises geometrically while the loss on one fixed probe batch
 falls. When that rises, the trial goes back to its best point and on from there with the learning
 rate of that point and linear decay, under guard: whenever the probe loss gets worse it goes back
-again, and on with a third. The second trial holds the rate found, the third a third of it; later
-ones are TPE's on the whole space with the rate narrowed. `docs/results.md` has what it is worth.
+again, and on with a third. The second trial holds the rate found, the third a third of it, unless
+the range ends at the rate found; later ones are TPE's on the whole space with the rate narrowed.
+No value leaves its range: a decay to nothing stays at its low end. `docs/results.md` has what it is
+worth.
 """
 
 import math
@@ -14,7 +16,7 @@ from dataclasses import dataclass, replace
 from hpopt_envs.records import Outcome
 from hpopt_envs.schedules import AGENT_SHAPE
 from hpopt_envs.training.plan import WHOLE_BATCH
-from hpopt_search_spaces import FloatParameter, SearchSpace, Value, round_significant
+from hpopt_search_spaces import FloatParameter, SearchSpace, Value
 
 from ..pool.budget import full_run_cost
 from ..pool.metered import MeteredPool
@@ -52,8 +54,9 @@ class RangeTestSearcher:
         narrowed = _narrowed(pool.space, rate, found)
         held = narrowed.defaults()
         third = held | {"learning_rate": rate.snap(found / FALL)}
+        first = [held] if third == held else [held, third]  # never one configuration twice
         plan = replace(self.plan, agent="tpe", trials=max(1, self.plan.trials - 1))
-        drive(OptunaProposer(narrowed, plan, pool.facts, first=[held, third]), pool)
+        drive(OptunaProposer(narrowed, plan, pool.facts, first=first), pool)
 
 
 def _narrowed(space: SearchSpace, rate: FloatParameter, found: float) -> SearchSpace:
@@ -99,7 +102,7 @@ class _Controller:
         facts, space = pool.facts, pool.space
         self._pool = pool
         self._rate = rate
-        self._values: dict[str, Value] = {**space.defaults(), **facts.fixed, **AGENT_SHAPE}
+        self._values = self._configuration()
         self._token_cost = facts.token_cost
         if self._values.get("divergence_weight", 0.0):
             self._token_cost += facts.penalty_cost
@@ -119,11 +122,23 @@ class _Controller:
         failed = self._pool.history.trials[self._trial].outcome is Outcome.FAILED
         return self._rate.snap(self._rate.default if failed else found)
 
+    def _configuration(self, **chosen: Value) -> dict[str, Value]:
+        """Return the default configuration of agents that set the learning rate themselves.
+
+        What the space has of a schedule's shape is at the legal value nearest to theirs.
+
+        Args:
+            chosen: in place of the space's defaults.
+        """
+        facts, space = self._pool.facts, self._pool.space
+        values = space.snap({**space.nearest(AGENT_SHAPE), **chosen})
+        return {**AGENT_SHAPE, **facts.fixed, **values}
+
     def _ramp(self) -> float:
         """Raise the learning rate until the probe loss rises; return the rate to go on with."""
-        values = dict(self._values)
-        if "batch_size" in self._pool.space:
-            values["batch_size"] = self._pool.space["batch_size"].from_unit(0.0)
+        values, space = self._values, self._pool.space
+        if "batch_size" in space and space["batch_size"].dynamic:
+            values = self._configuration(batch_size=space["batch_size"].from_unit(0.0))
         share = int(RAMP_SHARE * self._pool.facts.trial_tokens / self._step_tokens(values))
         ramp = plan_ramp(self._rate, share)
         peak = ramp[0][0] / FALL  # where not even the first one does
@@ -162,7 +177,7 @@ class _Controller:
         """Train some optimizer steps and return the probe loss, which the last ones don't need."""
         if self._ended:
             return math.nan
-        values = {**values, "learning_rate": round_significant(float(values["learning_rate"]))}
+        values = {**values, "learning_rate": self._rate.snap(values["learning_rate"])}
         tokens = steps * self._step_tokens(values)
         how = {"tokens": tokens, "probe": not last, "roll_back": self._worse, "last": last}
         self._pool.train(0, values, **how)

@@ -173,8 +173,9 @@ def choose_agent(
 
 def _rate_may_move(space: SearchSpace) -> bool:
     return any(
-        isinstance(p, FloatParameter) and p.name == "learning_rate" and p.log and p.dynamic
+        isinstance(p, FloatParameter) and p.log and p.dynamic and not p.active_when
         for p in space.parameters
+        if p.name == "learning_rate"
     )
 
 
@@ -204,8 +205,8 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
         )
     if not _rate_may_move(space):
         raise StudyError(
-            f"agent: {agent} needs a space with a learning_rate that is a float with log = true "
-            f"and dynamic = true, but {space.name!r} has none"
+            f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
+            f"dynamic = true and no active_when, but {space.name!r} has none"
         )
 
 

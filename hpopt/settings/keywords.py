@@ -23,6 +23,7 @@ class SearchKeywords(TypedDict, total=False):
     prompt_column: str | None
     completion_column: str | None
     messages_column: str | None
+    chat_template_kwargs: str | None
     chosen_column: str | None
     rejected_column: str | None
     prompt_template: str | None

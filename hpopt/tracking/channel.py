@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from ..commands import censored
+from ..commands import censored, without_password
 from ..wording import what_failed
 from .batches import REFUSALS
 from .store import ENVIRONMENT
@@ -41,7 +41,19 @@ def report(channel: int, status: dict[str, Any]) -> None:
 def report_failure(channel: int, error: Exception, uri: str) -> None:
     """Tell what went wrong, in one line that has nothing of the URI that others mustn't see."""
     final = getattr(error, "error_code", None) in REFUSALS
-    report(channel, {"error": censored(what_failed(error), uri), "resumable": not final})
+    said = what_failed(error)
+    if is_silence(error):
+        seconds = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+        said = (
+            f"the server at {without_password(uri)} took longer than {seconds} s to answer, which "
+            "MLFLOW_HTTP_REQUEST_TIMEOUT sets"
+        )
+    report(channel, {"error": censored(said, uri), "resumable": not final})
+
+
+def is_silence(error: Exception) -> bool:
+    """Return whether it came of a server that doesn't answer."""
+    return "timed out" in str(error)
 
 
 def read_uri() -> str:

@@ -12,7 +12,7 @@ from typing import cast
 from ..record.folders import StudyFolder
 from ..record.journal import JournalReader
 from ..settings.study import Level
-from .channel import Inbox, open_channel, read_uri, report, report_failure
+from .channel import Inbox, is_silence, open_channel, read_uri, report, report_failure
 from .scoreboard import Scoreboard
 from .session import POLL_SECONDS, RETRY_SECONDS, Session
 
@@ -64,8 +64,7 @@ class _Recorder:
             if message is None:
                 self._write_all(last=False)
             elif "end" in message:
-                self._write_all(last=True)
-                return self._finish(message["end"])
+                return self._write_all(last=True) and self._finish(message["end"])
             else:
                 self._take(message)
             wait = 0.0 if message is not None else POLL_SECONDS
@@ -76,11 +75,14 @@ class _Recorder:
         )
         study.ended = "ended" in message
 
-    def _write_all(self, last: bool) -> None:
+    def _write_all(self, last: bool) -> bool:
         """Write what came of every study; what has ended is done with.
 
         Args:
             last: there is no later time to try again.
+
+        Returns:
+            Whether the server answers.
         """
         for path, study in list(self._studies.items()):
             if not last and time.monotonic() < study.wait_until:
@@ -91,6 +93,11 @@ class _Recorder:
             except Exception as error:  # whatever it is, the comparison must go on
                 self._fail(error)
                 study.session, study.wait_until = None, time.monotonic() + RETRY_SECONDS
+                if is_silence(error):  # each of the others would wait as long, for nothing
+                    for other in self._studies.values():
+                        other.wait_until = study.wait_until
+                    return False
+        return True
 
     def _write(self, path: Path, study: _Followed) -> bool:
         """Write what happened in a study; return whether all of it is written."""

@@ -16,10 +16,12 @@ SQLITE = "sqlite:///"
 ENVIRONMENT = {  # of every process that runs mlflow
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",  # a log then holds what somebody should read
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # we try again ourselves, and show what is wrong
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # We try again ourselves, and show what is wrong; a mute server mustn't cost minutes at the end.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
 }
 
+WITHOUT_RECORD = {"alembic_version", "workspaces"}  # tables that a new database has rows in
 DESCRIPTION = """\
 Written by hpopt: a run is a study, and below it each of its trials. In a comparison, studies lie
 below the run of their searcher; the chart of `normalised_regret` has a line for each of these.
@@ -105,6 +107,31 @@ def experiments(database: Path) -> list[tuple[str, str, str]]:
     return []
 
 
+def _emptied(uri: str) -> bool:
+    """Take MLflow's tables out of an SQLite database in which it ended before all were there.
+
+    A full disk, say, leaves that behind, and MLflow then never opens it. It makes the first
+    experiment last: where there is none, there is nothing to lose.
+
+    Returns:
+        Whether it was such a database.
+    """
+    database = database_path(uri)
+    if database is None or not database.is_file():
+        return False
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = [name for (name,) in found if not name.startswith("sqlite_")]
+        full = [t for t in tables if connection.execute(f'SELECT 1 FROM "{t}" LIMIT 1').fetchone()]
+        if "experiments" not in tables or not set(full) <= WITHOUT_RECORD:
+            return False
+        for table in tables:
+            connection.execute(f'DROP TABLE "{table}"')
+        connection.commit()
+        return True
+    return False
+
+
 def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
     """Open the store, made if it is new.
 
@@ -120,7 +147,12 @@ def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
 
     folder = artifact_folder(uri)
     with _alone(uri):
-        client = MlflowClient(tracking_uri=as_mlflow_takes_it(uri))
+        try:
+            client = MlflowClient(tracking_uri=as_mlflow_takes_it(uri))
+        except Exception:
+            if not _emptied(uri):
+                raise
+            client = MlflowClient(tracking_uri=as_mlflow_takes_it(uri))
         known = client.get_experiment_by_name(experiment)
         if known is None:
             try:

@@ -53,7 +53,11 @@ def read_dataset(name: str, config: str | None) -> dict[str, Table]:
 def _table(loaded: Any, where: str) -> Table:
     """Return a split's rows, of a data set or of files."""
     if not isinstance(loaded, list):
-        return Table(without_gaps(loaded.to_dict()), where)
+        columns = without_gaps(loaded.to_dict())
+        for name, feature in loaded.features.items():
+            if type(feature).__name__ == "ClassLabel":  # whose -1 is no class
+                columns[name] = [None if value == -1 else value for value in columns[name]]
+        return Table(columns, where)
     tables = [read_table(file, "dataset") for file in loaded]
     if len(tables) == 1:
         return tables[0]
@@ -77,7 +81,7 @@ def _load(name: str, config: str | None, cache: str) -> Mapping[str, Any]:
     try:
         if not folder.is_dir():
             _ask_hub(name)
-            return _by_split(datasets.load_dataset(name, config))
+            return _by_split(_from_hub(name, config))
         builder = datasets.load_dataset_builder(name, config, cache_dir=cache)
         if (files := _plain_files(builder.config)) is not None:
             return files
@@ -90,6 +94,19 @@ def _load(name: str, config: str | None, cache: str) -> Mapping[str, Any]:
     except ValueError:
         _check_config(name, config)
         raise
+
+
+def _from_hub(name: str, config: str | None) -> Any:
+    """Return a data set of the hub's, or what was loaded of it before; "NA" in CSV is a text."""
+    import datasets
+
+    text: dict[str, Any] = {"keep_default_na": False}
+    if not datasets.config.HF_HUB_OFFLINE:
+        found = datasets.load_dataset_builder(name, config).config
+        return datasets.load_dataset(name, found.name, **(text if hasattr(found, *text) else {}))
+    with suppress(ValueError):
+        return datasets.load_dataset(name, config or "default", **text)
+    return datasets.load_dataset(name, config)
 
 
 def _by_split(loaded: Any) -> Mapping[str, Any]:

@@ -16,21 +16,27 @@ HIDDEN = "-1"  # the label of rows whose class is kept secret
 def name_classes(table: Table, column: str) -> Table:
     """Return a table with the names of classes in a column; None where there is nothing.
 
-    Whole numbers are called "1", however they are written: 1, 1.0 or "1.0".
+    Whole numbers are called "1", however they are written: 1, 1.0 or "1.0". Blanks around a name
+    aren't part of it.
 
     Raises:
-        WorldError: something in it is no class: a list, an object, a number with a fraction.
+        WorldError: something in it is no class: a list, an object, a number with a fraction; or
+            only some are true or false.
     """
     if column not in table.columns:
         return table
     values = table.columns[column]
-    numeric = all(_is_number(value) for value in values if not is_empty(value))
+    there = [value for value in values if not is_empty(value)]
+    numeric = all(map(_is_number, there))
+    truths = any(isinstance(value, bool) for value in there)
     names = []
     for number, value in zip(table.rows, values, strict=True):
         if isinstance(value, list | dict | bytes):
             what = f"{value!r:.60}"
         elif numeric and not is_empty(value) and not _is_whole(value):
             what = f"{value}, a number with a fraction; classes must be names or whole numbers"
+        elif truths and not is_empty(value) and not isinstance(value, bool):
+            what = f"{value!r:.60}, where others have true or false"
         else:
             names.append(None if is_empty(value) else _name(value, numeric))
             continue
@@ -59,7 +65,7 @@ def is_answered(table: Table, train: Table, column: str) -> bool:
 
 def _is_number(value: Any) -> bool:
     if isinstance(value, str):
-        return _NUMBER.fullmatch(value) is not None
+        return _NUMBER.fullmatch(value.strip()) is not None
     return hasattr(value, "__float__") and not isinstance(value, bool)
 
 
@@ -69,4 +75,4 @@ def _is_whole(value: Any) -> bool:
 
 def _name(value: Any, numeric: bool) -> str:
     has_point = "." in value if isinstance(value, str) else not isinstance(value, int)
-    return str(int(float(value))) if numeric and has_point else str(value)
+    return str(int(float(value))) if numeric and has_point else str(value).strip()

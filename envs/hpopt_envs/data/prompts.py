@@ -1,10 +1,11 @@
 """Prompts that a model responds to: texts, or chats through the model's template."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import WorldError, told
 from ..settings import Source
-from .chats import read_messages, read_tools, render
+from .chats import check_no_kwargs, given_beside, read_beside, read_messages, render
 from .tables import Table
 from .tokens import check_ids, plain_ids, start
 
@@ -23,12 +24,14 @@ def encode_prompts(
     (column,) = prompt_columns(source, table)
     texts, ids = [], []
     values = table.column(column, "prompt_column")
-    tools = table.columns.get("tools", [None] * len(table))
-    for number, value, tool in zip(table.rows, values, tools, strict=True):
+    if all(isinstance(value, str) for value in values):
+        check_no_kwargs(source, table.where)
+    rows = zip(table.rows, values, given_beside(table, source), strict=True)
+    for number, value, beside in rows:
         where = f"{table.where}, row {number}"
         with told(f"prompt_column: {where}"):
             is_text = isinstance(value, str)
-            text = value if is_text else _chat(tokenizer, value, tool)
+            text = value if is_text else _chat(tokenizer, value, beside)
         texts.append(text)
         ids.append(prompt_ids(tokenizer, text, begin=is_text))
         check_ids(tokenizer, ids[-1], vocabulary, where)
@@ -58,10 +61,10 @@ def prompt_ids(tokenizer: Any, text: str, begin: bool = True) -> list[int]:
     return ids
 
 
-def _chat(tokenizer: Any, value: Any, tools: Any) -> str:
+def _chat(tokenizer: Any, value: Any, beside: Sequence[Any]) -> str:
     """Return a chat up to where the model is to speak."""
     messages = read_messages(value, "must be a text or a list of messages")
-    return render(tokenizer, messages, read_tools(tools), prompt=True)
+    return render(tokenizer, messages, read_beside(beside), prompt=True)
 
 
 def line_ends(tokenizer: Any) -> list[int]:

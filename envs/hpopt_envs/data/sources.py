@@ -13,6 +13,7 @@ from .labels import is_answered, name_classes
 from .tables import Table, read_table
 
 _HELD_OUT = 0.1  # share of the rows in each split that is made
+_SHARED = 0.05  # share of a split's rows that are in train, too, from which on it is said
 
 Used = Callable[[Table], Sequence[Sequence[Any]]]  # what a task reads of a table, by columns
 
@@ -64,12 +65,14 @@ def read_splits(
     if label is not None:
         tables = {name: name_classes(table, label) for name, table in tables.items()}
     answered = _answered(tables, answer or label)
+    used = used or _texts_of(source)
+    told = {name: _compared(table, answered["train"], used) for name, table in answered.items()}
     if missing := [name for name in SPLITS if name not in answered]:
         setting = "dataset" if source.dataset is not None else "train_file"
         train = tables["train"]
-        made = make_splits(train, missing, label, setting, (used or _texts_of(source))(train))
-        answered |= {name: _noted(name, made[name], tables, answer or label) for name in made}
-    return {name: answered[name] for name in SPLITS}
+        made = make_splits(train, missing, label, setting, used(train))
+        told |= {name: _noted(name, made[name], tables, answer or label) for name in made}
+    return {name: told[name] for name in SPLITS}
 
 
 def notes_of(tables: Mapping[str, Table] | None) -> tuple[str, ...]:
@@ -100,6 +103,24 @@ def _answered(tables: dict[str, Table], column: str | None) -> dict[str, Table]:
     return {name: t for name, t in tables.items() if t is train or is_answered(t, train, column)}
 
 
+def _compared(table: Table, train: Table, used: Used) -> Table:
+    """Return a split that was given, with a note where much of it is in train, too."""
+    if table is train:
+        return table
+    known = set(_contents(used(train)))
+    shared = sum(content in known for content in _contents(used(table)))
+    if shared < _SHARED * len(table):
+        return table
+    return replace(
+        table, note=f"{shared:,} of the {len(table):,} rows of {table.where} are in train, too"
+    )
+
+
+def _contents(used: Sequence[Sequence[Any]]) -> list[str]:
+    """Return a text for each row, equal where rows are."""
+    return [repr([shown(value) for value in content]) for content in zip(*used, strict=True)]
+
+
 def _noted(name: str, made: Table, given: dict[str, Table], column: str | None) -> Table:
     if name == "train" or name not in given:
         return made
@@ -111,7 +132,7 @@ def _noted(name: str, made: Table, given: dict[str, Table], column: str | None) 
 
 def _check_columns(source: Source) -> None:
     """Make sure that no column is named where there are no rows to have it."""
-    named = [name for name in source.given if name.endswith(("_column", "_template"))]
+    named = [name for name in source.given if name.endswith(("_column", "_template", "_kwargs"))]
     if named and not (named == ["text_column"] and source.retain_file):
         raise WorldError(f"{named[0]}: must come with train_file or dataset")
 
@@ -153,8 +174,8 @@ def make_splits(
     """
     labels = [""] * len(table) if label is None else table.column(label, "label_column")
     equal: dict[str, list[int]] = {}  # content -> rows
-    for row, content in enumerate(zip(*(used or table.columns.values()), strict=True)):
-        equal.setdefault(repr([shown(value) for value in content]), []).append(row)
+    for row, content in enumerate(_contents(used or list(table.columns.values()))):
+        equal.setdefault(content, []).append(row)
     classes: dict[str, list[list[int]]] = {}  # label -> groups of equal rows
     contradictory = []  # of several labels
     for rows in equal.values():

@@ -80,8 +80,10 @@ class Table:
 
 
 def is_empty(value: Any) -> bool:
-    """Return whether a cell has nothing in it."""
-    return value is None or value in ("", []) or bool(value != value)  # NaN alone isn't itself
+    """Return whether a cell has nothing in it, or blanks alone."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or value == [] or bool(value != value)  # NaN alone isn't itself
 
 
 def read_table(path: str, setting: str) -> Table:
@@ -133,13 +135,17 @@ def with_rows(table: Table, setting: str) -> Table:
 
 def _decode(content: bytes, place: str) -> str:
     try:
-        return content.decode().removeprefix("\ufeff")
+        text = content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise WorldError(
             f"{place}, line {line}: must be UTF-8, but byte {error.start} is "
             f"0x{content[error.start]:02x} ({error.reason})"
         ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise WorldError(f"{place}, line {line}: must be text in UTF-8, but has a null byte")
+    return text if "\n" in text else text.replace("\r", "\n")  # as old Macs end lines
 
 
 def _read_parquet(path: str, setting: str) -> dict[str, list[Any]]:

@@ -69,6 +69,19 @@ def check_choices(settings: Any) -> None:
             raise WorldError(f"{f.name}: must be one of {', '.join(choices)}, but got {value!r}")
 
 
+def check_characters(name: str, value: Any) -> None:
+    """Make sure that what a setting says can be encoded: bytes that no locale reads can't.
+
+    Raises:
+        WorldError: it can't.
+    """
+    for text in [value] if isinstance(value, str) else value if isinstance(value, list) else ():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise WorldError(f"{name}: must have whole characters, but got {text!r}") from None
+
+
 def check_names(settings: Mapping[str, Any], kind: type[Any]) -> None:
     """Make sure that a dataclass has fields of these names.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .fields import DATA, check_choices, check_names, setting
+from .fields import DATA, check_characters, check_choices, check_names, setting
 
 # What every built-in task that reads rows takes.
 OF_ROWS = ("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long")
@@ -85,6 +85,13 @@ class Source:
         group=DATA,
         metavar="NAME",
     )
+    chat_template_kwargs: str | None = setting(
+        None,
+        "lm, align, dpo: what the chat template is given beside chats, such as "
+        "'{\"enable_thinking\": false}' (default: nothing)",
+        group=DATA,
+        metavar="JSON",
+    )
     chosen_column: str | None = setting(
         None,
         "dpo: column of the preferred responses (default: chosen)",
@@ -152,6 +159,9 @@ class Source:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        for name, value in self.given.items():
+            if not name.endswith(("_file", "dataset")):  # whose names are the file system's
+                check_characters(name, value)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Source":

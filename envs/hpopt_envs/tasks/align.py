@@ -67,6 +67,7 @@ class Alignment(ParametricLoss, ParametricMetrics, Rollouts, Writing):
     settings = (
         *OF_ROWS,
         "prompt_column",
+        "chat_template_kwargs",
         "reward",
         "constraint",
         "max_new_tokens",

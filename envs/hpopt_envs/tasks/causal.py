@@ -27,7 +27,8 @@ def check_causal(model: Any, input_ids: torch.Tensor) -> None:
         return
     changed = ids.clone()
     changed[0, -1] = others[0]
-    logits, after = (_logits(model.eval(), tokens)[:, :-1] for tokens in (ids, changed))
+    model.eval()
+    logits, after = (logits_of(model, tokens)[:, :-1].float() for tokens in (ids, changed))
     if bool((logits - after).abs().max() > ROUNDING * logits.abs().max()):
         raise WorldError(
             "model: must predict each token from those before it, but the predictions of "
@@ -35,7 +36,11 @@ def check_causal(model: Any, input_ids: torch.Tensor) -> None:
         )
 
 
-def _logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+def logits_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Return a model's logits, or what a factory's returns in place of them: (n, length, tokens).
+
+    That is without a cache of keys and values, which Hugging Face's models keep unless told.
+    """
     output = model(ids, use_cache=False) if hasattr(model, "config") else model(ids)
     logits: torch.Tensor = getattr(output, "logits", output)
-    return logits.float()
+    return logits

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..data.chats import Message, Tools, render
+from ..data.chats import Beside, Message, fitting, render
 from ..data.tokens import plain_ids
 
 Row = tuple[list[int], list[bool]]  # token ids, and which of them are to be learnt
@@ -13,7 +13,7 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 def encode_chat(
-    tokenizer: Any, messages: Sequence[Message], tools: Tools = None, first: int = 1
+    tokenizer: Any, messages: Sequence[Message], beside: Beside, first: int = 1
 ) -> list[Row]:
     """Return a chat through the model's template; what the assistant answers is learnt.
 
@@ -24,7 +24,7 @@ def encode_chat(
     Args:
         tokenizer: has the template.
         messages: of `read_messages`.
-        tools: that the template shows.
+        beside: of `read_beside`.
         first: message that may be learnt; by default all but one that begins the chat, which
             answers nothing: no template makes a prompt of nothing.
 
@@ -36,19 +36,19 @@ def encode_chat(
     ]
     if not answers:
         raise ValueError("a chat must have an answer, of the role 'assistant'")
-    whole = render(tokenizer, messages, tools)
-    if (row := _marked(tokenizer, messages, tools, first)) is not None:
+    whole = render(tokenizer, messages, beside)
+    if (row := _marked(tokenizer, messages, beside, first)) is not None:
         return [row]
     found: dict[str, list[tuple[str, str]]] = {whole: []}
     for turn in reversed(answers):
-        given, said = answer(tokenizer, messages[: turn + 1], turn, tools)
+        given, said = answer(tokenizer, messages[: turn + 1], turn, beside)
         text = next((text for text in found if text.startswith(said)), said)
         found.setdefault(text, []).append((given, said))
     return [_row(tokenizer, text, turns) for text, turns in found.items() if turns]
 
 
 def answer(
-    tokenizer: Any, messages: Sequence[Message], first: int, tools: Tools = None
+    tokenizer: Any, messages: Sequence[Message], first: int, beside: Beside
 ) -> tuple[str, str]:
     """Return a chat up to where its last messages are to be said, and all of it.
 
@@ -56,17 +56,17 @@ def answer(
         tokenizer: has the template.
         messages: of `read_messages`.
         first: of those that are to be said.
-        tools: that the template shows.
+        beside: of `read_beside`.
 
     Raises:
         ValueError: the template changes what came before them.
     """
-    said = render(tokenizer, messages, tools)
-    given = render(tokenizer, messages[:first], tools, prompt=True)
+    said = render(tokenizer, messages, beside)
+    given = render(tokenizer, messages[:first], beside, prompt=True)
     if said.startswith(given):
         return given, said
     # Some prompts begin a thought that answers come without.
-    if not said.startswith(render(tokenizer, messages[:first], tools)):
+    if not said.startswith(render(tokenizer, messages[:first], beside)):
         raise ValueError("the chat template must only add to what came before a turn")
     pairs = enumerate(zip(given, said, strict=False))
     return said[: next(place for place, (one, other) in pairs if one != other)], said
@@ -85,16 +85,19 @@ def _row(tokenizer: Any, text: str, turns: Sequence[tuple[str, str]]) -> Row:
     return ids, learnt
 
 
-def _marked(tokenizer: Any, messages: Sequence[Message], tools: Tools, first: int) -> Row | None:
+def _marked(tokenizer: Any, messages: Sequence[Message], beside: Beside, first: int) -> Row | None:
     """Return what the template itself marks as the assistant's; None where it marks nothing."""
-    if not _GENERATION.search(tokenizer.get_chat_template(None, tools)):
+    if not _GENERATION.search(tokenizer.get_chat_template(None, beside.get("tools"))):
         return None
     marked = tokenizer.apply_chat_template(
-        list(messages), tools=tools, return_dict=True, return_assistant_tokens_mask=True
+        list(fitting(tokenizer, messages, beside)),
+        **beside,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
     )
     ids, learnt = list(marked["input_ids"]), [bool(one) for one in marked["assistant_masks"]]
     if any(message["role"] == "assistant" for message in messages[:first]):
-        before = plain_ids(tokenizer, render(tokenizer, messages[:first], tools))
+        before = plain_ids(tokenizer, render(tokenizer, messages[:first], beside))
         size = _shared(ids, before)
         learnt[:size] = [False] * size
     return (ids, learnt) if any(learnt) else None

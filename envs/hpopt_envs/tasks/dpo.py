@@ -86,6 +86,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
     settings = (
         *OF_ROWS,
         "prompt_column",
+        "chat_template_kwargs",
         "chosen_column",
         "rejected_column",
     )
@@ -104,6 +105,11 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
         if tables is None:
             tables, self._drawn = embedded_pairs()
         pairs = {name: encode_pairs(tokenizer, t, self.source, known) for name, t in tables.items()}
+        if all(chosen == rejected for chosen, rejected in pairs["train"]):
+            raise WorldError(
+                f"rejected_column: {tables['train'].where} must have a row whose responses "
+                "differ, but has none"
+            )
         lengths = [max(len(ids) for ids, _ in pair) for split in pairs.values() for pair in split]
         length = fitting_length(lengths, sequence_length, limit, self.source)
         splits = {name: pad_pairs(split, length, self._pad) for name, split in pairs.items()}

@@ -11,6 +11,7 @@ import torch
 from hpopt_search_spaces import Value
 
 from .. import models
+from ..data.chats import check_no_kwargs
 from ..data.corpus import Domain, read_corpus
 from ..data.sources import columns_of, notes_of, read_retained, read_splits, text_columns
 from ..data.tables import Table
@@ -18,7 +19,7 @@ from ..errors import WorldError
 from ..models import length_limit
 from ..references import is_reference
 from ..settings import OF_ROWS, Source
-from .causal import check_causal
+from .causal import check_causal, logits_of
 from .data import Data, Split
 from .lm_data import (
     IGNORED,
@@ -69,6 +70,7 @@ class LanguageModeling(ParametricLoss, Reference):
         "prompt_column",
         "completion_column",
         "messages_column",
+        "chat_template_kwargs",
     )
 
     def __init__(
@@ -94,6 +96,7 @@ class LanguageModeling(ParametricLoss, Reference):
         elif has_rows(tables["train"], self.source):
             splits = self._rows(tokenizer, tables, sequence_length, limit)
         else:
+            check_no_kwargs(self.source, tables["train"].where)
             splits = {
                 name: pack(
                     tokenizer, self._texts(tokenizer, table), packed, f"{name} ({table.where})"
@@ -182,10 +185,8 @@ class LanguageModeling(ParametricLoss, Reference):
     def logits(self, model: torch.nn.Module, batch: Split) -> tuple[torch.Tensor, torch.Tensor]:
         targets = next_tokens(batch)
         ids = batch["input_ids"][:, : targets.shape[1]]
-        # Without a cache of keys and values, which Hugging Face's models keep unless told.
-        output = model(ids, use_cache=False) if hasattr(model, "config") else model(ids)
         # All positions, though the last one predicts nothing: a cut would be copied.
-        return getattr(output, "logits", output), targets != IGNORED
+        return logits_of(model, ids), targets != IGNORED
 
     def predict(self, model: torch.nn.Module, batch: Split) -> dict[str, torch.Tensor]:
         outputs = {

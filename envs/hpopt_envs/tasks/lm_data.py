@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from ..data.chats import is_chat, read_messages, read_tools
+from ..data.chats import check_no_kwargs, given_beside, is_chat, read_beside, read_messages
 from ..data.sources import text_columns
 from ..data.tables import Table, is_empty
 from ..data.tokens import check_ids, join, plain_ids, start
@@ -28,9 +28,10 @@ def texts(table: Table, name: str, setting: str, skip_empty: bool = False) -> li
     for value in values:
         if isinstance(value, list | dict | bytes):
             number = table.rows[list(table.columns[name]).index(value)]
+            hint = "; task lm reads chats" if is_chat(value) and value else ""
             raise WorldError(
                 f"{setting}: {table.where} must have text in column {name!r}, but row {number} "
-                f"has {value!r:.60}"
+                f"has {value!r:.60}{hint}"
             )
     return [str(value) for value in values]
 
@@ -88,7 +89,6 @@ def encode_rows(
         WorldError: a column is missing or holds something else, or there is no chat template, or
             the model lacks a token.
     """
-    tools = table.columns.get("tools", [None] * len(table))
     columns, setting = row_columns(source, table), "prompt_column"
     if has_chats(table, source):
         setting = "messages_column"
@@ -99,38 +99,31 @@ def encode_rows(
         settings = zip(columns, (setting, "completion_column"), strict=True)
         values = list(map(list, zip(*(table.column(*both) for both in settings), strict=True)))
     else:
-        values = list(
-            map(
-                list,
-                zip(
-                    texts(table, columns[0], setting),
-                    texts(table, columns[1], "completion_column"),
-                    strict=True,
-                ),
-            )
-        )
+        check_no_kwargs(source, table.where)
+        sides = (texts(table, columns[0], setting), texts(table, columns[1], "completion_column"))
+        values = list(map(list, zip(*sides, strict=True)))
     rows = []
-    for number, value, tool in zip(table.rows, values, tools, strict=True):
+    for number, value, beside in zip(table.rows, values, given_beside(table, source), strict=True):
         where = f"{table.where}, row {number}"
         with told(f"{setting}: {where}"):
-            found = _encode_row(tokenizer, value, tool)
+            found = _encode_row(tokenizer, value, beside)
         for ids, _ in found:
             check_ids(tokenizer, ids, vocabulary, where)
         rows += found
     return rows
 
 
-def _encode_row(tokenizer: Any, value: Sequence[Any], tools: Any) -> list[Row]:
+def _encode_row(tokenizer: Any, value: Sequence[Any], beside: Sequence[Any]) -> list[Row]:
     """Return the rows of a chat, or of a prompt and a completion."""
     if len(value) == 1:
-        return encode_chat(tokenizer, read_messages(value[0]), read_tools(tools))
+        return encode_chat(tokenizer, read_messages(value[0]), read_beside(beside))
     if not any(is_chat(part) for part in value):
         return [_completion(tokenizer, *value)]
     prompt, said = (
         read_messages([{"role": role, "content": part}] if isinstance(part, str) else part)
         for role, part in zip(("user", "assistant"), value, strict=True)
     )
-    return encode_chat(tokenizer, [*prompt, *said], read_tools(tools), first=len(prompt))
+    return encode_chat(tokenizer, [*prompt, *said], read_beside(beside), first=len(prompt))
 
 
 def _completion(tokenizer: Any, prompt: str, completion: str) -> Row:

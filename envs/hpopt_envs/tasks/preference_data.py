@@ -8,7 +8,14 @@ import torch
 from torch.nn.functional import pad as widen
 
 from .. import models
-from ..data.chats import Message, Tools, read_messages, read_tools
+from ..data.chats import (
+    Beside,
+    Message,
+    check_no_kwargs,
+    given_beside,
+    read_beside,
+    read_messages,
+)
 from ..data.prompts import PROMPT, line_ends, prompt_ids
 from ..data.tables import Table
 from ..data.tokens import check_ids, join, plain_ids
@@ -43,7 +50,8 @@ def encode_pairs(
 
     Each may be a text or a list of messages, which goes through the chat template. Without a column
     of prompts, what both responses begin with is the prompt: tokens of texts, messages of chats; so
-    it is where chats repeat the prompt. A response of text ends with the end token.
+    it is where chats repeat the prompt. Texts that repeat it, in all rows, lose it there. A
+    response of text ends with the end token.
 
     Args:
         tokenizer: of the model.
@@ -61,24 +69,35 @@ def encode_pairs(
         table.column(name, setting) for name, setting in zip(names, settings, strict=True)
     ]
     prompts = columns[:-2] or [[None] * len(table)]
-    tools = table.columns.get("tools", [None] * len(table))
+    repeated = _repeats(*prompts, *columns[-2:])
     pairs = []
     rows = zip(*prompts, *columns[-2:], strict=True)
-    for number, row, tool in zip(table.rows, rows, tools, strict=True):
+    if not any(isinstance(value, list) for column in columns for value in column):
+        check_no_kwargs(source, table.where)
+    for number, row, beside in zip(table.rows, rows, given_beside(table, source), strict=True):
         where = f"{table.where}, row {number}"
         with told(f"chosen_column: {where}"):
             if any(isinstance(value, list) for value in row):
                 prompt, chosen, rejected = row
-                pair = _chats(tokenizer, prompt, chosen, rejected, read_tools(tool))
+                pair = _chats(tokenizer, prompt, chosen, rejected, read_beside(beside))
             else:
-                pair = _texts(tokenizer, *row)
+                pair = _texts(tokenizer, repeated, *row)
         for ids, _ in pair:
             check_ids(tokenizer, ids, vocabulary, where)
         pairs.append(pair)
     return pairs
 
 
-def _texts(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any) -> Pair:
+def _repeats(prompts: Sequence[Any], chosen: Sequence[Any], rejected: Sequence[Any]) -> bool:
+    """Return whether all responses begin with their prompts, and go on."""
+    return all(
+        isinstance(prompt, str)
+        and all(isinstance(t, str) and len(t) > len(prompt) and t.startswith(prompt) for t in said)
+        for prompt, *said in zip(prompts, chosen, rejected, strict=True)
+    )
+
+
+def _texts(tokenizer: Any, repeated: bool, prompt: Any, chosen: Any, rejected: Any) -> Pair:
     for value in (prompt, chosen, rejected):
         if isinstance(value, dict | bytes):
             raise ValueError(f"must be text or a list of messages, but got {value!r:.60}")
@@ -88,6 +107,8 @@ def _texts(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any) -> Pair:
         shared = _shared(*sides)
         given, sides = given + sides[0][:shared], [ids[shared:] for ids in sides]
         return _row(given, sides[0]), _row(given, sides[1])
+    if repeated:
+        chosen, rejected = (text.removeprefix(prompt) for text in (chosen, rejected))
     given = prompt_ids(tokenizer, str(prompt))
     sides = [join(tokenizer, str(prompt), str(text))[1] for text in (chosen, rejected)]
     return _row(given, _ended(tokenizer, sides[0])), _row(given, _ended(tokenizer, sides[1]))
@@ -98,7 +119,7 @@ def _ended(tokenizer: Any, ids: list[int]) -> list[int]:
     return ids if ids[-1:] == end else ids + end
 
 
-def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, tools: Tools) -> Pair:
+def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, beside: Beside) -> Pair:
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError("messages need a tokenizer with a chat template")
     must = "prompt and both responses must be lists of messages"
@@ -116,7 +137,7 @@ def _chats(tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, tools: Tools
     if not asked or not all(sides):
         raise ValueError(f"{must}, but one is []")
     chosen_row, rejected_row = (
-        _row(*_joined(tokenizer, *answer(tokenizer, [*asked, *said], len(asked), tools)))
+        _row(*_joined(tokenizer, *answer(tokenizer, [*asked, *said], len(asked), beside)))
         for said in sides
     )
     return chosen_row, rejected_row

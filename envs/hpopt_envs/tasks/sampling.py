@@ -7,6 +7,7 @@ import torch
 
 from ..divergences.f_divergence import divergence
 from ..errors import WorldError
+from .causal import logits_of
 from .data import Split
 from .roles import AsBase
 
@@ -96,7 +97,7 @@ def token_logits(model: Any, batch: Split) -> tuple[torch.Tensor, torch.Tensor, 
     """
     longest = int(batch["length"].max())
     ids, learnt = batch["input_ids"][:, :longest], batch["learnt"][:, 1:longest]
-    logits = model(ids, use_cache=False).logits[:, :-1]  # padding is behind, and not looked at
+    logits = logits_of(model, ids)[:, :-1]  # padding is behind, and not looked at
     return logits.float(), ids[:, 1:], learnt
 
 

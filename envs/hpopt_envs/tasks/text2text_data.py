@@ -32,10 +32,25 @@ def read_pairs(table: Table, source: Source) -> tuple[list[str], list[str]]:
     if source.prompt_template is not None:
         prompts = fill(source.prompt_template, table, "prompt_template")
     else:
-        prompts = texts(table, source.prompt_column or "prompt", "prompt_column")
+        prompts = texts(table, prompt_column(source, table), "prompt_column")
     if source.completion_template is not None:
         return prompts, fill(source.completion_template, table, "completion_template")
     return prompts, texts(table, completion_column(source), "completion_column")
+
+
+def prompt_column(source: Source, table: Table) -> str:
+    """Return the column of sources, where no template says.
+
+    Raises:
+        WorldError: there is none, but one of chats.
+    """
+    name = source.prompt_column or "prompt"
+    if name not in table.columns and "messages" in table.columns:
+        raise WorldError(
+            f"prompt_column: {table.where} must have a column {name!r}, but has chats, in column "
+            "'messages'; task lm reads chats"
+        )
+    return name
 
 
 def completion_column(source: Source) -> str:

@@ -3,8 +3,10 @@
 import gzip
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 
+from hpopt_envs.data import dataset
 from hpopt_envs.data.tables import read_table
 from hpopt_envs.errors import WorldError
 from hpopt_envs.settings import Source
@@ -66,6 +68,23 @@ def test_how_its_owner_says_that_files_are_read_holds(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(head)
     (tmp_path / "rows.csv").write_text(CSV.replace(",", ";"))
     assert set(splits_of(Source(dataset=str(tmp_path)))["train"].columns) == {"text", "label"}
+
+
+def test_what_was_loaded_of_the_hub_keeps_its_cells_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets  # type: ignore[import-untyped]
+
+    (tmp_path / "hub" / "rows").mkdir(parents=True)
+    (tmp_path / "hub" / "rows" / "train.csv").write_text(CSV)
+    monkeypatch.chdir(tmp_path / "hub")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    online = dataset._from_hub("rows", None)  # a folder stands in for the hub
+    assert online["train"].to_dict()["label"] == CELLS * 10
+    monkeypatch.chdir(tmp_path)
+    for library in (datasets.config, huggingface_hub.constants):
+        monkeypatch.setattr(library, "HF_HUB_OFFLINE", True)
+    assert dataset.read_dataset("rows", None)["train"].columns["label"] == CELLS * 10
 
 
 def test_one_of_several_configurations_is_named(several: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from hpopt_envs.data.labels import in_order
@@ -30,6 +31,8 @@ def write(path: Path, labels: list[Any], first: int = 0) -> str:
         (["10", "9", "other"], ["10", "9", "other"]),
         (["v1.5", "2.5"], ["2.5", "v1.5"]),
         ([True, False], ["False", "True"]),
+        (["joy", " joy", "fear "], ["fear", "joy"]),
+        (["10 ", " 9"], ["9", "10"]),
     ],
 )
 def test_classes_are_in_the_order_of_their_numbers(
@@ -49,6 +52,8 @@ def test_classes_are_in_the_order_of_their_numbers(
         ([1, 2.5], "row 2 has 2.5, a number with a fraction"),
         (["0.5", "1.0"], "row 1 has 0.5, a number with a fraction"),
         ([1.0, float("inf")], "row 2 has inf"),
+        ([True, "true"], "row 2 has 'true', where others have true or false"),
+        ([1, False], "row 1 has 1, where others have true or false"),
     ],
 )
 def test_what_is_no_class_is_refused_in_one_line(
@@ -59,6 +64,14 @@ def test_what_is_no_class_is_refused_in_one_line(
     with pytest.raises(WorldError, match=where + said) as raised:
         splits_of(source, "label")
     assert "\n" not in str(raised.value)
+
+
+def test_a_row_without_a_class_is_refused_where_its_data_set_says_so(tmp_path: Path) -> None:
+    classes = datasets.Features({"label": datasets.ClassLabel(names=["joy", "fear"])})
+    rows = datasets.Dataset.from_dict({"label": [0, 1, -1] * 20}, features=classes)
+    rows.save_to_disk(tmp_path / "saved")
+    with pytest.raises(WorldError, match="every row of column 'label', but row 3 is empty"):
+        splits_of(Source(dataset=str(tmp_path / "saved")), "label")
 
 
 @pytest.mark.parametrize("hidden", [None, "", -1, "-1", -1.0])

@@ -28,6 +28,9 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "rows.jsonl": lambda path: FRAME.to_json(path, orient="records", lines=True),
     "rows.json": lambda path: FRAME.to_json(path, orient="records", force_ascii=False, indent=2),
     "lines.json": lambda path: FRAME.to_json(path, orient="records", lines=True),
+    "old-mac.jsonl": lambda path: path.write_text(
+        FRAME.to_json(orient="records", lines=True).replace("\n", "\r"), newline=""
+    ),
     "rows.ndjson": lambda path: FRAME.to_json(path, orient="records", lines=True),
     "rows.parquet": lambda path: FRAME.to_parquet(path, row_group_size=2),
 }
@@ -70,12 +73,25 @@ def test_conversations_stay_nested(tmp_path: Path) -> None:
         assert table.column("messages", "messages_column") == [talk]
 
 
-@pytest.mark.parametrize("nothing", [None, "", [], float("nan")])
+@pytest.mark.parametrize("nothing", [None, "", " \n", [], float("nan")])
 def test_a_row_with_nothing_in_it_is_refused_where_its_column_is_asked_for(nothing: Any) -> None:
     table = Table({"text": ["a", nothing, "c"], "id": [0, 0, 0]}, "rows.jsonl")
     assert table.column("id", "label_column") == [0, 0, 0]
     with pytest.raises(WorldError, match="^text_column: rows.jsonl .* 'text', but row 2 is empty$"):
         table.column("text", "text_column")
+
+
+@pytest.mark.parametrize(("shared", "said"), [(20, True), (5, True), (0, False)])
+def test_a_split_whose_rows_are_in_train_too_is_told_of(
+    shared: int, said: bool, tmp_path: Path
+) -> None:
+    train = write_lines(tmp_path / "train.jsonl", [f"{i}" for i in range(40)])
+    given = [f"{i + 40 - shared}" for i in range(20)]
+    validation = write_lines(tmp_path / "validation.jsonl", given)
+    splits = splits_of(Source(train, validation, text_column="value"))
+    note = f"{shared} of the 20 rows of {validation} are in train, too"
+    assert splits["validation"].note == (note if said else "")
+    assert len(splits["validation"]) == 20
 
 
 def test_there_is_nothing_to_read_without_files_and_data_set() -> None:
@@ -163,6 +179,8 @@ def test_a_message_names_the_split_of_a_data_set(tmp_path: Path) -> None:
         ("a.md", b'[\n {"a": 1}\n]', "must be text, but begins with a JSON object"),
         ("a.jsonl.gz", b"\x1f\x8b", "must end in one of .csv, "),
         ("a.dat", b"a,b\n1,2\n", "must end in one of .csv, "),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16-le"), "a.csv, line 1: must be text in UTF-8, but"),
+        ("a.txt", b"one\n\ntwo\n\0\0", "a.txt, line 4: must be text in UTF-8, but has a null"),
         ("a.parquet", b"text,label\nx,y\n", "reading"),
     ],
 )

@@ -40,6 +40,7 @@ MARKED = (
 )
 LAMP = [{"type": "function", "function": {"name": "lamp"}}]
 
+NOTHING = Source()
 Encode = Callable[..., list[tuple[str, list[str]]]]
 
 
@@ -48,13 +49,13 @@ def encode() -> Encode:
     """Rows as texts, each with what of it is learnt."""
     tokenizer = load_tokenizer("embedded")
 
-    def encoded(template: str, **row: Any) -> list[tuple[str, list[str]]]:
+    def encoded(template: str, source: Source = NOTHING, **row: Any) -> list[tuple[str, list[str]]]:
         tokenizer.chat_template = template
         table = Table({name: [value] for name, value in row.items()}, "rows.jsonl")
         if "chosen" in row:
-            found = [side for pair in encode_pairs(tokenizer, table, Source()) for side in pair]
+            found = [side for pair in encode_pairs(tokenizer, table, source) for side in pair]
         else:
-            found = encode_rows(tokenizer, table, Source())
+            found = encode_rows(tokenizer, table, source)
         return [(tokenizer.decode(ids), learnt_texts(ids, learnt)) for ids, learnt in found]
 
     return encoded
@@ -130,6 +131,83 @@ def test_tools_are_shown(encode: Encode, tools: Any) -> None:
     assert encode(PLAIN, messages=chat("hi", "ho"), tools=None)[0][0].startswith("<user>")
 
 
+def talk_with_a_call(arguments: Any, nested: bool) -> list[dict[str, Any]]:
+    function = {"name": "lamp", "arguments": arguments}
+    call = {"type": "function", "function": function} if nested else function
+    return [*chat("on"), {"role": "assistant", "content": "", "tool_calls": [call]}]
+
+
+CALLS = "{% for c in m.tool_calls or [] %}{% set f = c.function or c %}"
+AROUND = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}",
+    "{% endfor %}{{ '\n' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "{{ f.arguments | tojson }}",  # objects alone: text would come out in quotes
+        "{{ f.arguments }}",  # text alone: an object would come out as Python writes it
+        "{{ '' + f.arguments }}",  # likewise, and with an error
+        "{% if f.arguments is string %}{{ f.arguments }}{% else %}{{ f.arguments | tojson }}"
+        "{% endif %}",
+    ],
+)
+@pytest.mark.parametrize("arguments", ['{"at": "1", "on": true}', {"at": "1", "on": True}])
+@pytest.mark.parametrize("nested", [True, False])
+def test_arguments_of_tools_are_shown_as_json_however_they_are_given(
+    shown: str, arguments: Any, nested: bool, encode: Encode
+) -> None:
+    ((_, learnt),) = encode(
+        AROUND[0] + CALLS + shown + AROUND[1], messages=talk_with_a_call(arguments, nested)
+    )
+    assert learnt == ['{"at": "1", "on": true}\n']
+
+
+# As Qwen3's: whoever asks for no thoughts gets an empty one.
+ASKED = (
+    "{% for m in messages %}<{{ m.role }}>"
+    "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}"
+    "{{ '\n' }}{% endfor %}{% if add_generation_prompt %}<assistant>"
+    "{% if thoughts is defined and not thoughts %}<think></think>{% endif %}{% endif %}"
+)
+
+
+def test_what_the_template_asks_for_is_given_by_the_setting_or_the_row(encode: Encode) -> None:
+    said = Source.of({"chat_template_kwargs": '{"thoughts": false}'})
+    talk = chat("hi", "ho")
+    whole = "<user>hi\n<assistant><think></think>ho\n"
+    assert encode(ASKED, messages=talk) == [(whole, ["<think></think>ho\n"])]
+    assert encode(ASKED, said, messages=talk) == [(whole, ["ho\n"])]
+    assert encode(ASKED, said, prompt=talk[:1], completion=talk[1:]) == [(whole, ["ho\n"])]
+    pair = encode(ASKED, said, chosen=talk, rejected=chat("hi", "no"))
+    assert pair[0] == (whole, ["ho\n"])
+    for own in ({"thoughts": False}, '{"thoughts": false}'):
+        row = {"messages": talk, "chat_template_kwargs": own}
+        assert encode(ASKED, **row) == [(whole, ["ho\n"])]
+    row = {"messages": talk, "chat_template_kwargs": {"thoughts": True}}
+    assert encode(ASKED, said, **row) == [(whole, ["<think></think>ho\n"])]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "row", "said"),
+    [
+        ("false", {"messages": chat("hi", "ho")}, "must be an object, or JSON of one, but got"),
+        ("{", {"messages": chat("hi", "ho")}, "must be an object, or JSON of one, but got"),
+        ('{"thougts": 1}', {"messages": chat("hi", "ho")}, "the chat template must have 'thougts'"),
+        ("{}", {"prompt": "hi", "completion": "ho"}, "must come with chats, but rows.jsonl has no"),
+        ("{}", {"chosen": "hi", "rejected": "ho"}, "must come with chats, but rows.jsonl has no"),
+    ],
+)
+def test_what_no_template_asks_for_is_refused(
+    kwargs: str, row: dict[str, Any], said: str, encode: Encode
+) -> None:
+    with pytest.raises(WorldError) as raised:
+        encode(ASKED, Source.of({"chat_template_kwargs": kwargs}), **row)
+    assert said in str(raised.value)
+
+
 PICTURE = [{"type": "image_url", "image_url": {"url": "x"}}]
 
 
@@ -143,6 +221,10 @@ PICTURE = [{"type": "image_url", "image_url": {"url": "x"}}]
         (
             {"messages": [{"role": "user", "content": PICTURE}]},
             "content of a message must be text, ",
+        ),
+        (
+            {"messages": [{"role": None, "content": "hi"}, *chat("", "ho")[1:]]},
+            "must be a list of messages with a role",
         ),
         ({"messages": [{"role": "user", "content": 3}]}, "the content of a message must be text, "),
         (
@@ -166,3 +248,5 @@ def test_other_chats_are_refused_in_one_line(
 def test_tools_that_a_template_does_not_show_are_refused(encode: Encode) -> None:
     with pytest.raises(WorldError, match="the chat template must show the tools of a row"):
         encode(THINKING, messages=chat("hi", "ho"), tools=LAMP)
+    with pytest.raises(WorldError, match="the chat template must show calls of tools, but doesn't"):
+        encode(THINKING, messages=talk_with_a_call({"at": 1}, nested=True))

@@ -224,6 +224,12 @@ def test_columns_have_the_names_that_the_settings_give(pairs: str, data: Data) -
         load_task("dpo", {"train_file": "named.jsonl"}).load_data("embedded", None)
 
 
+def test_pairs_that_are_equal_in_all_rows_are_refused(pairs: str) -> None:
+    task = load_task("dpo", {"train_file": pairs, "rejected_column": "chosen"})
+    with pytest.raises(WorldError, match="^rejected_column: .* must have a row whose responses di"):
+        task.load_data("embedded", None)
+
+
 def test_what_is_too_long_is_refused_or_cut(pairs: str) -> None:
     with pytest.raises(WorldError, match="sequence_length: examples must fit"):
         load_task("dpo", {"train_file": pairs}).load_data("embedded", 12)

@@ -75,6 +75,13 @@ def test_a_model_that_cannot_write_needs_no_text_where_nothing_is_retained(rows:
     assert info["segment"].train_loss < env.facts.base_loss
 
 
+def test_a_model_that_cannot_write_learns_from_pairs(rows: str) -> None:
+    env = make_env("dpo", "own_models:forward", data={"train_file": rows})
+    env.reset(seed=0)
+    *_, info = env.train({"learning_rate": 1e-2, "batch_size": 4, "divergence_weight": 0.1})
+    assert info["segment"].train_loss < env.facts.base_loss
+
+
 @pytest.mark.parametrize(
     ("model", "settings", "said"),
     [

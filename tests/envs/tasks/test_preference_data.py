@@ -53,6 +53,16 @@ def test_texts_end_once(encode: Encode) -> None:
     assert texts(pair) == [("Up?", f"yes{END}"), ("Up?", f"7{END}")]
 
 
+def test_texts_that_all_repeat_the_prompt_lose_it(encode: Encode) -> None:
+    row = {"prompt": "Up?", "chosen": "Up? yes", "rejected": "Up? no"}
+    other = {"prompt": "Up?", "chosen": " yes", "rejected": " no"}
+    expected = [("Up?", f" yes{END}"), ("Up?", f" no{END}")]
+    assert [texts(pair) for pair in encode(row, row)] == [expected, expected]
+    once, plain = encode(row, other)  # otherwise they are quotes
+    assert texts(once)[0] == ("Up?", f"Up? yes{END}")
+    assert texts(plain) == expected
+
+
 def test_without_a_prompt_it_is_what_both_texts_begin_with(encode: Encode) -> None:
     first = {"chosen": "Up? yes, up", "rejected": "Up? no"}
     pairs = encode(first, {"chosen": "yes", "rejected": "no"}, {"chosen": "a", "rejected": "a b"})
