@@ -171,7 +171,9 @@ def take_up(
             saved["tracking_uri"] = with_credentials(saved["tracking_uri"])
         new = {setting: value for setting, value in changes.items() if saved[setting] != value}
         settings = Settings.from_record({**saved, **new})
-        pool = open_pool(settings, header["environment"], folder, factory)
+        # The study's own space: what "auto" says and what is shipped may have changed since.
+        environment = {**header["environment"], "space": header["space"]}
+        pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         check_same(header, pool)
         if new:

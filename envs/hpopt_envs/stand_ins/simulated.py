@@ -38,6 +38,7 @@ FLOOR = 2.6  # nats a token that no training removes
 GAIN = 2.0  # nats a token between the base model and the floor
 STRETCHES = 4  # a segment's learning rate is constant over each of these
 EVALUATION_NOISE = {False: 0.03, True: 0.01}  # nats a token: subset, whole
+FORGETTING_WEIGHT = 0.5
 PARAMETERS = 560_000
 SEQUENCE_LENGTH = 64  # tokens
 PROBE_EXAMPLES = 16
@@ -203,9 +204,15 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
     space, held = settings.load_space("default"), dict(settings.fixed or {})
     check_hyperparameters(space, held)
     examples, segment, trial = 10**7, settings.segment_tokens, settings.trial_tokens
-    resolved = space.resolve(
-        TrainingFacts(PARAMETERS, PARAMETERS, trial or 16 * 4096, SEQUENCE_LENGTH, lora=False)
+    known = TrainingFacts(
+        PARAMETERS,
+        PARAMETERS,
+        trial or 16 * 4096,
+        SEQUENCE_LENGTH,
+        lora=False,
+        forgetting_weight=FORGETTING_WEIGHT,
     )
+    resolved = space.resolve(known)
     lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
     beside, sizes = outside(resolved, settings), batch_sizes(resolved, held, examples)
     check_baseline(beside, {**held, **resolved.defaults()}, None, sizes)
@@ -227,7 +234,7 @@ def _facts(lengths: Lengths, plan: Plan, max_divergence: float | None) -> RunFac
         maximize=False,
         unit="nats/token",
         objective_scale=1.0,
-        forgetting_weight=0.5,
+        forgetting_weight=FORGETTING_WEIGHT,
         fixed={},
         max_divergence=max_divergence,
         has_reference=True,

@@ -188,6 +188,7 @@ def _training_facts(
         lora=weights.has_adapter,
         optimizer=str(held.get("optimizer", "adamw")),
         task_factor=task.rate_factor,
+        forgetting_weight=task.forgetting_weight / task.objective_scale,
     )
 
 
