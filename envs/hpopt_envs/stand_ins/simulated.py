@@ -11,6 +11,7 @@ that searchers, pool, journal and resume are tested in milliseconds a trial.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +39,6 @@ FLOOR = 2.6  # nats a token that no training removes
 GAIN = 2.0  # nats a token between the base model and the floor
 STRETCHES = 4  # a segment's learning rate is constant over each of these
 EVALUATION_NOISE = {False: 0.03, True: 0.01}  # nats a token: subset, whole
-FORGETTING_WEIGHT = 0.5
 PARAMETERS = 560_000
 SEQUENCE_LENGTH = 64  # tokens
 PROBE_EXAMPLES = 16
@@ -210,7 +210,7 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
         trial or 16 * 4096,
         SEQUENCE_LENGTH,
         lora=False,
-        forgetting_weight=FORGETTING_WEIGHT,
+        retained_surprise=math.inf,  # "auto" is for distributions; this penalty is best at 0.1
     )
     resolved = space.resolve(known)
     lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
@@ -234,7 +234,7 @@ def _facts(lengths: Lengths, plan: Plan, max_divergence: float | None) -> RunFac
         maximize=False,
         unit="nats/token",
         objective_scale=1.0,
-        forgetting_weight=FORGETTING_WEIGHT,
+        forgetting_weight=0.5,
         fixed={},
         max_divergence=max_divergence,
         has_reference=True,
