@@ -110,7 +110,7 @@ def check_versions(header: Event) -> None:
 
 
 def check_same(header: Event, pool: Pool) -> None:
-    """Refuse to go on with other data, another model or another space than the study's.
+    """Refuse to go on with other data or another model than the study's.
 
     What the base model is worth is measured anew: other code of a reward, a task or a metric tells
     itself by that.
@@ -118,12 +118,10 @@ def check_same(header: Event, pool: Pool) -> None:
     then = {
         "data": header["facts"]["data_hash"],
         "model": header["facts"]["model_hash"],
-        "space": header["space"],
     }
     now = {
         "data": pool.facts.data_hash,
         "model": pool.facts.model_hash,
-        "space": pool.space.to_dict(),
     }
     _compare(header, then, now)
     _compare_base(header, pool.facts)

@@ -173,7 +173,9 @@ def take_up(
         if "finalists" not in saved:  # begun before there were finals: it gets one at its end
             new["finalists"] = BudgetSettings.finalists
         settings = Settings.from_record({**saved, **new})
-        pool = open_pool(settings, header["environment"], folder, factory)
+        # The study's own space: what "auto" says and what is shipped may have changed since.
+        environment = {**header["environment"], "space": header["space"]}
+        pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         check_same(header, pool)
         if new:

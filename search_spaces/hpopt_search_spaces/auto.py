@@ -1,6 +1,7 @@
-"""The rule behind `default = "auto"`: where a search of learning rate and batch size starts."""
+"""The rules behind `default = "auto"`: where a search starts."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .checks import nearest_names
@@ -21,10 +22,13 @@ OPTIMIZER_FACTORS = {
 LORA_FACTOR = 5.0
 """Best learning rate of LoRA relative to full fine-tuning's."""
 
+SURPRISED = 1.5
+"""Retained surprise above which a base model is no good reference for what is to be retained."""
+
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What the rule needs to know of a training run.
+    """What the rules need to know of a training run.
 
     Attributes:
         total_parameters: of the model.
@@ -35,6 +39,10 @@ class TrainingFacts:
         optimizer: where the space doesn't say, a key of `OPTIMIZER_FACTORS`, or "module:Class",
             whose factor is 1, since nothing is known of it.
         task_factor: best learning rate relative to that of plain fine-tuning.
+        forgetting_weight: what a nat of forgetting costs, relative to the objective's scale; 0
+            where forgetting doesn't count.
+        retained_surprise: the base model's loss on what is to be retained, relative to the entropy
+            of its own distributions there (of 1 nat, where that is less); 1 where it knows it.
     """
 
     total_parameters: int
@@ -44,6 +52,8 @@ class TrainingFacts:
     lora: bool
     optimizer: str = "adamw"
     task_factor: float = 1.0
+    forgetting_weight: float = 0.0
+    retained_surprise: float = 1.0
 
 
 def auto_learning_rate(facts: TrainingFacts) -> float:
@@ -85,6 +95,35 @@ def auto_batch_size(facts: TrainingFacts) -> int:
     return nearest_power_of_two(max(1.0, tokens / facts.sequence_length))
 
 
+def auto_divergence_weight(facts: TrainingFacts) -> float:
+    """Return the weight of the penalty to start from, and to end with.
+
+    0.3 + 1.5 · w, where w is the forgetting weight. It is ours: what was best on nano worlds,
+    language models of 2,000 to 10,000 parameters with w of 0 to 1. On built-in tasks and text of
+    one's own it lowers the objective more than eight trials from 0.1 did.
+
+    0.1 where the base model's loss on what is to be retained is more than half again its entropy
+    there: training then lowers that loss, and holding on to the base model only costs. Of six pairs
+    of base and text, 0.1 was better on those with surprises of 1.56, 1.73 and 1.98, the rule on
+    those with 1.18, 1.28 and, on the wrong side of the line, 1.51.
+
+    It is for a penalty on distributions that `forgetting` counts beside: of the simulated task's,
+    a quadratic, 0.1 is best, and that is what it gets. Nor is it for a weight that is the loss's
+    own, as in `align` and `dpo`. `docs/results.md` has what it is worth on each task.
+    """
+    if facts.retained_surprise > SURPRISED:
+        return 0.1
+    return 0.3 + 1.5 * facts.forgetting_weight
+
+
+RULES: dict[str, Callable[[TrainingFacts], float]] = {
+    "learning_rate": auto_learning_rate,
+    "batch_size": auto_batch_size,
+    "divergence_weight": auto_divergence_weight,
+    "final_divergence_weight": auto_divergence_weight,
+}
+
+
 def auto_default(name: str, facts: TrainingFacts) -> float:
     """Return the default of the parameter of that name, before its range clips it.
 
@@ -95,4 +134,10 @@ def auto_default(name: str, facts: TrainingFacts) -> float:
         value = getattr(facts, key)
         if not 0 < value < math.inf:
             raise SpaceError(f'{name}: "auto" needs {key} above 0, but got {key}={value}')
-    return auto_learning_rate(facts) if name == "learning_rate" else auto_batch_size(facts)
+    weight = facts.forgetting_weight
+    if not 0 <= weight < math.inf:
+        raise SpaceError(
+            f'{name}: "auto" needs forgetting_weight of at least 0, but got '
+            f"forgetting_weight={weight}"
+        )
+    return RULES[name](facts)

@@ -10,8 +10,8 @@ from .errors import SpaceError
 Value = float | int | str | bool
 """What a hyperparameter can be."""
 
-AUTO_NAMES = ("learning_rate", "batch_size")
-"""Parameters whose default may be "auto" (the rule is in `hpopt_search_spaces.auto`)."""
+AUTO_NAMES = ("learning_rate", "batch_size", "divergence_weight", "final_divergence_weight")
+"""Parameters whose default may be "auto" (the rules are in `hpopt_search_spaces.auto`)."""
 
 
 MOST_FLOAT = sys.float_info.max
@@ -108,7 +108,7 @@ def check_range(name: str, low: float, high: float, is_log: bool) -> None:
 
 def check_auto(name: str) -> None:
     """Require that there is a rule for this parameter's default."""
-    what = f'default can be "auto" only for {" and ".join(AUTO_NAMES)}'
+    what = f'default can be "auto" only for {", ".join(AUTO_NAMES)}'
     require(name in AUTO_NAMES, name, what, default="auto")
 
 

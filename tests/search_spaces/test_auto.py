@@ -1,4 +1,4 @@
-"""The rule behind "auto", and ranges in octaves around it."""
+"""The rules behind "auto", and ranges in octaves around it."""
 
 import math
 from dataclasses import replace
@@ -87,6 +87,29 @@ def test_the_batch_size_is_the_nearest_power_of_two(tokens: int, sequence_length
     assert batch_size == min(powers, key=lambda power: abs(math.log2(power / target)))
 
 
+@pytest.mark.parametrize(
+    ("forgetting_weight", "expected"),
+    [(0.0, 0.3), (0.1, 0.45), (0.5, 1.05), (1.0, 1.8), (7.0, 10.0)],  # the last one is clipped
+)
+def test_the_divergence_weight_grows_with_what_forgetting_costs(
+    forgetting_weight: float, expected: float
+):
+    facts = replace(NANO, forgetting_weight=forgetting_weight)
+    for name in ("default", "divergences", "full", "lora", "scheduled"):
+        assert load_space(name).resolve(facts).defaults()["divergence_weight"] == expected
+    scheduled = load_space("scheduled").resolve(facts).defaults()
+    assert scheduled["final_divergence_weight"] == expected
+    told = load_space("default").clipped(facts)
+    assert told == ({"divergence_weight": pytest.approx(10.8)} if forgetting_weight == 7 else {})
+
+
+def test_where_the_divergence_weight_is_the_loss_s_own_it_is_fixed():
+    for forgetting_weight in (0.0, 1.0):
+        facts = replace(NANO, forgetting_weight=forgetting_weight)
+        for name in ("align", "dpo"):
+            assert load_space(name).resolve(facts).defaults()["divergence_weight"] == 0.1
+
+
 def test_octaves_reach_around_the_default():
     low, high = load_space("default").resolve(NANO)["learning_rate"].native_range
     assert low == pytest.approx(0.0011 / 64)
@@ -138,6 +161,7 @@ def test_an_unresolved_space_refuses_values():
         (replace(NANO, optimizer="adamv"), "no rule for 'adamv' (nearest: adam,"),
         (replace(NANO, training_tokens=0), "needs training_tokens above 0, but got"),
         (replace(NANO, trainable_parameters=-1), "needs trainable_parameters above 0"),
+        (replace(NANO, forgetting_weight=-0.5), "needs forgetting_weight of at least 0, but got"),
     ],
 )
 def test_impossible_facts_are_refused(facts: TrainingFacts, message: str):

@@ -113,8 +113,8 @@ BROKEN = [
     ),
     (
         RATE.replace("learning_rate", "dropout") + 'low = 0\nhigh = 1\ndefault = "auto"',
-        'dropout: default can be "auto" only for learning_rate and batch_size, '
-        "but got default='auto'",
+        'dropout: default can be "auto" only for learning_rate, batch_size, divergence_weight, '
+        "final_divergence_weight, but got default='auto'",
     ),
     (
         RATE.replace("learning_rate", '"learning rate"') + "low = 0\nhigh = 1\ndefault = 1",

@@ -11,6 +11,7 @@ that searchers, pool, journal and resume are tested in milliseconds a trial.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -203,9 +204,15 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
     space, held = settings.load_space("default"), dict(settings.fixed or {})
     check_hyperparameters(space, held)
     examples, segment, trial = 10**7, settings.segment_tokens, settings.trial_tokens
-    resolved = space.resolve(
-        TrainingFacts(PARAMETERS, PARAMETERS, trial or 16 * 4096, SEQUENCE_LENGTH, lora=False)
+    known = TrainingFacts(
+        PARAMETERS,
+        PARAMETERS,
+        trial or 16 * 4096,
+        SEQUENCE_LENGTH,
+        lora=False,
+        retained_surprise=math.inf,  # "auto" is for distributions; this penalty is best at 0.1
     )
+    resolved = space.resolve(known)
     lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
     baseline, sizes = dict(settings.baseline or {}), batch_sizes(resolved, held, examples)
     beside = outside(resolved, baseline)

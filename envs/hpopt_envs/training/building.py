@@ -30,6 +30,7 @@ from .machine import casting, checkpoint_gradients, find_device, find_precision,
 from .optimizers import build_optimizer
 from .plan import Lengths, batch_sizes, plan_trial
 from .real import RealRun
+from .surprise import retained_surprise
 from .threads import using_threads
 from .weights import Structure, Weights
 
@@ -69,7 +70,11 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         base_hash = model_hash(model)
         lengths = _lengths(task, data)
         weights = _weights(task, model, space, held)
-        known = _training_facts(held, task, weights, lengths, settings.trial_tokens)
+        surprise, look_cost = _surprise(space, task, weights, data, precision)
+        known = replace(
+            _training_facts(held, task, weights, lengths, settings.trial_tokens),
+            retained_surprise=surprise,
+        )
         clipped, space = space.clipped(known), space.resolve(known)
         sizes = batch_sizes(space, held, lengths.examples)
         baseline = dict(settings.baseline or {})
@@ -91,7 +96,7 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             plan=plan_trial(sizes, lengths, settings.segment_tokens, settings.trial_tokens),
             precision=precision,
             max_divergence=limit,
-            setup_cost=setup_cost,
+            setup_cost=setup_cost + look_cost,
             baseline=baseline,
             notes=(*_notes(space, clipped), *note(beside, space)),
         )
@@ -189,7 +194,19 @@ def _training_facts(
         lora=weights.has_adapter,
         optimizer=str(held.get("optimizer", "adamw")),
         task_factor=task.rate_factor,
+        forgetting_weight=task.forgetting_weight / task.objective_scale,
     )
+
+
+def _surprise(
+    space: SearchSpace, task: Task, weights: Weights, data: Data, precision: torch.dtype
+) -> tuple[float, float]:
+    """Return `retained_surprise` and its cost, where a default depends on it."""
+    asked = {p.name for p in space.parameters if p.default == "auto"}
+    if asked.isdisjoint(("divergence_weight", "final_divergence_weight")):
+        return 1.0, 0.0
+    with foreign(f"task {task.name}: evaluating the base model"):
+        return retained_surprise(task, weights.model, data, precision)
 
 
 def _notes(space: SearchSpace, clipped: Mapping[str, float]) -> tuple[str, ...]:

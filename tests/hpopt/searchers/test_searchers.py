@@ -22,6 +22,7 @@ from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, Trial
 from hpopt_envs.schedules import HELD_SHAPE
+from hpopt_search_spaces import auto
 from tests.hpopt.asking import asked
 from tests.hpopt.searching import make_searcher
 
@@ -187,6 +188,15 @@ def test_samplers_learn_where_the_cliff_is(agent: str, make_pool: MakePool) -> N
         return share
 
     assert exploded(agent) < exploded("random") - 0.1
+
+
+@pytest.mark.parametrize("agent", ["default", "tpe", "gp", "cmaes", "random", "grid", "range-test"])
+def test_every_searcher_begins_with_the_weight_that_the_rule_says(
+    agent: str, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(auto.RULES, "divergence_weight", lambda facts: 0.7)
+    (first, *_) = run(make_pool, agent, trials=2).trials
+    assert {s.hyperparameters["divergence_weight"] for s in first.segments} == {0.7}
 
 
 def test_a_failure_is_told_as_the_worst_finite_value(make_pool: MakePool) -> None:

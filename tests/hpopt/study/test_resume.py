@@ -20,6 +20,7 @@ from hpopt.record.lines import Event, encode_line
 from hpopt.searchers.registry import AGENTS
 from hpopt.study.result import StudyResult
 from hpopt_envs.factory import make_env
+from hpopt_search_spaces import auto
 from tests.hpopt.searching import (
     SMALL,
     KillAfter,
@@ -201,7 +202,6 @@ def rewrite(journal: Path, index: int, change: Callable[[Event], None]) -> bytes
     [
         ("data", lambda header: header["facts"].update(data_hash="other data")),
         ("model", lambda header: header["facts"].update(model_hash="other weights")),
-        ("space", lambda header: header["space"]["parameters"].pop()),
         ("torch", lambda header: header["versions"].update(torch="1.0")),
         ("python", lambda header: header["versions"].update(python="2.7")),
         ("hpopt", lambda header: header["versions"].update(hpopt="0.1.0")),
@@ -216,6 +216,19 @@ def test_what_a_study_depends_on_must_be_the_same(
     with pytest.raises(StudyError, match=line):
         resume(tmp_path, trials=9)
     assert journal.read_bytes() == before
+
+
+def test_a_study_goes_on_with_its_own_space_where_the_rules_of_auto_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = search(tmp_path / "whole")
+    killed(tmp_path / "killed", 20)
+    monkeypatch.setitem(auto.RULES, "divergence_weight", lambda facts: 7.0)
+    monkeypatch.setitem(auto.RULES, "learning_rate", lambda facts: 1.0)
+    assert search(tmp_path / "new").space.defaults()["divergence_weight"] == 7.0
+    resumed = resume(tmp_path / "killed")
+    assert resumed.space == whole.space
+    assert [t.value for t in resumed.trials] == [t.value for t in whole.trials]
 
 
 def test_a_study_of_an_earlier_version_that_is_known_to_fit_goes_on(
