@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported
 
-from .campaign import NAMES, run  # noqa: E402 (torch reads it when it is imported)
+from .campaign import NAMES, run
 
 
 def main() -> int:

@@ -87,8 +87,7 @@ def attempt(act: Callable[[], Result]) -> tuple[Result | None, str]:
             return act(), ""
     except HpoptError as error:
         text = str(error)
-        is_line = text.strip() and text.isprintable() and len(text) < 2000
-        return None, "" if is_line else f"refused with {text[:300]!r}"
+        return None, "" if len(text.splitlines()) == 1 else f"refused with {text[:300]!r}"
     except Hung:
         return None, f"no end in {PATIENCE:.0f} s"
     except Exception as error:

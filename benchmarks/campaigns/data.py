@@ -17,7 +17,7 @@ WHAT = "data in csv, tsv, json, jsonl, ndjson and txt, changed"
 COUNT = 5000
 ROWS = 40
 ENCODINGS = ("utf-8",) * 8 + ("utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "utf-7")
-CELLS = (
+CELLS: tuple[Any, ...] = (
     *(None, "", " ", "\0", "é\u2028\u202e", "\ud83d", "x" * 5000, "a\tb\r\nc", '"', "NA", "nan"),
     *(0, -1, 1.5, 10**30, True, [], ["x"], [None], {}, {"role": "user"}, [[]], [{"role": "user"}]),
     [{"role": "user", "content": None}, {"role": "assistant", "content": ["x"]}],
@@ -43,7 +43,7 @@ def case(seed: int, folder: Path) -> Iterator[str]:
     draw = Random(seed)
     kind = draw.choice(list(ROWS_OF))
     rows = [ROWS_OF[kind](number) for number in range(ROWS)]
-    endings = (".json", ".jsonl", ".ndjson")
+    endings: tuple[str, ...] = (".json", ".jsonl", ".ndjson")
     if kind == "lm":
         endings += (".txt",)
     if kind != "lm chats":
@@ -78,7 +78,9 @@ def _change_row(rows: list[Row], draw: Random) -> None:
         case 1:
             rows[row].pop(name, None)
         case 2:
-            rows[row][draw.choice(("", "text", "x", "tools", "label", "prompt"))] = draw.choice(CELLS)
+            rows[row][draw.choice(("", "text", "x", "tools", "label", "prompt"))] = draw.choice(
+                CELLS
+            )
         case 3:
             value = draw.choice(CELLS)
             for each in rows:

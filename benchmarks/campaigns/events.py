@@ -25,7 +25,9 @@ def case(seed: int, folder: Path) -> Iterator[str]:
             runs = folder / f"{number}-{len(torn)}"
             studies.put(frame | {"journal.jsonl": journal + torn}, runs)
             wrong = _resumed(runs, expected)
-            yield wrong and f"{agent}, {workers} workers, event {number}, {len(torn)} bytes: {wrong}"
+            yield (
+                wrong and f"{agent}, {workers} workers, event {number}, {len(torn)} bytes: {wrong}"
+            )
 
 
 def _resumed(runs: Path, expected: dict[str, object]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from hpopt.record.folders import StudyFolder
 from hpopt.record.journal import Journal, read_events
@@ -16,7 +17,21 @@ WHAT = "journals with bytes or lines changed, dropped, doubled or moved: read, r
 COUNT = 2000
 SEARCHERS = ("random", "tpe+median", "ppo", "random+promotion")
 FORGED = 0.3  # share of cases whose checksums are right, which are read alone: who could tell?
-VALUES = (None, "x", "", -1, 0, 1e308, float("nan"), 10**400, [], {}, True, ["x"], {"x": 1})
+VALUES: tuple[Any, ...] = (
+    None,
+    "x",
+    "",
+    -1,
+    0,
+    1e308,
+    float("nan"),
+    10**400,
+    [],
+    {},
+    True,
+    ["x"],
+    {"x": 1},
+)
 
 
 def case(seed: int, folder: Path) -> Iterator[str]:
@@ -89,7 +104,7 @@ def _forged(folder: Path, draw: Random) -> tuple[str, str]:
 def _change(event: Event, draw: Random) -> str:
     """Change one value, or take it away, somewhere in an event."""
     place = draw.choice(list(_places(event)))
-    within = event
+    within: Any = event
     for name in place[:-1]:
         within = within[name]
     if isinstance(within, dict) and draw.random() < 0.2:
@@ -101,7 +116,11 @@ def _change(event: Event, draw: Random) -> str:
 
 
 def _places(value: object, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value if isinstance(value, list) else ())
+    )
     for name, part in inner:
         yield (*place, name)
         yield from _places(part, (*place, name))

@@ -33,7 +33,14 @@ KEYS = {
     "powers_of_two": ("true", "false"),
     "octaves": ("[-6, 5]", "[-1, 1]", "[0, 0]", "[5, -6]", "[nan, 1]", "[-1e9, 1e9]", "[1]"),
     "choices": ("[1, 2]", "[]", "[1, 1]", "[1, 1.0, true]", '["a", "b"]', "[nan, 1]", "[[1]]"),
-    "active_when": ("{}", "{x = [1]}", "{x = []}", "{learning_rate = [0.1]}", '{x = "a"}', "{y = [nan]}"),
+    "active_when": (
+        "{}",
+        "{x = [1]}",
+        "{x = []}",
+        "{learning_rate = [0.1]}",
+        '{x = "a"}',
+        "{y = [nan]}",
+    ),
     "unknown": ODD,
 }
 
@@ -61,15 +68,20 @@ def _random(draw: Random) -> bytes:
     for name in draw.sample(NAMES, draw.randint(1, 4)):
         kind = draw.choice(("float", "float", "integer", "choice", "other"))
         low, high = sorted(draw.sample((1, 2, 4, 16, 64, 1024), 2))
-        sound: dict[str, Any] = {
+        kinds: dict[str, dict[str, Any]] = {
             "float": {"low": f"{low}e-3", "high": f"{high}e-3", "default": f"{high}e-3"},
             "integer": {"low": low, "high": high, "default": low},
             "choice": {"choices": f"[{low}, {high}]", "default": high},
             "other": {},
-        }[kind]
+        }
+        sound = kinds[kind]
         for key in draw.sample(sorted(KEYS), draw.choice((0, 0, 1, 2, 3))):
             sound[key] = draw.choice(KEYS[key])
-        lines += [f"[parameters.{name}]", f'type = "{kind}"', *(f"{k} = {v}" for k, v in sound.items())]
+        lines += [
+            f"[parameters.{name}]",
+            f'type = "{kind}"',
+            *(f"{k} = {v}" for k, v in sound.items()),
+        ]
     return "\n".join(lines).encode()
 
 

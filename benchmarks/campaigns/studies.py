@@ -26,7 +26,9 @@ def settings_of(runs: Path, agent: str, seed: int, **more: Any) -> Settings:
     small = {"task": "simulated", "trials": 6, "trial_tokens": 4 * SEGMENT, "confirm_seeds": 1}
     if agent == "portfolio":
         small["portfolio"] = [SOURCE]
-    return Settings.of({**small, "agent": agent, "seed": seed, "name": NAME, "runs": str(runs)} | more)
+    return Settings.of(
+        {**small, "agent": agent, "seed": seed, "name": NAME, "runs": str(runs)} | more
+    )
 
 
 def run(runs: Path, agent: str, seed: int, display: Display | None = None, **more: Any) -> None:
@@ -42,7 +44,9 @@ def resume(runs: Path) -> None:
     conduct(take_up(NAME, str(runs), {}, open_pool=_slots), Display())
 
 
-def _slots(settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str) -> Any:
+def _slots(
+    settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
+) -> Any:
     """Serve as many workers in this process, which costs milliseconds instead of seconds."""
     return LocalPool(factory, environment, settings.machine.workers)
 

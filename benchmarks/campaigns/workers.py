@@ -1,4 +1,4 @@
-"""Worker processes that are killed or stopped at any instant: the study comes to the same trials."""
+"""Workers that are killed or stopped at any instant: the study comes to the same trials."""
 
 import contextlib
 import os
