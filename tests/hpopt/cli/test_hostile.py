@@ -114,7 +114,7 @@ def test_numbers_of_many_digits_are_refused(
     [
         (["--silence-limit=--"], "--silence-limit: must have a value"),
         (["--experiment=--"], "--experiment: must have a value"),
-        (["--task", "length:" + DIGITS], "--task: must be 'lm' or "),
+        (["--dry-run", "--task", "length:" + DIGITS], "--task: must be 'lm' or "),
         (["--agent", "x" * 100_000], "agent: there is no 'xxx"),
     ],
 )
