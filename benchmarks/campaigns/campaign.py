@@ -57,9 +57,9 @@ def run(name: str, seed: int, count: int | None, say: Callable[[str], object]) -
     campaign = import_module(f".{name}", __package__)
     seeds = range(seed, seed + (count or campaign.COUNT))
     tally = Tally(campaign.WHAT, (seeds[0], seeds[-1]))
-    warnings.simplefilter("ignore")  # of libraries about odd input; what matters is the outcome
     for number in seeds:
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries about odd input
             for wrong in _complaints(campaign.case(number, Path(folder))):
                 tally.tried += 1
                 if wrong:
