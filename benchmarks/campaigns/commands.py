@@ -11,6 +11,7 @@ from hpopt.cli.entry import COMMANDS
 
 from . import studies
 from .forked import Ran, forked
+from .mutation import mutated
 
 WHAT = "command lines: every option with hostile values"
 COUNT = 3000
@@ -129,19 +130,31 @@ BASE = {
     "report": ["otter"],
     "export": ["otter", "--to", "json"],
 }
-ROWS = "text,label\n" + "".join(f"words {n},{n % 3}\n" for n in range(40))
+# Tasks that take options which the simulated one refuses.
+TASKS = {
+    "classify": "train-file validation-file test-file dataset dataset-config text-column "
+    "label-column class-weights too-long sequence-length objective trust-remote-code device",
+    "lm": "model retain-file messages-column forgetting-weight precision gradient-checkpointing",
+    "text2text": "prompt-column completion-column prompt-template completion-template",
+    "dpo": "chosen-column rejected-column",
+    "align": "reward constraint max-new-tokens samples-per-prompt max-divergence",
+}
+COLUMNS = "text,label,prompt,completion,chosen,rejected"
+ROWS = "".join(f"words {n},{n % 3},say {n},{n},is {n},no {n}\n" for n in range(40))
 SPACE = '[parameters.learning_rate]\ntype = "float"\nlow = 0.1\nhigh = 1.0\ndefault = 0.5\n'
 CONFIG = 'task = "simulated"\ntrials = 2\nseed = 1\nagent = "random"\n[fix]\nlearning_rate = 1e-3\n'
 FILES = {
-    "rows é 'q' %s.csv": ROWS,
-    "rows.csv": ROWS,
+    "rows é 'q' %s.csv": f"{COLUMNS}\n{ROWS}",
+    "rows.csv": f"{COLUMNS}\n{ROWS}",
     "space.toml": SPACE,
     "broken.toml": "a = [",
     "config.toml": CONFIG,
 }
 # What takes seconds where it is accepted: some of the values.
 SLOW = ("compare", "resume", "ui")
-SHARE = 0.12
+SHARE = 0.06
+REAL = 0.4  # of the values of options that only tasks which train take
+CONFIGS = 500  # lines with a file of settings, which is changed each time
 RECORD = ("--runs", "--name", "--experiment", "--tracking-uri", "--track")  # of no dry run
 
 
@@ -153,7 +166,13 @@ def case(seed: int, folder: Path) -> Iterator[str]:
     for name, text in FILES.items():
         (here / name).write_text(text, encoding="utf-8")
     words = [command, *BASE.get(command, [])]
-    if option == NAME:
+    tasks = [task for task, options in TASKS.items() if option[2:] in options.split()]
+    if command == "search" and tasks:
+        words = _real(tasks[0], option)
+    if option == "--config" and value in FILES:
+        (here / value).write_bytes(mutated(CONFIG.encode(), draw))
+        words = ["search", "--dry-run", option, value]
+    elif option == NAME:
         words[1] = value
     else:
         joined = value.startswith("-") or draw.random() < 0.8
@@ -162,6 +181,14 @@ def case(seed: int, folder: Path) -> Iterator[str]:
         words = [word for word in words if word != "--dry-run"]
     wrong = _wrong(forked(words, here, SECONDS), secret=option == "--tracking-uri")
     yield wrong and f"{command} {option} {value[:60]!r}: {wrong}"
+
+
+def _real(task: str, option: str) -> list[str]:
+    """Return a dry run of a task that trains, with rows of the user where options need them."""
+    words = ["search", "--dry-run", "--task", task, "--agent", "random", "--trials", "1"]
+    if task in ("align", "lm") or option in ("--train-file", "--dataset"):
+        return words
+    return [*words, "--train-file", "rows.csv"]
 
 
 @cache
@@ -178,9 +205,11 @@ def _lines() -> tuple[tuple[str, str, str], ...]:
         if command in ("resume", "report", "export"):
             options.append(NAME)
         for option in options:
-            share = SHARE if command in SLOW else 1.0
+            real = any(option[2:] in options.split() for options in TASKS.values())
+            share = SHARE if command in SLOW else REAL if real else 1.0
             values = [value for value in VALUES if draw.random() < share]
             lines += [(command, option, value) for value in values]
+    lines += [("search", "--config", "config.toml")] * CONFIGS
     draw.shuffle(lines)
     return tuple(lines)
 

@@ -35,8 +35,8 @@ def case(seed: int, folder: Path) -> Iterator[str]:
         if name.startswith("snapshots/"):
             frame[name] = flipped(frame[name], draw)
     studies.put(frame, folder)
-    _, wrong = attempt(lambda: studies.resume(folder))
-    if not wrong and (folder / studies.NAME / "result.json").exists():
+    resumed, wrong = attempt(lambda: studies.resume(folder))
+    if resumed is not None:
         wrong = "" if studies.trials_of(folder) == studies.trials_in(end) else "other trials"
     yield wrong
 

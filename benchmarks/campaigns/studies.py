@@ -14,6 +14,7 @@ from hpopt.settings.study import Settings
 from hpopt.study.conducting import conduct
 from hpopt.study.display import Display
 from hpopt.study.opening import begin, take_up
+from hpopt.study.result import StudyResult
 
 NAME = "otter"
 SOURCE = "heron"  # an earlier study, for portfolios to come from
@@ -39,9 +40,9 @@ def run(runs: Path, agent: str, seed: int, display: Display | None = None, **mor
     conduct(begin(settings, open_pool=_slots), display or Display())
 
 
-def resume(runs: Path) -> None:
+def resume(runs: Path) -> StudyResult:
     """Go on with the study in a folder of studies to its end."""
-    conduct(take_up(NAME, str(runs), {}, open_pool=_slots), Display())
+    return conduct(take_up(NAME, str(runs), {}, open_pool=_slots), Display())
 
 
 def _slots(

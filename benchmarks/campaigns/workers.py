@@ -65,19 +65,19 @@ def case(seed: int, folder: Path) -> Iterator[str]:
     settings = studies.settings_of(folder, agent, seed, workers=2, silence_limit=SILENCE)
     killer = Killer(draw, folder / studies.NAME / "journal.jsonl")
     killer.start()
-    _, wrong = attempt(lambda: conduct(begin(settings, factory=SLOW), Display()))
+    result, wrong = attempt(lambda: conduct(begin(settings, factory=SLOW), Display()))
     killer.ended.set()
     killer.join()
-    if not wrong:
+    if result is not None:
         wrong = _compared(agent, folder, killer.kills)
+    elif not wrong and killer.kills < STARTS:
+        wrong = "no worker starts"
     yield wrong and f"{agent}, {killer.kills} kills: {wrong}"
     yield from [""] * (killer.kills - 1)
 
 
 def _compared(agent: str, folder: Path, kills: int) -> str:
     """Compare a study with the one that nobody disturbed."""
-    if not (folder / studies.NAME / "result.json").exists():
-        return "" if kills >= STARTS else f"no worker starts, after {kills} kills"
     whole, trials = studies.trials_of(folder / "whole"), studies.trials_of(folder)
     died = [number for number, trial in enumerate(trials) if DIED in trial]
     if len(trials) < len(whole) or 2 * len(died) > kills:
