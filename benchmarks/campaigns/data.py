@@ -1,13 +1,18 @@
 """Files of rows that were changed: read by a task, or refused in a line."""
 
+import atexit
 import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from random import Random
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
+from hpopt_envs import models
 from hpopt_envs.tasks import load_task
 
 from .campaign import attempt
@@ -22,6 +27,10 @@ CELLS: tuple[Any, ...] = (
     *(0, -1, 1.5, 10**30, True, [], ["x"], [None], {}, {"role": "user"}, [[]], [{"role": "user"}]),
     [{"role": "user", "content": None}, {"role": "assistant", "content": ["x"]}],
 )
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 Row = dict[str, Any]
 
 
@@ -35,6 +44,11 @@ ROWS_OF: dict[str, Callable[[int], Row]] = {
     "lm chats": _chat,
     "classify": lambda n: {"text": f"words {n}, 'quoted' \"x\"", "label": n % 3},
     "text2text": lambda n: {"prompt": f"say {n}", "completion": f"{n} is said"},
+    "dpo chats": lambda n: {
+        **{"prompt": [{"role": "user", "content": f"say {n}"}]},
+        **{"chosen": [{"role": "assistant", "content": f"{n}"}]},
+        **{"rejected": [{"role": "assistant", "content": f"not {n}"}]},
+    },
     "dpo": lambda n: {"prompt": f"say {n}", "chosen": f"{n}", "rejected": f"not {n}"},
 }
 
@@ -46,20 +60,31 @@ def case(seed: int, folder: Path) -> Iterator[str]:
     endings: tuple[str, ...] = (".json", ".jsonl", ".ndjson")
     if kind == "lm":
         endings += (".txt",)
-    if kind != "lm chats":
+    if not kind.endswith("chats"):
         endings += (".csv", ".tsv")
     ending = draw.choice(endings)
     path = folder / f"rows{ending}"
     path.write_bytes(_written(rows, ending, draw))
     task, _, _ = kind.partition(" ")
     read = load_task(task, {"train_file": str(path)})
-    _, wrong = attempt(lambda: read.load_data("embedded", 64))
+    _, wrong = attempt(lambda: read.load_data(_model(), None))
     yield wrong and f"{kind} {ending}: {wrong}"
+
+
+@cache
+def _model() -> str:
+    """Return where a model is whose tokenizer takes chats; it is there until the process ends."""
+    folder = Path(mkdtemp())
+    atexit.register(rmtree, folder)
+    tokenizer = models.load_tokenizer("embedded")
+    tokenizer.chat_template = TEMPLATE
+    models.save_model(models.load_model("embedded", 0), folder, tokenizer)
+    return str(folder)
 
 
 def _written(rows: list[Row], ending: str, draw: Random) -> bytes:
     """Return a file of rows, of which cells, rows, the encoding or bytes were changed."""
-    how = draw.randrange(4)
+    how = draw.choice((0, 0, 0, 1, 2, 3))
     if how == 0:
         for _ in range(draw.choice((1, 1, 3, ROWS))):
             _change_row(rows, draw)
