@@ -24,6 +24,7 @@ COMMANDS = {
     "spaces": "list what may be tuned",
     "agents": "list who can decide",
 }
+LONGEST = 600  # characters of what is said of an error
 _DESCRIPTION = (
     "hpopt finds how to fine-tune a language model within a compute budget: learning rate, "
     "batch size, and how hard to hold the model to its reference."
@@ -47,13 +48,14 @@ def _main(arguments: Sequence[str] | None) -> int:
     before = {n: signal.signal(n, _interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        _check(typed)
         asked, unknown = _parser(typed).parse_known_args(typed)
         if unknown:
             raise StudyError(_unknown(unknown[0], asked.options))
         status: int = asked.run(asked)
         return status
     except HpoptError as error:
-        print(f"hpopt: {_as_option(str(error))}", file=sys.stderr)
+        print(f"hpopt: {_fitting(_as_option(str(error)))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hpopt: interrupted", file=sys.stderr)
@@ -66,6 +68,21 @@ def _main(arguments: Sequence[str] | None) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _check(typed: Sequence[str]) -> None:
+    """Refuse a value that argparse of Python 3.11 takes for the end of the options."""
+    for word in typed:
+        name, equals, value = word.partition("=")
+        if equals and value == "--":
+            raise StudyError(f"{name}: must have a value, but got '--'")
+
+
+def _fitting(line: str) -> str:
+    """Return an error as one line that can be read, whatever was typed is in it."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    half = LONGEST // 2
+    return line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}"
 
 
 def _as_option(message: str) -> str:

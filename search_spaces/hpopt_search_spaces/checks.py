@@ -16,6 +16,7 @@ AUTO_NAMES = ("learning_rate", "batch_size", "divergence_weight", "final_diverge
 
 MOST_FLOAT = sys.float_info.max
 _LONGEST = 200  # characters of a value in a message
+_MOST_OCTAVES = 100  # a factor of 1e30
 
 
 def nearest_names(name: str, known: Iterable[str]) -> str:
@@ -94,6 +95,8 @@ def checked_octaves(
     below, above = octaves
     around = below <= 0 <= above and below < above
     require(around, name, "octaves must reach from below the default to above", octaves=octaves)
+    near = max(-below, above) <= _MOST_OCTAVES
+    require(near, name, f"octaves must be {_MOST_OCTAVES} at most, either way", octaves=octaves)
     require(is_log, name, "octaves must be on a log scale", octaves=octaves, log=False)
     what = "low and high must be left out beside octaves"
     require(low == high == 0, name, what, low=low, high=high)

@@ -100,6 +100,10 @@ BROKEN = [
         "learning_rate: octaves must reach from below the default to above, but got octaves=[1, 2]",
     ),
     (
+        RATE + 'octaves = [-1, 1e308]\nlog = true\ndefault = "auto"',
+        "learning_rate: octaves must be 100 at most, either way, but got octaves=[-1, 1e+308]",
+    ),
+    (
         RATE + 'octaves = [-1, 2]\ndefault = "auto"',
         "learning_rate: octaves must be on a log scale, but got octaves=[-1, 2], log=False",
     ),

@@ -110,6 +110,26 @@ def test_numbers_of_many_digits_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--silence-limit=--"], "--silence-limit: must have a value"),
+        (["--experiment=--"], "--experiment: must have a value"),
+        (["--dry-run", "--task", "length:" + DIGITS], "--task: must be 'lm' or "),
+        (["--agent", "x" * 100_000], "agent: there is no 'xxx"),
+    ],
+)
+def test_odd_values_are_refused_in_a_line_that_can_be_read(
+    typed: list[str], words: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    assert words in refused(*SEARCH, "--runs", str(tmp_path), *typed)
+
+
+@pytest.mark.parametrize("runs", ["\n", "a\nb", "\u2028", "\x1b[2J"])
+def test_what_cannot_be_printed_is_escaped(runs: str, refused: Callable[..., str]) -> None:
+    assert refused("report", "otter", "--runs", runs)[:-1].isprintable()
+
+
+@pytest.mark.parametrize(
     "uri",
     [
         f"sqlite:///{'d' * 300}",
