@@ -86,8 +86,8 @@ def _repeated(trials: Sequence[Trial], space: SearchSpace) -> list[str]:
         return []
     more = f", and {len(again) - 3} more" if len(again) > 3 else ""
     return [
-        f"{'; '.join(again[:3])}{more}: paid for twice, since the search had little else to "
-        "try. A wider space, or fewer trials, spends less."
+        f"{'; '.join(again[:3])}{more}: what is repeated is paid for and tells little. A wider "
+        "space, or fewer trials, spends less."
     ]
 
 
