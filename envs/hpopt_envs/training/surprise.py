@@ -19,7 +19,7 @@ def retained_surprise(
 ) -> tuple[float, float]:
     """Return the base model's loss on retained data, relative to the entropy it has there.
 
-    That is 1 where it is as good there as it believes, and so on text that it drew itself.
+    That is 1 where it is as good there as it believes.
 
     Args:
         task: of the data.

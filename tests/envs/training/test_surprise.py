@@ -47,9 +47,7 @@ def test_text_that_the_model_drew_is_no_surprise_to_it() -> None:
         ("classify", {}, 0.3),
     ],
 )
-def test_the_default_of_the_penalty(
-    task: str, settings: dict[str, float], expected: float
-) -> None:
+def test_the_default_of_the_penalty(task: str, settings: dict[str, float], expected: float) -> None:
     env = make_env(task, **settings)  # type: ignore[arg-type]
     assert env.space.defaults()["divergence_weight"] == expected
     told = [note for note in env.facts.notes if "divergence_weight" in note]
