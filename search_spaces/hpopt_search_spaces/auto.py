@@ -99,8 +99,8 @@ def auto_divergence_weight(facts: TrainingFacts) -> float:
     """Return the weight of the penalty to start from, and to end with.
 
     0.3 + 1.5 · w, where w is the forgetting weight. It is ours: what was best on nano worlds,
-    language models of 2,000 to 10,000 parameters with w of 0 to 1. On built-in tasks and text of
-    one's own it lowers the objective more than eight trials from 0.1 did.
+    language models of 2,000 to 10,000 parameters with w of 0 to 1. On built-in tasks of language
+    modeling it is worth about what eight trials from 0.1 were.
 
     0.1 where the base model's loss on what is to be retained is more than half again its entropy
     there: training then lowers that loss, and holding on to the base model only costs. Of six pairs
