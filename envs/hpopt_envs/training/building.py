@@ -70,8 +70,9 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         base_hash = model_hash(model)
         lengths = _lengths(task, data)
         weights = _weights(task, model, space, held)
-        surprise, look_cost = 1.0, 0.0  # as on text that the model drew itself
-        if loaded.retained_validation is not None:
+        drawn = loaded.retained_validation is None and data.retained_validation is not None
+        surprise, look_cost = 1.0, 0.0  # on text that the model drew itself
+        if not drawn:
             surprise, look_cost = _surprise(space, task, weights.model, data, precision)
         known = _training_facts(held, task, weights, lengths, settings.trial_tokens, surprise)
         clipped, space = space.clipped(known), space.resolve(known)
