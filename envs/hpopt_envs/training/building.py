@@ -55,13 +55,13 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         penalized = "divergence_weight" in asked and not weighs_divergence(task)
         task.retains = penalized or task.forgetting_weight > 0
     source = settings.model or task.default_model
-    data, model = _load(task, source, settings.sequence_length, device)
+    loaded, model = _load(task, source, settings.sequence_length, device)
     if settings.gradient_checkpointing:
         checkpoint_gradients(model)
     with using_threads(settings.threads if is_large(model) else 1):
         precision = find_precision(settings.precision, device, model)
         with casting(device, precision if task.prepares_reference else torch.float32):
-            data, setup_cost = _prepare(task, model, data)
+            data, setup_cost = _prepare(task, model, loaded)
         if settings.forgetting_weight and data.retained_validation is None:
             raise WorldError(
                 f"forgetting_weight: must be left out, since task {task.name!r} retains nothing "
@@ -70,11 +70,11 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         base_hash = model_hash(model)
         lengths = _lengths(task, data)
         weights = _weights(task, model, space, held)
-        surprise, look_cost = _surprise(space, task, weights, data, precision)
-        known = replace(
-            _training_facts(held, task, weights, lengths, settings.trial_tokens),
-            retained_surprise=surprise,
-        )
+        drawn = loaded.retained_validation is None and data.retained_validation is not None
+        surprise, look_cost = 1.0, 0.0  # on text that the model drew itself
+        if not drawn:
+            surprise, look_cost = _surprise(space, task, weights.model, data, precision)
+        known = _training_facts(held, task, weights, lengths, settings.trial_tokens, surprise)
         clipped, space = space.clipped(known), space.resolve(known)
         sizes = batch_sizes(space, held, lengths.examples)
         baseline = dict(settings.baseline or {})
@@ -184,6 +184,7 @@ def _training_facts(
     weights: Weights,
     lengths: Lengths,
     trial_tokens: int | None,
+    surprise: float,
 ) -> TrainingFacts:
     """Return what defaults follow from, before the trial's tokens follow from its batch sizes."""
     return TrainingFacts(
@@ -195,18 +196,19 @@ def _training_facts(
         optimizer=str(held.get("optimizer", "adamw")),
         task_factor=task.rate_factor,
         forgetting_weight=task.forgetting_weight / task.objective_scale,
+        retained_surprise=surprise,
     )
 
 
 def _surprise(
-    space: SearchSpace, task: Task, weights: Weights, data: Data, precision: torch.dtype
+    space: SearchSpace, task: Task, model: torch.nn.Module, data: Data, precision: torch.dtype
 ) -> tuple[float, float]:
-    """Return `retained_surprise` and its cost, where a default depends on it."""
-    asked = {p.name for p in space.parameters if p.default == "auto"}
-    if asked.isdisjoint(("divergence_weight", "final_divergence_weight")):
+    """Return what `retained_surprise` finds, where a default depends on it."""
+    autos = {p.name for p in space.parameters if p.default == "auto"}
+    if autos.isdisjoint(("divergence_weight", "final_divergence_weight")):
         return 1.0, 0.0
     with foreign(f"task {task.name}: evaluating the base model"):
-        return retained_surprise(task, weights.model, data, precision)
+        return retained_surprise(task, model, data, precision)
 
 
 def _notes(space: SearchSpace, clipped: Mapping[str, float]) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """A look at the base model before defaults are set: whether it knows what it is to retain."""
 
+import math
+
 import torch
 
 from ..tasks.base import Task
@@ -19,7 +21,7 @@ def retained_surprise(
 ) -> tuple[float, float]:
     """Return the base model's loss on retained data, relative to the entropy it has there.
 
-    That is 1 where it is as good there as it believes, and so on text that it drew itself.
+    That is 1 where it is as good there as it believes.
 
     Args:
         task: of the data.
@@ -28,11 +30,12 @@ def retained_surprise(
         precision: of the forward passes.
 
     Returns:
-        The ratio, 1 where nothing is retained; and the token-equivalents spent.
+        The ratio, infinity where nothing is retained: what the model is then held to the base on is
+        what it is to learn; and the token-equivalents spent.
     """
     retained = data.retained_validation
     if retained is None or not isinstance(task, Reference) or isinstance(task, Rollouts):
-        return 1.0, 0.0
+        return math.inf, 0.0
     looked_at = _spread(task, retained)
     device = next(model.parameters()).device
     loss = entropy = 0.0
