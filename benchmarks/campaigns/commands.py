@@ -77,8 +77,6 @@ VALUES = (
         "/dev/full",
         "/proc/x",
         "a/b",
-        "\0",
-        "a\0b",
         "\n",
         "a\nb",
         "\x1b[2J",

@@ -124,6 +124,11 @@ def test_odd_values_are_refused_in_a_line_that_can_be_read(
     assert words in refused(*SEARCH, "--runs", str(tmp_path), *typed)
 
 
+def test_a_learning_rate_whose_square_is_no_number_explodes(tmp_path: Path) -> None:
+    options = ["--fix", "learning_rate=1e308", "--name", "otter", "--runs", str(tmp_path)]
+    assert main([*SEARCH, *options]) == 1
+
+
 @pytest.mark.parametrize("runs", ["\n", "a\nb", "\u2028", "\x1b[2J"])
 def test_what_cannot_be_printed_is_escaped(runs: str, refused: Callable[..., str]) -> None:
     assert refused("report", "otter", "--runs", runs)[:-1].isprintable()
