@@ -150,8 +150,8 @@ FILES = {
 }
 # What takes seconds where it is accepted: some of the values.
 SLOW = ("compare", "resume", "ui")
-SHARE = 0.06
-REAL = 0.4  # of the values of options that only tasks which train take
+SHARE = 0.04
+REAL = 0.2  # of the values of options that only tasks which train take
 CONFIGS = 500  # lines with a file of settings, which is changed each time
 RECORD = ("--runs", "--name", "--experiment", "--tracking-uri", "--track")  # of no dry run
 
