@@ -33,9 +33,9 @@ def case(seed: int, folder: Path) -> Iterator[str]:
             yield f"{agent}, after {kills} kills: exit status {code}: {said[-300:]!r}"
             return
         kills += not ended
-        if not ended:
-            yield ""
-    yield _compared(folder) and f"{agent}, {workers} workers, {kills} kills: {_compared(folder)}"
+    wrong = _compared(folder)
+    yield wrong and f"{agent}, {workers} workers, {kills} kills: {wrong}"
+    yield from [""] * (kills - 1)
 
 
 def _begun(

@@ -85,7 +85,7 @@ class Quadratic:
         square = np.abs(factor) ** (2 * steps)
         settled = 1.0 - factor**2
         grown = np.where(np.abs(settled) > 1e-12, (1.0 - square) / settled, steps)
-        noise = rate**2 * self.noise / batch
+        noise = np.float64(rate) ** 2 * self.noise / batch  # infinite where Python's would raise
         return target + decay * (mean - target), square * variance + noise * grown
 
 

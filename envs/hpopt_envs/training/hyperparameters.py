@@ -1,11 +1,10 @@
 """What training understands, and what must hold of it before a study spends anything on it."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hpopt_search_spaces import ChoiceParameter, Parameter, SearchSpace, Value, nearest_names
+from hpopt_search_spaces.checks import is_integer, is_number, shown
 
 from ..divergences.f_divergence import DIVERGENCES
 from ..errors import WorldError
@@ -17,17 +16,13 @@ from .plan import WHOLE_BATCH
 
 
 def _number(what: str, legal: Callable[[float], bool]) -> Rule:
-    def is_legal(value: Any) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value) and legal(value)
-
-    return f"a number {what}".rstrip(), is_legal
+    return f"a number {what}".rstrip(), lambda value: is_number(value) and legal(value)
 
 
 def _whole(low: int) -> Rule:
     return (
         f"a whole number of at least {low}",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low,
+        lambda value: is_integer(value) and value >= low,
     )
 
 
@@ -227,7 +222,7 @@ def _check(
     for what, is_legal in [*common, *([rules[name]] if name in rules else [])]:
         for value in values:
             if not is_legal(value):
-                raise WorldError(f"{where}: every {name} must be {what}, but got {value!r}")
+                raise WorldError(f"{where}: every {name} must be {what}, but got {shown(value)}")
 
 
 def extremes(parameter: Parameter) -> tuple[Value, ...]:

@@ -14,6 +14,7 @@ from hpopt.cli import main
 SEARCH = ["search", "--task", "simulated", "--agent", "random", "--trials", "2"]
 DIGITS = "9" * 5000
 HEX = "0x" + "f" * 5000  # TOML reads these without a limit, and Python can't show them
+NUMBERS = ("learning_rate", "batch_size")
 SPACE = """
 [parameters.learning_rate]
 type = "float"
@@ -77,6 +78,8 @@ def test_what_is_no_name_of_a_study_is_refused(
         f"cost = 0x{'f' * 500}",
         'runs = "a\\u0000b"',
         f"time_limit = {HEX}",
+        *(f"[{table}]\n{name} = {HEX}" for table in ("fix", "baseline") for name in NUMBERS),
+        *(f"[fix]\n{name} = 0x{'f' * 500}" for name in NUMBERS),
     ],
 )
 def test_a_config_of_another_kind_is_refused(
@@ -122,6 +125,11 @@ def test_odd_values_are_refused_in_a_line_that_can_be_read(
     typed: list[str], words: str, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
     assert words in refused(*SEARCH, "--runs", str(tmp_path), *typed)
+
+
+def test_a_learning_rate_whose_square_is_no_number_explodes(tmp_path: Path) -> None:
+    options = ["--fix", "learning_rate=1e308", "--name", "otter", "--runs", str(tmp_path)]
+    assert main([*SEARCH, *options]) == 1
 
 
 @pytest.mark.parametrize("runs", ["\n", "a\nb", "\u2028", "\x1b[2J"])

@@ -63,3 +63,7 @@ def test_snapshots_without_a_checksum_are_read(tmp_path: Path) -> None:
         assert told == meta
     with pytest.raises(WorldError, match="must be a snapshot"):
         read_snapshot(tmp_path / "none")
+    damaged = (tmp_path / "new").read_bytes().replace(b"sha256", b"sha255")
+    (tmp_path / "new").write_bytes(damaged)  # else it would pass for one without
+    with pytest.raises(WorldError, match="must be a snapshot"):
+        read_snapshot(tmp_path / "new")
