@@ -24,6 +24,7 @@ from .header import check_same, check_versions, environment_settings, make_heade
 from .open_study import OpenStudy, make_budget
 
 FACTORY = "hpopt_envs.factory:make_env"
+LONGEST_PART = 30  # of a name that is made of task and agent
 OpenPool = Callable[[Settings, dict[str, Any], StudyFolder, str], Pool]
 
 
@@ -79,7 +80,8 @@ def new_folder(settings: Settings) -> Iterator[StudyFolder]:
 def _new_name(settings: Settings) -> str:
     task = "".join(c if c.isalnum() else "-" for c in settings.environment.task.rpartition(":")[2])
     agent = re.sub(r"[^A-Za-z0-9._-]", "-", settings.searcher.agent)
-    stem = f"{task}-{agent}-{settings.searcher.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    about = f"{task[:LONGEST_PART]}-{agent[:LONGEST_PART]}-{settings.searcher.seed}"
+    stem = f"{about}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, number = stem, 1
     while (Path(settings.tracking.runs) / name).exists():
         number += 1
