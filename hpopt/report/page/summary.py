@@ -44,7 +44,7 @@ def summary(
     if recommended is not None:
         parts += [
             "<h3>Recommended</h3>",
-            paragraphs([f"{recommended.name}. {recommended.why}", *advice(history)]),
+            paragraphs([recommended.why, *advice(history)]),
             _schedule(recommended.schedule),
         ]
     elif history.best is not None:

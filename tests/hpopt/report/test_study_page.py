@@ -255,7 +255,7 @@ def test_a_winner_no_better_than_the_base_is_warned_of_and_the_default_recommend
     script.final({"default": (4.0, 4.1), "trial 0": (4.2, 4.3)})
     text = read(history_of(script.events), {}, tmp_path).text
     assert "The winner is no better than the base model on validation." in text
-    assert "default. The default is better than trial 0 by 0.2000" in text
+    assert "The default is better than trial 0 by 0.2000" in text
     assert "4.3 ± 0.071" in text  # of the default, on test
     assert "4.5 ± 0.071" not in text  # of the winner, which isn't shown
 
