@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import unicodedata
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
@@ -53,7 +54,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         status: int = asked.run(asked)
         return status
     except HpoptError as error:
-        print(f"hpopt: {_as_option(str(error))}", file=sys.stderr)
+        print(f"hpopt: {_in_one_line(_as_option(str(error)))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hpopt: interrupted", file=sys.stderr)
@@ -76,6 +77,14 @@ def _as_option(message: str) -> str:
     name, colon, rest = message.partition(":")
     known = {*FIELDS, *COMPARISON_FIELDS, "config"}
     return f"{option(name)}{colon}{rest}" if name in known else message
+
+
+def _in_one_line(message: str) -> str:
+    """Return an error without what would move the cursor: names of files may have it."""
+    moves = ("Cc", "Zl", "Zp")
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in moves else c for c in message
+    )
 
 
 def _unknown(argument: str, options: Sequence[str]) -> str:
