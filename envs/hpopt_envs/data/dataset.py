@@ -1,6 +1,7 @@
 """Data sets of Hugging Face's: folders of files, saved ones, and those of the hub."""
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -83,6 +84,7 @@ def _load(name: str, config: str | None, cache: str) -> Mapping[str, Any]:
             _ask_hub(name)
             return _by_split(_from_hub(name, config))
         builder = datasets.load_dataset_builder(name, config, cache_dir=cache)
+        _check_kinds(folder, builder.config)
         if (files := _plain_files(builder.config)) is not None:
             return files
         if hasattr(builder.config, "keep_default_na"):
@@ -111,6 +113,25 @@ def _from_hub(name: str, config: str | None) -> Any:
 
 def _by_split(loaded: Any) -> Mapping[str, Any]:
     return loaded if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _check_kinds(folder: Path, config: Any) -> None:
+    """Make sure that the loader leaves no file of a split out: it takes one kind of files alone.
+
+    Raises:
+        WorldError: it does, and nothing in the folder says that it should.
+    """
+    taken = {Path(path).resolve() for paths in config.data_files.values() for path in paths}
+    if (folder / "README.md").exists() or not taken:
+        return
+    splits = {name for names in SPLITS.values() for name in names}
+    for path in sorted(folder.iterdir()):
+        of_a_split = re.split(r"[^a-z]", path.name.lower())[0] in splits
+        if of_a_split and is_readable(path.name) and path.is_file() and path.resolve() not in taken:
+            raise WorldError(
+                f"dataset: {folder} must have files of one kind, but has {path.name} beside "
+                f"{min(path.name for path in taken)}"
+            )
 
 
 def _plain_files(config: Any) -> dict[str, list[str]] | None:

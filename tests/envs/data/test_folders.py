@@ -63,6 +63,17 @@ def test_what_is_read_elsewhere_keeps_its_cells_too(tmp_path: Path) -> None:
     assert splits["test"].columns["label"][:3] == CELLS[:3]
 
 
+def test_files_of_a_split_that_would_be_left_out_are_named(tmp_path: Path) -> None:
+    (tmp_path / "train-1.csv").write_text(CSV)
+    (tmp_path / "labels.json").write_text("{}")
+    assert len(splits_of(Source(dataset=str(tmp_path)))["train"]) == 48
+    (tmp_path / "train-2.jsonl").write_text('{"text": "a", "label": "x"}\n' * 20)
+    with pytest.raises(WorldError) as raised:
+        splits_of(Source(dataset=str(tmp_path)))
+    said = f"dataset: {tmp_path} must have files of one kind, but has train-1.csv beside train-2.js"
+    assert str(raised.value).startswith(said)
+
+
 def test_how_its_owner_says_that_files_are_read_holds(tmp_path: Path) -> None:
     head = '---\nconfigs:\n- config_name: default\n  data_files: rows.csv\n  sep: ";"\n---\n'
     (tmp_path / "README.md").write_text(head)

@@ -17,6 +17,7 @@ from hpopt_envs.episode.features import FEATURES
 from hpopt_envs.messages import StudyFacts
 from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_envs.training_run import Evaluation
+from tests.displaced import displaced
 
 
 def env(view: str = "absolute", **settings: Any) -> FineTuneEnv:
@@ -93,7 +94,7 @@ def test_cost_counts_what_the_penalty_adds() -> None:
 
 
 def test_an_explosion_ends_the_trial_without_a_value_and_returns_minus_one() -> None:
-    trial, rewards = run_trial(env(baseline={"learning_rate": 0.005}), learning_rate=0.13)
+    trial, rewards = run_trial(env(space=displaced({"learning_rate": 0.005})), learning_rate=0.13)
     assert trial.outcome is Outcome.EXPLODED
     assert trial.value is None
     assert not trial.can_win

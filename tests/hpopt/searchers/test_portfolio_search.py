@@ -22,6 +22,7 @@ from hpopt.study.result import StudyResult
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_search_spaces import Value
+from tests.displaced import displaced
 from tests.hpopt.asking import asked
 from tests.hpopt.searchers.portfolios import resolved, scripted
 from tests.hpopt.searching import KillAfter, Killed, make_searcher
@@ -96,7 +97,8 @@ def test_what_cannot_be_transferred_is_refused(
 def shifted_env(task: str, octaves: float, **settings: Any) -> FineTuneEnv:
     """The simulated task under another name, whose default is too low by some octaves."""
     rate = 0.0011 * 2.0**-octaves
-    env = make_env("simulated", trial_tokens=4 * 4096, baseline={"learning_rate": rate}, **settings)
+    space = displaced({"learning_rate": rate})
+    env = make_env("simulated", trial_tokens=4 * 4096, space=space, **settings)
     env.run.facts = replace(env.run.facts, task=task)  # type: ignore[misc]
     return env
 

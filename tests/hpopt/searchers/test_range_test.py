@@ -15,6 +15,7 @@ from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Control, Outcome, Segment, Trial
 from hpopt_envs.schedules import HELD_SHAPE
+from tests.displaced import displaced
 from tests.hpopt.searchers.range_testing import DEFAULT, MakePool, held, rate_in, rate_of, run
 
 RISE, GUARD = 0.03, 0.02  # of the base loss
@@ -45,7 +46,7 @@ def test_it_finds_the_scale_within_one_full_run_equivalent(
     pool = run(
         make_pool,
         trial_tokens=trial_tokens,
-        baseline={"learning_rate": off * DEFAULT},
+        space=displaced({"learning_rate": off * DEFAULT}),
         workers=workers,
         seed=workers,
         trials=3,
@@ -91,8 +92,8 @@ def parents_by_rule(trial: Trial, base_loss: float) -> list[int | None]:
 def test_the_rate_rises_until_the_probe_loss_does_and_falls_under_guard(
     off: float, trial_tokens: int, make_pool: MakePool
 ) -> None:
-    baseline = {"learning_rate": off * DEFAULT, "batch_size": 8}
-    pool = run(make_pool, trials=2, trial_tokens=trial_tokens, baseline=baseline)
+    space = displaced({"learning_rate": off * DEFAULT, "batch_size": 8})
+    pool = run(make_pool, trials=2, trial_tokens=trial_tokens, space=space)
     trial, second = pool.trials
     ramp = ramp_of(trial)
     decay = trial.segments[len(ramp) :]

@@ -10,6 +10,7 @@ from hpopt.errors import StudyError
 from hpopt.searchers.registry import check_space, choose_agent
 from hpopt_envs.schedules import AGENT_SHAPE
 from hpopt_search_spaces import SearchSpace, available_spaces, load_space
+from tests.displaced import displaced
 from tests.hpopt.searchers.range_testing import DEFAULT, MakePool, run
 
 
@@ -48,8 +49,8 @@ SHIPPED = [
 def test_all_that_it_trains_is_in_the_space_and_nothing_is_trained_twice(
     space: Any, off: float, make_pool: MakePool
 ) -> None:
-    baseline = {"learning_rate": off * DEFAULT}
-    pool = run(make_pool, trials=3, trial_tokens=16384, space=space, baseline=baseline)
+    space = displaced({"learning_rate": off * DEFAULT}, space)
+    pool = run(make_pool, trials=3, trial_tokens=16384, space=space)
     held = []
     for trial in pool.trials:
         for segment in trial.segments:
