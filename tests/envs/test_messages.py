@@ -21,7 +21,17 @@ from hpopt_envs.messages import (
 from hpopt_envs.serving import build, serve
 
 REQUESTS: list[Request] = [
-    Start(3, 2**62, (0.1, 0.5, 1.0), {"schedule_shape": "linear"}, True, "a", "d", StudyFacts(0.5)),
+    Start(
+        3,
+        2**62,
+        (0.1, 0.5, 1.0),
+        {"schedule_shape": "linear"},
+        True,
+        "x",
+        "a",
+        "d",
+        StudyFacts(0.5),
+    ),
     Advance((0.1, -1.0), snapshot="b", study=StudyFacts(0.1, 0.2, 0.3)),
     Advance(hyperparameters={"learning_rate": 1e-3}, last=True),
     Save("a", "b", "c"),

@@ -87,7 +87,7 @@ class Source:
     )
     chat_template_kwargs: str | None = setting(
         None,
-        "lm, align, dpo: what the chat template is given beside chats, such as "
+        "lm, align, dpo: what chat templates get beside chats, such as "
         "'{\"enable_thinking\": false}' (default: nothing)",
         group=DATA,
         metavar="JSON",
