@@ -166,7 +166,7 @@ MISTAKES = [
         "CLASSIFY --train-file labels.jsonl",
         "--label-column: labels.jsonl must have one class a row",
     ),
-    ("CLASSIFY --train-file 'two\nlines.jsonl'", "two\ufffdlines.jsonl must have one class a row"),
+    ("CLASSIFY --train-file 'two\nlines.jsonl'", r"two\nlines.jsonl must have one class a row"),
     ("CLASSIFY --train-file labels.jsonl", "but row 1 has ['joy']; label_column=NAME names"),
     ("CLASSIFY --train-file stars.csv", "row 1 has 2.5, a number with a fraction; classes must be"),
     ("CLASSIFY --train-file half.jsonl", "half.jsonl, line 2: must have whole characters, but has"),

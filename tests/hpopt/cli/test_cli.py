@@ -91,7 +91,7 @@ def test_the_command_line_wins_over_a_file_and_a_dry_run_writes_nothing(
     assert main([*arguments, "--trials", "3"]) == 0
     three = capsys.readouterr().out
     assert "16 segments of 4,096 training tokens" in seven
-    assert "the study: about 7 trials and 0 for the confirmation" in seven
+    assert "the study: about 7 trials and at most 0 more in the final" in seven
     assert "the study: about 3 trials" in three
     assert list(tmp_path.iterdir()) == [tmp_path / "study.toml"]
 
@@ -106,10 +106,12 @@ def test_a_dry_run_counts_by_the_least_of_all_limits(
         return capsys.readouterr().out
 
     trial = int(re.findall(r"([\d,]+) token-equivalents", told())[0].replace(",", ""))
-    for confirmed in (0, 2):
+    assert "about 4 trials and at most 2 more" in told("--cost", str(6.5 * trial))
+    assert "about 8 trials and at most 4 more" in told("--trials", "8")
+    for confirmed in (0, 2):  # by the default and three finalists
         seeds = ("--confirm-seeds", str(confirmed))
-        cost = ("--cost", str((5 + 2 * confirmed) * trial * 1.2))
-        assert "about 5 trials and" in told(*cost, *seeds) or "about 6 trials and" in told(*cost)
+        cost = ("--cost", str((5.5 + 4 * confirmed) * trial))
+        assert "about 5 trials and" in told(*cost, *seeds)
         assert "about 3 trials and" in told(*cost, "--trials", "3", *seeds)
         assert "about 5 trials and" not in told("--trials", "9", "--time-limit", "0.0001", *seeds)
     assert "about 0 trials and" in told("--trials", "9", "--time-limit", "0.0001")
