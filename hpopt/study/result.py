@@ -221,8 +221,9 @@ def _of_final(final: Final, recommended: str) -> dict[str, Any]:
     assert best is not None
     won = Schedule.of(best).hyperparameters
     same = [one.name for one in final.entrants if one.schedule.hyperparameters == won]
+    tied = [one.name for one in final.entrants if one.name not in final.always]
     shown = {"recommended": recommended} | {name: name for name in final.always}
-    shown |= dict(zip(["winner"], same, strict=False))
+    shown |= dict(zip(["winner"], [*same, *tied], strict=False))  # of equal ones, who is in it
     return {
         "final": {
             "entrants": entrants,

@@ -11,6 +11,8 @@ from ..wording import counted
 from .names import key
 from .rows import finite, in_a_word, note
 
+SHOWN = ("recommended", "default", "baseline")  # of the test split
+
 
 def read_result(folder: StudyFolder) -> Mapping[str, Any]:
     """Return what a study's result file says; {} where there is none."""
@@ -40,7 +42,7 @@ def answer_metrics(history: History, result: Mapping[str, Any]) -> dict[str, flo
 def _tested(result: Mapping[str, Any]) -> dict[str, float]:
     """Return mean values on the test split, of the recommended, the default and the baseline."""
     test = result.get("test", {})
-    values = {who: judged["values"] for who, judged in test.items()}
+    values = {who: test[who]["values"] for who in SHOWN if who in test}
     return {who: mean(found) for who, found in values.items() if found}
 
 
