@@ -37,7 +37,8 @@ sizes = st.integers(1, 200)
 def proposed(
     space: SearchSpace, trials: int, count: int, seed: int = 0, prior: str = "none"
 ) -> list[dict[str, Value]]:
-    grid = ListProposer(points_in_order(space, SearchPlan("grid", "none", trials, seed, prior)))
+    plan, known = SearchPlan("grid", "none", trials, seed, prior), [space.defaults()]
+    grid = ListProposer(points_in_order(space, plan, known if prior == "default" else []))
     asked = [grid.ask() for _ in range(count)]
     return [dict(proposal.values) for proposal in asked if proposal is not None]
 

@@ -115,20 +115,19 @@ def test_an_interrupted_search_comes_to_what_it_would_have_come_to(
             assert outcome(result) == outcome(whole)
 
 
-def test_a_winner_that_rolled_back_is_confirmed_on_its_path(tmp_path: Path) -> None:
+def test_a_winner_that_rolled_back_is_run_again_on_its_path(tmp_path: Path) -> None:
     result = search(tmp_path, agent="range-test", trials=1, trial_tokens=65536, confirm_seeds=2)
     best = result.best
     assert best is not None
     assert len(best.path) < len(best.segments)
-    tests = [result.history.trials[trial] for trial in sorted(result.history.tests)]
-    assert [trial.id for trial in tests] == [FIRST_TEST + k for k in range(4)]
+    assert result.final is not None
+    assert sorted(result.history.tests)[0] == FIRST_TEST
     expected = [(dict(s.hyperparameters), s.tokens) for s in best.path]
-    for trial in tests[:2]:
+    for trial in result.final.runs["trial 0"]:
         assert [(dict(s.hyperparameters), s.tokens) for s in trial.segments] == expected
         assert trial.path == trial.segments
         assert trial.value is not None
-    assert {trial.seed for trial in tests[:2]} == {trial.seed for trial in tests[2:]}
-    for trial in tests[2:]:
+    for trial in result.final.runs["default"]:
         assert trial.trained_tokens == result.facts.trial_tokens
 
 
@@ -166,7 +165,7 @@ def test_the_default_alone_is_one_trial_of_the_default_configuration(tmp_path: P
     (trial,) = result.trials
     expected: dict[str, Value] = {**result.space.defaults(), **HELD_SHAPE}
     assert [dict(s.hyperparameters) for s in trial.segments] == [expected] * 4
-    assert result.best_value == trial.value
+    assert result.best == trial
     assert outcome(resume(tmp_path)) == outcome(result)
 
 

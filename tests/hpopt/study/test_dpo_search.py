@@ -30,7 +30,7 @@ def test_pairs_of_one_s_own_are_searched_under_a_limit_on_divergence(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     budget = "--rejected-column bad --segment-tokens 2048 --trial-tokens 4096"
-    assert main(shlex.split(f"{OWN} {budget} --agent tpe --baseline learning_rate=1e-5")) == 0
+    assert main(shlex.split(f"{OWN} {budget} --agent tpe --fix learning_rate=1e-5")) == 0
     assert "subject to divergence ≤ 0.5 nats" in capfd.readouterr().out
     result = json.loads((folder / "runs" / "own" / "result.json").read_text())
     assert result["base_value"] == 0.5
