@@ -36,7 +36,7 @@ def test_a_study_has_its_page_where_mlflow_is_broken(tmp_path: Path) -> None:
     assert result.report_error is None
     page = (tmp_path / "otter" / "report.html").read_text()
     assert "otter: tpe on simulated" in page
-    assert "of them for the confirmation" in page
+    assert "of them for the final" in page
     assert "This study has no result yet" not in page
 
 
