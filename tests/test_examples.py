@@ -41,7 +41,7 @@ def test_its_command_finds_something_better_than_the_base(
     assert main([*typed, "--runs", str(tmp_path), "--name", "example", "--confirm-seeds=1"]) == 0
     told, said = capfd.readouterr()
     assert said == ""
-    assert "On the test split, 1 fresh seed:" in told
+    assert "On the test split, by which nothing was chosen, 1 fresh seed:" in told
     result = json.loads((tmp_path / "example" / "result.json").read_text())
     gain = result["best_value"] - result["base_value"]
     assert (gain if result["maximize"] else -gain) > 0.3
