@@ -197,19 +197,13 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
     def _reward(self, segment: Segment, outcome: Outcome | None) -> float:
         """Return a segment's reward; improvement is measured against the base on the same set."""
         episode, facts = self._episode, self.facts
-        after = episode.improvement
+        after = episode.returned  # as at the last measurement
         if segment.objective is not None:
             base = facts.base_objective if outcome in ENDED else facts.base_objective_subset
             after = base - facts.constrained(segment.objective, segment.metrics)
             after /= facts.objective_scale
-        gain = features.reward(
-            np.array([episode.improvement]),
-            np.array([after]),
-            np.array([outcome is not None and outcome not in ENDED]),
-            np.array([episode.returned]),
-            limited=facts.max_divergence is not None,
-        )
-        episode.improvement = after
+        lost = outcome is not None and outcome not in ENDED
+        gain = features.reward(np.array([after]), np.array([lost]), np.array([episode.returned]))
         episode.returned += float(gain[0])
         return float(gain[0])
 

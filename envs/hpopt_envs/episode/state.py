@@ -27,8 +27,8 @@ class EpisodeState:
         unit: where they are.
         fixed: hyperparameters that the space lacks.
         tests: whether its end is judged on the test split too, and nothing before it.
-        improvement: over the base model, at the last measurement.
-        returned: the sum of its rewards.
+        returned: the sum of its rewards: the improvement over the base model at the last measurement,
+            floored.
     """
 
     trial: Trial
@@ -37,7 +37,6 @@ class EpisodeState:
     unit: Unit
     fixed: dict[str, Value]
     tests: bool
-    improvement: float = 0.0
     returned: float = 0.0
 
     def save(self, path: Path) -> None:
@@ -52,7 +51,6 @@ class EpisodeState:
             "unit": self.unit,
             "fixed": self.fixed,
             "tests": self.tests,
-            "improvement": self.improvement,
             "returned": self.returned,
         }
         write_snapshot(path, tensors, meta)
@@ -72,7 +70,6 @@ class EpisodeState:
             unit=tuple(meta["unit"]),
             fixed=meta["fixed"],
             tests=meta["tests"],
-            improvement=meta["improvement"],
             returned=meta["returned"],
         )
 

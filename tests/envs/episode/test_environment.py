@@ -93,7 +93,7 @@ def test_cost_counts_what_the_penalty_adds() -> None:
 
 
 def test_an_explosion_ends_the_trial_without_a_value_and_returns_minus_one() -> None:
-    trial, rewards = run_trial(env(baseline={"learning_rate": 0.005}), learning_rate=0.13)
+    trial, rewards = run_trial(env(), learning_rate=0.035)
     assert trial.outcome is Outcome.EXPLODED
     assert trial.value is None
     assert not trial.can_win
@@ -112,7 +112,7 @@ def test_under_a_limit_rewards_add_up_to_the_gain_in_the_constrained_objective(
     objectives = np.array([segment.objective for segment in trial.segments])
     over = np.maximum(0.0, divergences / limit - 1.0)
     assert (over > 0).any() == (limit < divergences[-1])
-    gains = made.facts.base_objective - objectives - over
+    gains = np.maximum(made.facts.base_objective - objectives - over, -1.0)
     np.testing.assert_allclose(np.cumsum(rewards), gains)
     if not over.any():
         assert rewards == free_rewards
@@ -132,17 +132,18 @@ def test_the_constrained_objective_is_the_formula() -> None:
     assert free.constrained(30.0, {}) == 30.0
 
 
-def test_beyond_a_limit_an_explosion_is_no_way_out() -> None:
+@pytest.mark.parametrize(("rate", "outcome"), [(2, Outcome.COMPLETED), (4, Outcome.EXPLODED)])
+def test_no_trial_returns_less_than_an_explosion(rate: int, outcome: Outcome) -> None:
+    """Far beyond a limit, either way is as bad; back within it, a trial is worth what it gained."""
     made = env("relative", max_divergence=0.01)
     made.reset(seed=0)
-    returns = [made.step([2, 1, 1, 0])[1] for _ in range(4)]
-    assert sum(returns) < -1.0
-    terminated = False
+    rewards, terminated = [made.step([2, 1, 1, 0])[1] for _ in range(4)], False
     while not terminated:
-        _, reward, terminated, _, info = made.step([4, 1, 1, 0])
-        returns.append(reward)
-    assert info["trial"].outcome is Outcome.EXPLODED
-    assert returns[-1] == 0.0
+        _, reward, terminated, _, info = made.step([rate, 1, 1, 0])
+        rewards.append(reward)
+    assert info["trial"].outcome is outcome
+    assert made.facts.constrained(3.0, made.trial.segments[3].metrics) > 3.0 + 10.0
+    np.testing.assert_allclose(np.cumsum(rewards)[3:], -1.0)
 
 
 @pytest.mark.parametrize("divergence", [np.inf, np.nan])

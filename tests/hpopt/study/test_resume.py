@@ -235,8 +235,9 @@ def test_a_study_of_an_earlier_version_that_is_known_to_fit_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = killed(tmp_path, 20)
-    rewrite(journal, 0, lambda header: header["versions"].update(hpopt="0.1.9"))
-    monkeypatch.setattr("hpopt.study.header.GO_ON", ("0.1.9",))
+    before = {"hpopt": "0.1.9", "observation": "1"}
+    rewrite(journal, 0, lambda header: header["versions"].update(before))
+    monkeypatch.setattr("hpopt.study.header.GO_ON", {name: (v,) for name, v in before.items()})
     assert len(resume(tmp_path).trials) == 6
 
 
