@@ -18,8 +18,9 @@ from ..records import Control, Outcome, RunFacts, Segment, Trial
 from ..schedules import AGENT_SHAPE
 from ..training_run import TrainingRun
 from . import features
-from .actions import VIEWS, ActionLayout, action_space, decode_actions
+from .actions import VIEWS, ActionLayout, action_space, checked_action, decode_actions
 from .measuring import Measured, measure, reaches_horizon, record
+from .options import ResetOptions
 from .position import Position
 from .state import EpisodeState
 from .traces import trace
@@ -54,11 +55,11 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         run: TrainingRun,
         space: SearchSpace,
         *,
-        view: str = "absolute",
+        view: str = "relative",
         validate_segments: bool = True,
     ) -> None:
         if view not in VIEWS:
-            raise WorldError(f"view must be one of {', '.join(VIEWS)}, but got {view!r}")
+            raise WorldError(f"view: must be one of {', '.join(VIEWS)}, but got {view!r}")
         self.run = run
         self.space = space
         self.view = view
@@ -67,7 +68,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         self.observation_space = gymnasium.spaces.Box(features.LOW, features.HIGH)
         self.action_space = action_space(view, space)
         self._study = StudyFacts()
-        self._new_trial(0, 0, None, {})
+        self._new_trial(0, ResetOptions())
 
     @property
     def facts(self) -> RunFacts:
@@ -86,48 +87,52 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
         Args:
             seed: keys all of the trial's draws; drawn where it isn't given.
-            options: "trial" (id), "initial" (unit-cube point), "fixed" (hyperparameters that the
-                space lacks), "test" (judge the end on the test split too), "study" (`StudyFacts`).
+            options: see `hpopt_envs.episode.options.ResetOptions`.
+
+        Raises:
+            WorldError: an option is unknown, or has an impossible value.
         """
         super().reset(seed=seed)
-        asked = options or {}
+        asked = ResetOptions.of(options, self.space, self.facts)
         if seed is None:
             seed = int(self.np_random.integers(2**62))
-        self._study = asked.get("study", StudyFacts())
-        initial = asked.get("initial")
-        fixed = asked.get("fixed") or {}
-        self._new_trial(asked.get("trial", 0), seed, initial, fixed, asked.get("test", False))
+        self._study = asked.study
+        self._new_trial(seed, asked)
         return self._observe(), {}
 
-    def _new_trial(
-        self,
-        trial: int,
-        seed: int,
-        initial: tuple[float, ...] | None,
-        fixed: Mapping[str, Value],
-        test: bool = False,
-    ) -> None:
-        begin = self.space.default_unit if initial is None else tuple(initial)
+    def _new_trial(self, seed: int, asked: ResetOptions) -> None:
+        begin = self.space.default_unit if asked.initial is None else asked.initial
+        unit = tuple(float(coordinate) for coordinate in begin)
         self._episode = EpisodeState(
-            trial=Trial(trial, seed),
+            trial=Trial(asked.trial, seed),
             position=Position(self.run, seed),
-            initial=begin,
-            unit=begin,
-            fixed={**AGENT_SHAPE, **fixed, **self.facts.fixed},
-            tests=test,
+            initial=unit,
+            unit=unit,
+            fixed={**AGENT_SHAPE, **asked.fixed, **self.facts.fixed},
+            tests=asked.test,
         )
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Train one segment.
 
+        Args:
+            action: of the action space; see `hpopt_envs.episode.actions`.
+
         Raises:
-            WorldError: the trial has ended.
+            WorldError: the trial has ended, or the action isn't one.
         """
-        control = self._move(np.asarray(action, dtype=np.float64).reshape(1, -1))
+        self._require_running()
+        control = self._move(checked_action(self.action_space, action))
         hyperparameters = self.space.decode(self._episode.unit)
         fixed = self._episode.fixed
         beside = {name: value for name, value in fixed.items() if name not in hyperparameters}
-        return self.train({**hyperparameters, **beside}, control)
+        return self.train(
+            {**hyperparameters, **beside},
+            control,
+            probe=control is Control.PROBE and self.facts.has_probe,
+            roll_back=control is Control.ROLL_BACK,
+            keep=True,
+        )
 
     def train(
         self,
@@ -137,23 +142,26 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         tokens: int | None = None,
         probe: bool = False,
         roll_back: bool = False,
+        keep: bool = False,
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Train one segment with given hyperparameters, as `step` does with an action's.
 
         Args:
             hyperparameters: all of them.
-            control: CONTINUE, or STOP after it.
+            control: what is asked for; STOP ends the trial after it.
             tokens: task tokens to train on, whole optimizer steps; None for a whole segment.
             probe: measure the loss on the trial's probe batch after it. An explosion before the
                 trial's end then doesn't end it: it is an infinite loss.
-            roll_back: first go back to the best probed point, else to the base weights.
+            roll_back: first go back to the best point, else to the base weights.
+            keep: where it leads may be gone back to, as with every probe: a copy of all that the
+                trial trains. Points are judged by the objective where it is measured between
+                segments, else by the probe loss.
 
         Raises:
             WorldError: the trial has ended.
         """
+        self._require_running()
         episode = self._episode
-        if episode.trial.outcome is not None:
-            raise WorldError("step: the trial has ended, reset the environment first")
         started = time.perf_counter()
         position, number = episode.position, len(episode.trial.segments)
         if roll_back:
@@ -173,7 +181,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         segment = record(
             self.facts, episode, progress, measured, hyperparameters, asked, probe_loss, seconds
         )
-        position.reached(segment.id, probe_loss)
+        position.reached(segment.id, self._judged(segment) if probe or keep else None)
         gain = self._reward(segment, measured.outcome)
         episode.trial = _extended(episode.trial, segment, measured)
         info: dict[str, Any] = {"segment": segment}
@@ -181,6 +189,16 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         if ended:
             info["trial"] = episode.trial
         return self._observe(), gain, ended, False, info
+
+    def _require_running(self) -> None:
+        if self.trial.outcome is not None:
+            raise WorldError("step: the trial has ended, reset the environment first")
+
+    def _judged(self, segment: Segment) -> float | None:
+        """Return what points of a trial are compared by; None where it wasn't measured."""
+        if segment.objective is None:
+            return segment.probe_loss
+        return self.facts.constrained(segment.objective, segment.metrics)
 
     def _move(self, action: NDArray[np.float64]) -> Control:
         episode = self._episode

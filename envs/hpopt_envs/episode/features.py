@@ -38,9 +38,7 @@ def _ago(segments: int) -> str:
 FEATURES: tuple[Feature, ...] = (
     Feature("progress", "share of the trial's tokens", 0.0, 1.0),
     _ratio("train_loss", "the base model's loss"),
-    *(
-        Feature(f"train_loss_slope_{k}", f"ln ratio, now to {_ago(k)}", -8.0, 8.0) for k in SLOPES
-    ),
+    *(Feature(f"train_loss_slope_{k}", f"ln ratio, now to {_ago(k)}", -8.0, 8.0) for k in SLOPES),
     Feature("validation_gap", "ln ratio of validation to training loss", -8.0, 8.0),
     Feature("improvement", "(base objective − constrained objective)/scale", -10.0, 10.0),
     *(Feature(f"improvement_slope_{k}", f"gain since {_ago(k)}", -10.0, 10.0) for k in SLOPES),

@@ -27,8 +27,8 @@ class EpisodeState:
         unit: where they are.
         fixed: hyperparameters that the space lacks.
         tests: whether its end is judged on the test split too, and nothing before it.
-        returned: the sum of its rewards: the improvement over the base model at the last measurement,
-            floored.
+        returned: the sum of its rewards: its improvement over the base model when it was last
+            measured, floored.
     """
 
     trial: Trial

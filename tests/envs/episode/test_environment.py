@@ -240,5 +240,5 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
     )
     with pytest.raises(WorldError, match="must have batch_size"):
         env(space=str(space))
-    with pytest.raises(WorldError, match="view must be one of"):
+    with pytest.raises(WorldError, match="view: must be one of"):
         env(view="sideways")
