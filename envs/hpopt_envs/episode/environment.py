@@ -1,8 +1,9 @@
 """Fine-tuning as a Gymnasium environment: one trial an episode, one segment a step."""
 
+import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,23 @@ from ..schedules import AGENT_SHAPE
 from ..training_run import TrainingRun
 from . import features
 from .actions import VIEWS, ActionLayout, action_space, checked_action, decode_actions
-from .measuring import Measured, measure, reaches_horizon, record
+from .measuring import (
+    ENDED,
+    extended,
+    improvement,
+    judged,
+    measure,
+    reaches_horizon,
+    record,
+)
 from .options import ResetOptions
-from .position import Position
+from .position import Position, Tensors
+from .rendering import line
+from .snapshots import read_snapshot, write_snapshot
 from .state import EpisodeState
 from .traces import trace
 
-ENDED = (Outcome.COMPLETED, Outcome.STOPPED)  # with a value
+RENDER_MODES = ("ansi",)
 
 
 class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
@@ -46,9 +57,12 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         view: how actions are read, one of `hpopt_envs.episode.actions.VIEWS`.
         validate_segments: measure on validation between segments, as agents and pruners need;
             without it only the trial's end is measured, and earlier rewards are 0.
+        render_mode: "ansi", where `render` returns a line for the last segment; None for none.
+        made_by: makes the environment anew, its training run included, which pickles carry in
+            place of the run; None where that isn't known.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own form)
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 1}  # noqa: RUF012 (Gymnasium's own form)
 
     def __init__(
         self,
@@ -57,13 +71,20 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         *,
         view: str = "relative",
         validate_segments: bool = True,
+        render_mode: str | None = None,
+        made_by: Callable[[], "FineTuneEnv"] | None = None,
     ) -> None:
         if view not in VIEWS:
             raise WorldError(f"view: must be one of {', '.join(VIEWS)}, but got {view!r}")
+        if render_mode not in (None, *RENDER_MODES):
+            modes = ", ".join(RENDER_MODES)
+            raise WorldError(f"render_mode: must be {modes} or None, but got {render_mode!r}")
         self.run = run
         self.space = space
         self.view = view
         self.validate_segments = validate_segments
+        self.render_mode = render_mode
+        self._made_by = made_by
         self._layout = ActionLayout.of(space)
         self.observation_space = gymnasium.spaces.Box(features.LOW, features.HIGH)
         self.action_space = action_space(view, space)
@@ -77,7 +98,12 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
     def twin(self) -> "FineTuneEnv":
         """Return another environment over the same training run."""
         return FineTuneEnv(
-            self.run, self.space, view=self.view, validate_segments=self.validate_segments
+            self.run,
+            self.space,
+            view=self.view,
+            validate_segments=self.validate_segments,
+            render_mode=self.render_mode,
+            made_by=self._made_by,
         )
 
     def reset(
@@ -181,9 +207,9 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         segment = record(
             self.facts, episode, progress, measured, hyperparameters, asked, probe_loss, seconds
         )
-        position.reached(segment.id, self._judged(segment) if probe or keep else None)
+        position.reached(segment.id, judged(self.facts, segment) if probe or keep else None)
         gain = self._reward(segment, measured.outcome)
-        episode.trial = _extended(episode.trial, segment, measured)
+        episode.trial = extended(episode.trial, segment, measured)
         info: dict[str, Any] = {"segment": segment}
         ended = measured.outcome is not None
         if ended:
@@ -193,12 +219,6 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
     def _require_running(self) -> None:
         if self.trial.outcome is not None:
             raise WorldError("step: the trial has ended, reset the environment first")
-
-    def _judged(self, segment: Segment) -> float | None:
-        """Return what points of a trial are compared by; None where it wasn't measured."""
-        if segment.objective is None:
-            return segment.probe_loss
-        return self.facts.constrained(segment.objective, segment.metrics)
 
     def _move(self, action: NDArray[np.float64]) -> Control:
         episode = self._episode
@@ -213,15 +233,13 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         return Control(int(control[0]))
 
     def _reward(self, segment: Segment, outcome: Outcome | None) -> float:
-        """Return a segment's reward; improvement is measured against the base on the same set."""
-        episode, facts = self._episode, self.facts
-        after = episode.returned  # as at the last measurement
-        if segment.objective is not None:
-            base = facts.base_objective if outcome in ENDED else facts.base_objective_subset
-            after = base - facts.constrained(segment.objective, segment.metrics)
-            after /= facts.objective_scale
-        lost = outcome is not None and outcome not in ENDED
-        gain = features.reward(np.array([after]), np.array([lost]), np.array([episode.returned]))
+        episode = self._episode
+        after = improvement(self.facts, segment, outcome)
+        gain = features.reward(
+            np.array([episode.returned if after is None else after]),
+            np.array([outcome is not None and outcome not in ENDED]),
+            np.array([episode.returned]),
+        )
         episode.returned += float(gain[0])
         return float(gain[0])
 
@@ -230,6 +248,12 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         traces = trace(self.space, self.facts, episode.initial, episode.trial, self._study)
         observation: NDArray[np.float32] = features.observe(traces)[0]
         return observation
+
+    def render(self) -> str | None:  # type: ignore[override]  # as a list where modes are lists
+        """Return a line for the last segment in the mode "ansi", else None."""
+        if self.render_mode is None:
+            return None
+        return line(self.facts, self.trial, self._episode.returned)
 
     def set_study(self, study: StudyFacts) -> None:
         """Hand down what the next observation says of the study."""
@@ -247,7 +271,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     def save(self, path: Path) -> None:
         """Write the trial as it stands, so that `load` can take it up in another process."""
-        self._episode.save(path)
+        write_snapshot(path, *self._episode.snapshot())
 
     def load(self, path: Path, study: StudyFacts) -> NDArray[np.float32]:
         """Take up a trial that `save` wrote, and return its observation.
@@ -255,22 +279,39 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         Raises:
             WorldError: the file is missing or broken.
         """
-        self._episode = EpisodeState.load(self.run, path)
+        self._episode = EpisodeState.restore(self.run, *read_snapshot(path))
         self._study = study
         return self._observe()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the trial as it stands, and how to make its training run rather than that."""
+        if self._made_by is None:
+            return super().__reduce_ex__(protocol)
+        return _taken_up, (self._made_by, *self._carried())
+
+    def __deepcopy__(self, memo: Any) -> "FineTuneEnv":
+        """Return a copy over the same training run, whose trial goes on by itself."""
+        return _taken_up(self.twin, *copy.deepcopy(self._carried(), memo))
+
+    def _carried(self) -> tuple[dict[str, Any], Trial, Tensors, dict[str, Any]]:
+        own = {n: value for n, value in vars(self).items() if n not in ("run", "_episode")}
+        return own, self.trial, *self._episode.snapshot()
 
     def save_weights(self, folder: Path) -> None:
         """Write the model as it stands where `from_pretrained` finds it."""
         self.run.save_weights(self.position.state, folder)
 
 
-def _extended(trial: Trial, segment: Segment, measured: Measured) -> Trial:
-    """Return a trial with one segment more."""
-    return Trial(
-        id=trial.id,
-        seed=trial.seed,
-        segments=(*trial.segments, segment),
-        outcome=measured.outcome,
-        reason=measured.reason,
-        value=segment.objective if measured.outcome in ENDED else None,
-    )
+def _taken_up(
+    make: Callable[[], FineTuneEnv],
+    own: Mapping[str, Any],
+    trial: Trial,
+    tensors: Tensors,
+    meta: Mapping[str, Any],
+) -> FineTuneEnv:
+    """Return an environment made anew, at the trial that another was at."""
+    env = make()
+    vars(env).update(own)
+    env._episode = EpisodeState.restore(env.run, tensors, meta)
+    env._episode.trial = trial  # which may have ended
+    return env

@@ -1,15 +1,11 @@
 """The environment on the simulated run: conformance, semantics, and taking trials up again."""
 
 import dataclasses
-import warnings
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as gymnasium_check_env
-from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from hpopt_envs import Control, FineTuneEnv, Outcome, Trial, WorldError, make_env
 from hpopt_envs.episode.actions import VIEWS, absolute_action
@@ -34,16 +30,6 @@ def run_trial(env: FineTuneEnv, seed: int = 0, **values: float) -> tuple[Trial, 
         rewards.append(reward)
         if terminated:
             return info["trial"], rewards
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_passes_both_checkers(view: str) -> None:
-    made = gymnasium.make("hpopt_envs:hpopt/FineTune-v0", task="simulated", view=view)
-    gymnasium_check_env(made.unwrapped, skip_render_check=True)
-    with warnings.catch_warnings():
-        # SB3's advice to normalise the observation; policies of ours see it through VecNormalize
-        warnings.filterwarnings("ignore", message=".*normaliz.*")
-        sb3_check_env(made.unwrapped)
 
 
 @pytest.mark.parametrize("view", VIEWS)
