@@ -249,7 +249,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         observation: NDArray[np.float32] = features.observe(traces)[0]
         return observation
 
-    def render(self) -> str | None:  # type: ignore[override]  # as a list where modes are lists
+    def render(self) -> str | None:
         """Return a line for the last segment in the mode "ansi", else None."""
         if self.render_mode is None:
             return None
