@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpopt_search_spaces import SearchSpace, Value
 
-from ..errors import WorldError
+from ..errors import RenderModeError, WorldError
 from ..messages import StudyFacts
 from ..records import Control, Outcome, RunFacts, Segment, Trial
 from ..schedules import AGENT_SHAPE
@@ -78,7 +78,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             raise WorldError(f"view: must be one of {', '.join(VIEWS)}, but got {view!r}")
         if render_mode not in (None, *RENDER_MODES):
             modes = ", ".join(RENDER_MODES)
-            raise WorldError(f"render_mode: must be {modes} or None, but got {render_mode!r}")
+            raise RenderModeError(f"render_mode: must be {modes} or None, but got {render_mode!r}")
         self.run = run
         self.space = space
         self.view = view

@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import runpy
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -85,6 +87,13 @@ def test_a_trial_that_ended_stays_ended_in_a_pickle() -> None:
     # What a new trial draws its seed from went with it.
     assert again.reset()[0].tolist() == env.reset()[0].tolist()
     assert again.unwrapped.trial.seed == env.unwrapped.trial.seed  # type: ignore[attr-defined]
+
+
+def test_the_example_of_stable_baselines_learns_and_plays() -> None:
+    example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "plain_sb3.py"))
+    returned, lines = example["play"](example["learn"]("simulated", 256), "simulated", 100)
+    assert -1.0 <= returned <= 2.0
+    assert lines[-1].startswith(f"segment {len(lines) - 1} ")
 
 
 def test_an_embedded_language_model_can_be_pickled() -> None:
