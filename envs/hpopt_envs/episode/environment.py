@@ -44,10 +44,10 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     An action sets the hyperparameters of the next segment (see `hpopt_envs.episode.actions` for
     its three views), the observation is the table `hpopt_envs.episode.features.FEATURES`, the
-    reward the gain in (base objective − v)/scale, where v is the objective under the limit on
-    divergence, if there is one (see `RunFacts.constrained`). An episode terminates at the trial's
-    token horizon, when the loss explodes, and when the action stops it; it is never truncated
-    from inside.
+    reward the gain in (base objective − v)/scale, floored (see `features.reward`), where v is the
+    objective under the limit on divergence, if there is one (see `RunFacts.constrained`). An
+    episode terminates at the trial's token horizon, when the loss explodes, and when the action
+    stops it; it is never truncated from inside.
 
     `info` after a step has "segment" (a `Segment`), and at the end "trial" (a `Trial`).
 
