@@ -20,6 +20,10 @@ class WorldError(HpoptError):
     """A task, a model or a training run can't be built or used as asked."""
 
 
+class RenderModeError(WorldError, TypeError):
+    """A render mode that there isn't: a TypeError, by which SB3's `make_vec_env` asks for none."""
+
+
 def describe(error: BaseException) -> str:
     """Return an exception in one line: its kind, its first line, and where it left user's code."""
     first_line = str(error).strip().partition("\n")[0]

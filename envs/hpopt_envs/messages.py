@@ -68,7 +68,8 @@ class Advance:
         tokens: task tokens of a segment with given hyperparameters, whole optimizer steps; None
             for a whole segment.
         probe: measure the loss on the trial's probe batch after it; an explosion is then no end.
-        roll_back: train on from the best probed point of the trial, else from the base weights.
+        roll_back: train on from the best point of the trial that was probed, else from the base
+            weights.
         last: end the trial after this segment.
         snapshot: a file to write the state to afterwards; None for none.
         study: facts of the study for the observation.

@@ -21,12 +21,17 @@ class Outcome(Enum):
 
 
 class Control(Enum):
-    """What an action asks for besides hyperparameters; the value is its index in action spaces."""
+    """What an action asks for besides hyperparameters; the value is its index in action spaces.
 
-    CONTINUE = 0
-    STOP = 1
-    ROLL_BACK = 2  # train on from the best probed point; agents' actions can't ask for it yet
-    PROBE = 3  # measure the probe loss after the segment; agents' actions can't ask for it yet
+    The best point of a trial is the one of the lowest objective where it is validated between
+    segments, else of the lowest probe loss. A task without a probe loss that can be compared
+    (`RunFacts.has_probe`) trains on where a probe is asked for.
+    """
+
+    CONTINUE = 0  # train a segment
+    STOP = 1  # end the trial after the segment
+    ROLL_BACK = 2  # before the segment, go back to the best point, else to the base weights
+    PROBE = 3  # measure the probe loss after the segment, whose explosion then ends no trial
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,7 @@ class RunFacts:
         has_probe: whether the loss on a probe batch can be compared over a trial.
         baseline: what the user has now, beside which the default holds; empty for most.
         notes: sentences on what was done otherwise than a user may think.
+        hyperparameters: names of those that training understands; empty where they aren't known.
     """
 
     task: str
@@ -212,9 +218,11 @@ class RunFacts:
     has_probe: bool = True
     baseline: Mapping[str, Value] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    hyperparameters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", tuple(self.notes))  # a list, as JSON has it
+        for name in ("notes", "hyperparameters"):  # lists, as JSON has them
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def segments(self) -> int:

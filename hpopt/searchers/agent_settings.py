@@ -10,8 +10,11 @@ from dataclasses import dataclass
 FOREVER = 10**9
 """Steps that no budget reaches: `learn` ends when the pool refuses a trial."""
 
-STOP_LOGIT = -3.0
-"""Of an untrained policy's control, beside 0 for the three others: it stops 1.6% of segments."""
+CONTROL_LOGIT = -4.0
+"""Of an untrained policy's controls, beside 0 to continue: it asks for each in 1.7% of segments."""
+
+STOP_LOGIT_BEFORE = -3.0
+"""Of stop alone, in studies of before version 3, where the other two did nothing."""
 
 
 @dataclass(frozen=True)

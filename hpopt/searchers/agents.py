@@ -14,7 +14,14 @@ from hpopt_envs.records import Control
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.metered import MeteredPool
-from .agent_settings import FOREVER, STOP_LOGIT, A2CSettings, DQNSettings, PPOSettings
+from .agent_settings import (
+    CONTROL_LOGIT,
+    FOREVER,
+    STOP_LOGIT_BEFORE,
+    A2CSettings,
+    DQNSettings,
+    PPOSettings,
+)
 from .base import SearchPlan
 from .optuna_proposer import OptunaProposer
 from .randomness import preserved_generators
@@ -75,12 +82,15 @@ def make_model(plan: SearchPlan, env: PoolVecEnv, segments: int) -> BaseAlgorith
     )
     model.set_logger(Logger(folder=None, output_formats=[]))
     if isinstance(model.policy, ActorCriticPolicy):
-        # A policy that knows nothing would stop in every fourth segment, and see no trial's end.
-        # The last logits are the controls'.
+        # A policy that knows nothing would stop in every fourth segment, and see no trial's end, or
+        # go back as often. The last logits are the controls'.
         head = model.policy.action_net
         assert isinstance(head, torch.nn.Linear)
         with torch.no_grad():
-            head.bias[Control.STOP.value - len(Control)] = STOP_LOGIT
+            if plan.observation < 3:
+                head.bias[Control.STOP.value - len(Control)] = STOP_LOGIT_BEFORE
+            else:
+                head.bias[Control.CONTINUE.value - len(Control) + 1 :] = CONTROL_LOGIT
     return model
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpopt_envs.episode.features import OBSERVATION_VERSION
 from hpopt_envs.records import RunFacts
 from hpopt_search_spaces import SearchSpace, Value
 
@@ -31,6 +32,7 @@ class SearchPlan:
         seed: of the study; every draw of the searcher is keyed by it.
         prior: "default": what is known before is tried first, see `known_before`; "none": not.
         portfolio: configurations that the portfolio agent tries, in order, the prior included.
+        observation: version of observations, rewards and controls that the study began with.
     """
 
     agent: str
@@ -39,6 +41,7 @@ class SearchPlan:
     seed: int
     prior: str
     portfolio: tuple[Mapping[str, Value], ...] = ()
+    observation: int = OBSERVATION_VERSION
 
 
 def known_before(space: SearchSpace, facts: RunFacts) -> list[dict[str, Value]]:

@@ -1,14 +1,11 @@
 """Settings as users write them: flat names, each with the place where its value is kept."""
 
 import dataclasses
-import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from hpopt_envs.settings import NO_LIMIT
+from hpopt_envs.settings.values import kinds_of, wrong
 from hpopt_search_spaces.checks import shown
 
 from ..errors import StudyError
@@ -29,8 +26,6 @@ _PARSERS: dict[frozenset[type], Callable[[str], Any]] = {
     frozenset({Mapping}): parse_values,
     frozenset({Sequence}): parse_names,
 }
-
-MOST = 2**63 - 1  # of whole numbers: what arrays can hold
 
 
 @dataclass(frozen=True)
@@ -54,9 +49,7 @@ class Field:
     @property
     def kinds(self) -> frozenset[type]:
         """The types that a value may have, but for None."""
-        union = isinstance(self.annotation, UnionType)
-        parts = get_args(self.annotation) if union else (self.annotation,)
-        return frozenset(get_origin(part) or part for part in parts) - {NoneType}
+        return kinds_of(self.annotation)
 
     @property
     def optional(self) -> bool:
@@ -88,54 +81,9 @@ class Field:
         """
         if value is None and self.optional:
             return
-        wrong = self._wrong(value)
-        if wrong:
-            raise StudyError(f"{self.name}: must be {wrong}, but got {shown(value)}")
-
-    def _wrong(self, value: Any) -> str:
-        """Return what must hold and doesn't; "" where all is well."""
-        kinds, choices = self.kinds, self.about["choices"]
-        if choices:
-            return "" if value in choices else f"one of {', '.join(choices)}"
-        if kinds & {int, float}:
-            if str in kinds and value == NO_LIMIT:
-                return ""
-            other = f" or {NO_LIMIT!r}" if str in kinds else ""
-            return f"{self._bound()}{other}" if self._is_out(value) else ""
-        if bool in kinds:
-            return "" if isinstance(value, bool) else "true or false"
-        if Sequence in kinds:
-            return "" if _is_texts(value) else f"a list of texts, {self.metavar}"
-        if isinstance(value, Mapping) and Mapping in kinds:
-            return ""
-        if str in kinds:
-            sound = isinstance(value, str) and value and "\0" not in value
-            return "" if sound else "a text"
-        return "a table of values"
-
-    def _limits(self) -> tuple[float, bool]:
-        """Return the least number, and whether it is excluded."""
-        least, above = self.about["least"], self.about["above"]
-        if above is not None:
-            return above, True
-        if least is None:
-            least = 1 if int in self.kinds else -math.inf
-        return least, False
-
-    def _is_out(self, value: Any) -> bool:
-        whole, (low, excluded) = int in self.kinds, self._limits()
-        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        most = MOST if whole else sys.float_info.max
-        return not number or not low <= value <= most or (excluded and value == low)
-
-    def _bound(self) -> str:
-        what, (low, excluded) = (
-            "a whole number" if int in self.kinds else "a number",
-            self._limits(),
-        )
-        if low == -math.inf:
-            return what
-        return f"{what} above {low:g}" if excluded else f"{what} of at least {low:g}"
+        what = wrong(value, self.kinds, self.about)
+        if what:
+            raise StudyError(f"{self.name}: must be {what}, but got {shown(value)}")
 
 
 def fields_of(settings: type[Any]) -> dict[str, Field]:
@@ -153,8 +101,3 @@ def fields_of(settings: type[Any]) -> dict[str, Field]:
                 path = (field.name, *inner.path)
                 found[inner.name] = dataclasses.replace(inner, path=path)
     return found
-
-
-def _is_texts(value: Any) -> bool:
-    texts = isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
-    return texts and bool(value)

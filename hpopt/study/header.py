@@ -21,7 +21,9 @@ from ..searchers.portfolio import make_portfolio
 from ..settings.groups import DEFAULT_TRIALS
 from ..settings.study import Settings
 
-GO_ON = ("0.2.0",)  # versions of hpopt whose studies this one goes on with
+# Earlier versions whose studies this one goes on with. An agent's goes on with the rewards and the
+# observation of now: in those of version 2, a slope over more segments than there were is 0.
+GO_ON = {"hpopt": ("0.2.0",), "observation": ("2",)}
 PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
 
 
@@ -103,10 +105,9 @@ def _versions() -> dict[str, str]:
 
 def check_versions(header: Event) -> None:
     """Refuse to go on with other versions of Python and of packages than the study's."""
-    then = dict(header.get("versions", {}))
-    if then.get("hpopt") in GO_ON:
-        then["hpopt"] = version("hpopt")
-    _compare(header, then, _versions())
+    then, now = dict(header.get("versions", {})), _versions()
+    then |= {name: now[name] for name, fit in GO_ON.items() if then.get(name) in fit}
+    _compare(header, then, now)
 
 
 def check_same(header: Event, pool: Pool) -> None:

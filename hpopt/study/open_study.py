@@ -73,7 +73,15 @@ class OpenStudy:
         """What the searcher is built from."""
         asked, portfolio = self.settings.searcher, tuple(self.header.get("portfolio", ()))
         trials = self.header["planned_trials"]
-        return SearchPlan(self.agent, asked.pruner, trials, asked.seed, asked.prior, portfolio)
+        return SearchPlan(
+            self.agent,
+            asked.pruner,
+            trials,
+            asked.seed,
+            asked.prior,
+            portfolio,
+            int(self.header["versions"]["observation"]),
+        )
 
     @property
     def folder(self) -> StudyFolder:

@@ -21,17 +21,8 @@ from hpopt_envs.messages import (
 from hpopt_envs.serving import build, serve
 
 REQUESTS: list[Request] = [
-    Start(
-        3,
-        2**62,
-        (0.1, 0.5, 1.0),
-        {"schedule_shape": "linear"},
-        True,
-        "x",
-        "a",
-        "d",
-        StudyFacts(0.5),
-    ),
+    Start(3, 2**62, (0.1, 0.5, 1.0), {"schedule_shape": "linear"}, True, study=StudyFacts(0.5)),
+    Start(3, 2**62, entrant="default", snapshot="a", digest="d"),
     Advance((0.1, -1.0), snapshot="b", study=StudyFacts(0.1, 0.2, 0.3)),
     Advance(hyperparameters={"learning_rate": 1e-3}, last=True),
     Save("a", "b", "c"),
@@ -44,7 +35,7 @@ def test_requests_survive_json(request_: Request) -> None:
 
 
 def test_replies_survive_json_to_the_last_bit() -> None:
-    env = make_env("simulated")
+    env = make_env("simulated", view="absolute")
     serve(env, Start(0, 1))
     reply = serve(env, Advance(absolute_action(env.space.default_unit)))
     again = reply_from_json(json.loads(json.dumps(to_json(reply))))
@@ -55,7 +46,7 @@ def test_replies_survive_json_to_the_last_bit() -> None:
 
 
 def test_what_raises_inside_a_trial_is_its_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = make_env("simulated")
+    env = make_env("simulated", view="absolute")
     serve(env, Start(0, 1))
 
     def broken(*_: Any) -> None:

@@ -33,9 +33,27 @@ def test_a_journal_may_have_data_as_a_mapping_or_none() -> None:
             {"data": {"too_long": "cut"}},
             "^too_long: must be one of refuse, truncate, but got 'cut'",
         ),
+        (
+            {"max_divergence": -1},
+            "^max_divergence: must be a number above 0 or 'none'",
+        ),
+        (
+            {"max_divergence": "lots"},
+            "^max_divergence: must be a number above 0 or 'none'",
+        ),
+        ({"segment_tokens": 4096.5}, "^segment_tokens: must be a whole number of at least 1, but"),
+        ({"trial_tokens": "many"}, "^trial_tokens: must be a whole number of at least 1, but"),
+        ({"space": 5}, "^space: must be a text, but got 5$"),
+        ({"baseline": 0.1}, "^baseline: must be a table of values, but got 0.1$"),
+        ({"fixed": ["sgd"]}, r"^fix: must be a table of values, but got \['sgd'\]$"),
+        ({"validate_segments": "no"}, "^validate_segments: must be true or false, but got 'no'$"),
+        ({"threads": 0}, "^threads: must be a whole number of at least 1, but got 0$"),
+        ({"device": None}, "^device: must be one of auto, cpu, cuda, but got None$"),
+        ({"view": 3}, "^view: must be a text, but got 3$"),
+        ({"view": "sideways"}, "^view: must be one of absolute, relative, discrete, but got"),
     ],
 )
-def test_what_is_no_setting_is_refused_with_the_nearest(
+def test_what_is_no_setting_or_value_is_refused_in_one_line(
     settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(WorldError, match=message):
@@ -43,10 +61,19 @@ def test_what_is_no_setting_is_refused_with_the_nearest(
 
 
 def test_gymnasium_makes_the_environment_by_its_settings() -> None:
-    made = gymnasium.make("hpopt_envs:hpopt/FineTune-v0", task="simulated", view="relative")
+    made = gymnasium.make("hpopt_envs:hpopt/FineTune-v0", task="simulated", view="discrete")
     assert isinstance(made.unwrapped, FineTuneEnv)
-    assert made.unwrapped.view == "relative"
+    assert made.unwrapped.view == "discrete"
     assert made.unwrapped.facts.task == "simulated"
+
+
+def test_actions_move_what_may_move_and_else_say_all() -> None:
+    held = {"type": "float", "low": 1e-4, "high": 1e-2, "default": 1e-3, "log": True}
+    size = {"type": "choice", "choices": [4, 8], "default": 4}
+    parameters = [{"name": "learning_rate", **held}, {"name": "batch_size", **size}]
+    assert make_env("simulated").view == "relative"
+    space = {"name": "held", "parameters": parameters}
+    assert make_env("simulated", space=space).view == "absolute"
 
 
 def test_every_setting_of_a_users_explains_itself() -> None:

@@ -5,7 +5,7 @@ relative: an index for each dynamic hyperparameter (down … hold … up), then 
 discrete: one index: hold; down and up for each dynamic hyperparameter; stop, roll back, probe.
 
 Static hyperparameters are latched at a trial's first segment (absolute), or stay as the trial was
-started (relative and discrete).
+started (relative and discrete). The controls are `hpopt_envs.records.Control`'s.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpopt_search_spaces import SearchSpace
+from hpopt_search_spaces.checks import shown
 
+from ..errors import WorldError
 from ..records import Control
 from .features import Array
 
@@ -25,7 +27,6 @@ VIEWS = ("absolute", "relative", "discrete")
 # what ends or undoes work are narrow, so that a policy which knows nothing mostly continues; the
 # outermost one, where clipped Gaussians pile up, is a harmless one.
 CONTROL_EDGES = (0.7, 0.8, 0.9)
-BUILT = (Control.CONTINUE, Control.STOP)  # the others act as CONTINUE
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,37 @@ def action_space(view: str, space: SearchSpace) -> gymnasium.Space[Any]:
     return gymnasium.spaces.Discrete(layout.discrete_actions)
 
 
+def checked_action(space: gymnasium.Space[Any], action: Any) -> NDArray[np.float64]:
+    """Return an action as `decode_actions` takes it, shape (1, n).
+
+    Args:
+        space: of a view's actions. What lies beyond [−1, 1] in the absolute view is clipped.
+        action: numbers, in any form that numpy takes.
+
+    Raises:
+        WorldError: their number is another, one isn't finite, or no index of a choice.
+    """
+    try:
+        numbers = np.asarray(action, dtype=np.float64).reshape(1, -1)
+    except (TypeError, ValueError):
+        numbers = np.full((1, 0), np.nan)
+    if isinstance(space, gymnasium.spaces.Box):
+        what, sizes = "{} numbers from -1 to 1", np.full(space.shape, np.inf)
+    elif isinstance(space, gymnasium.spaces.MultiDiscrete):
+        what, sizes = "{} whole numbers from 0, each below its own of {}", space.nvec
+    else:
+        assert isinstance(space, gymnasium.spaces.Discrete)
+        what, sizes = "a whole number from 0, below {1}", np.array([space.n])
+    sound = numbers.shape[1] == len(sizes) and bool(np.isfinite(numbers).all())
+    if sound and np.isfinite(sizes).all():
+        whole = numbers == np.floor(numbers)
+        sound = bool((whole & (numbers >= 0) & (numbers < sizes)).all())
+    if not sound:
+        told = what.format(len(sizes), " ".join(f"{size:g}" for size in sizes))
+        raise WorldError(f"action: must be {told}, but got {shown(action)}")
+    return numbers
+
+
 def absolute_action(
     unit: tuple[float, ...], control: Control = Control.CONTINUE
 ) -> tuple[float, ...]:
@@ -104,7 +136,7 @@ def decode_actions(
     if view == "absolute":
         asked = np.clip((actions[:, :-1] + 1.0) / 2.0, 0.0, 1.0)
         control = np.searchsorted(CONTROL_EDGES, actions[:, -1], side="right")
-        return np.where(layout.dynamic | first[:, None], asked, unit), _built(control)
+        return np.where(layout.dynamic | first[:, None], asked, unit), control
     moves = np.zeros_like(unit)
     columns = np.flatnonzero(layout.dynamic)
     if view == "relative":
@@ -117,9 +149,4 @@ def decode_actions(
             direction = (index == 2 + 2 * position).astype(float) - (index == 1 + 2 * position)
             moves[:, column] = direction * layout.unit_steps[column]
         control = np.maximum(index - 2 * len(columns), 0)
-    return np.clip(unit + moves, layout.low, layout.high), _built(control)
-
-
-def _built(control: NDArray[np.int64]) -> NDArray[np.int64]:
-    built = np.isin(control, [c.value for c in BUILT])
-    return np.where(built, control, Control.CONTINUE.value)
+    return np.clip(unit + moves, layout.low, layout.high), control

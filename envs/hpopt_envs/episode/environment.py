@@ -1,8 +1,9 @@
 """Fine-tuning as a Gymnasium environment: one trial an episode, one segment a step."""
 
+import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,30 @@ from numpy.typing import NDArray
 
 from hpopt_search_spaces import SearchSpace, Value
 
-from ..errors import WorldError
+from ..errors import RenderModeError, WorldError
 from ..messages import StudyFacts
 from ..records import Control, Outcome, RunFacts, Segment, Trial
 from ..schedules import AGENT_SHAPE
 from ..training_run import TrainingRun
 from . import features
-from .actions import VIEWS, ActionLayout, action_space, decode_actions
-from .measuring import Measured, measure, reaches_horizon, record
-from .position import Position
+from .actions import VIEWS, ActionLayout, action_space, checked_action, decode_actions
+from .measuring import (
+    ENDED,
+    extended,
+    improvement,
+    judged,
+    measure,
+    reaches_horizon,
+    record,
+)
+from .options import ResetOptions
+from .position import Position, Tensors
+from .rendering import line
+from .snapshots import read_snapshot, write_snapshot
 from .state import EpisodeState
 from .traces import trace
 
-ENDED = (Outcome.COMPLETED, Outcome.STOPPED)  # with a value
+RENDER_MODES = ("ansi",)
 
 
 class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
@@ -32,10 +44,10 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     An action sets the hyperparameters of the next segment (see `hpopt_envs.episode.actions` for
     its three views), the observation is the table `hpopt_envs.episode.features.FEATURES`, the
-    reward the gain in (base objective − v)/scale, where v is the objective under the limit on
-    divergence, if there is one (see `RunFacts.constrained`). An episode terminates at the trial's
-    token horizon, when the loss explodes, and when the action stops it; it is never truncated
-    from inside.
+    reward the gain in (base objective − v)/scale, floored (see `features.reward`), where v is the
+    objective under the limit on divergence, if there is one (see `RunFacts.constrained`). An
+    episode terminates at the trial's token horizon, when the loss explodes, and when the action
+    stops it; it is never truncated from inside.
 
     `info` after a step has "segment" (a `Segment`), and at the end "trial" (a `Trial`).
 
@@ -45,29 +57,39 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         view: how actions are read, one of `hpopt_envs.episode.actions.VIEWS`.
         validate_segments: measure on validation between segments, as agents and pruners need;
             without it only the trial's end is measured, and earlier rewards are 0.
+        render_mode: "ansi", where `render` returns a line for the last segment; None for none.
+        made_by: makes the environment anew, its training run included, which pickles carry in
+            place of the run; None where that isn't known.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own form)
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 1}  # noqa: RUF012 (Gymnasium's own form)
 
     def __init__(
         self,
         run: TrainingRun,
         space: SearchSpace,
         *,
-        view: str = "absolute",
+        view: str = "relative",
         validate_segments: bool = True,
+        render_mode: str | None = None,
+        made_by: Callable[[], "FineTuneEnv"] | None = None,
     ) -> None:
         if view not in VIEWS:
-            raise WorldError(f"view must be one of {', '.join(VIEWS)}, but got {view!r}")
+            raise WorldError(f"view: must be one of {', '.join(VIEWS)}, but got {view!r}")
+        if render_mode not in (None, *RENDER_MODES):
+            modes = ", ".join(RENDER_MODES)
+            raise RenderModeError(f"render_mode: must be {modes} or None, but got {render_mode!r}")
         self.run = run
         self.space = space
         self.view = view
         self.validate_segments = validate_segments
+        self.render_mode = render_mode
+        self._made_by = made_by
         self._layout = ActionLayout.of(space)
         self.observation_space = gymnasium.spaces.Box(features.LOW, features.HIGH)
         self.action_space = action_space(view, space)
         self._study = StudyFacts()
-        self._new_trial(0, 0, None, {})
+        self._new_trial(0, ResetOptions())
 
     @property
     def facts(self) -> RunFacts:
@@ -76,7 +98,12 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
     def twin(self) -> "FineTuneEnv":
         """Return another environment over the same training run."""
         return FineTuneEnv(
-            self.run, self.space, view=self.view, validate_segments=self.validate_segments
+            self.run,
+            self.space,
+            view=self.view,
+            validate_segments=self.validate_segments,
+            render_mode=self.render_mode,
+            made_by=self._made_by,
         )
 
     def reset(
@@ -86,48 +113,52 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
         Args:
             seed: keys all of the trial's draws; drawn where it isn't given.
-            options: "trial" (id), "initial" (unit-cube point), "fixed" (hyperparameters that the
-                space lacks), "test" (judge the end on the test split too), "study" (`StudyFacts`).
+            options: see `hpopt_envs.episode.options.ResetOptions`.
+
+        Raises:
+            WorldError: an option is unknown, or has an impossible value.
         """
         super().reset(seed=seed)
-        asked = options or {}
+        asked = ResetOptions.of(options, self.space, self.facts)
         if seed is None:
             seed = int(self.np_random.integers(2**62))
-        self._study = asked.get("study", StudyFacts())
-        initial = asked.get("initial")
-        fixed = asked.get("fixed") or {}
-        self._new_trial(asked.get("trial", 0), seed, initial, fixed, asked.get("test", False))
+        self._study = asked.study
+        self._new_trial(seed, asked)
         return self._observe(), {}
 
-    def _new_trial(
-        self,
-        trial: int,
-        seed: int,
-        initial: tuple[float, ...] | None,
-        fixed: Mapping[str, Value],
-        test: bool = False,
-    ) -> None:
-        begin = self.space.default_unit if initial is None else tuple(initial)
+    def _new_trial(self, seed: int, asked: ResetOptions) -> None:
+        begin = self.space.default_unit if asked.initial is None else asked.initial
+        unit = tuple(float(coordinate) for coordinate in begin)
         self._episode = EpisodeState(
-            trial=Trial(trial, seed),
+            trial=Trial(asked.trial, seed),
             position=Position(self.run, seed),
-            initial=begin,
-            unit=begin,
-            fixed={**AGENT_SHAPE, **fixed, **self.facts.fixed},
-            tests=test,
+            initial=unit,
+            unit=unit,
+            fixed={**AGENT_SHAPE, **asked.fixed, **self.facts.fixed},
+            tests=asked.test,
         )
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Train one segment.
 
+        Args:
+            action: of the action space; see `hpopt_envs.episode.actions`.
+
         Raises:
-            WorldError: the trial has ended.
+            WorldError: the trial has ended, or the action isn't one.
         """
-        control = self._move(np.asarray(action, dtype=np.float64).reshape(1, -1))
+        self._require_running()
+        control = self._move(checked_action(self.action_space, action))
         hyperparameters = self.space.decode(self._episode.unit)
         fixed = self._episode.fixed
         beside = {name: value for name, value in fixed.items() if name not in hyperparameters}
-        return self.train({**hyperparameters, **beside}, control)
+        return self.train(
+            {**hyperparameters, **beside},
+            control,
+            probe=control is Control.PROBE and self.facts.has_probe,
+            roll_back=control is Control.ROLL_BACK,
+            keep=True,
+        )
 
     def train(
         self,
@@ -137,23 +168,26 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         tokens: int | None = None,
         probe: bool = False,
         roll_back: bool = False,
+        keep: bool = False,
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Train one segment with given hyperparameters, as `step` does with an action's.
 
         Args:
             hyperparameters: all of them.
-            control: CONTINUE, or STOP after it.
+            control: what is asked for; STOP ends the trial after it.
             tokens: task tokens to train on, whole optimizer steps; None for a whole segment.
             probe: measure the loss on the trial's probe batch after it. An explosion before the
                 trial's end then doesn't end it: it is an infinite loss.
-            roll_back: first go back to the best probed point, else to the base weights.
+            roll_back: first go back to the best point, else to the base weights.
+            keep: where it leads may be gone back to, as with every probe: a copy of all that the
+                trial trains. Points are judged by the objective where it is measured between
+                segments, else by the probe loss.
 
         Raises:
             WorldError: the trial has ended.
         """
+        self._require_running()
         episode = self._episode
-        if episode.trial.outcome is not None:
-            raise WorldError("step: the trial has ended, reset the environment first")
         started = time.perf_counter()
         position, number = episode.position, len(episode.trial.segments)
         if roll_back:
@@ -173,14 +207,18 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         segment = record(
             self.facts, episode, progress, measured, hyperparameters, asked, probe_loss, seconds
         )
-        position.reached(segment.id, probe_loss)
+        position.reached(segment.id, judged(self.facts, segment) if probe or keep else None)
         gain = self._reward(segment, measured.outcome)
-        episode.trial = _extended(episode.trial, segment, measured)
+        episode.trial = extended(episode.trial, segment, measured)
         info: dict[str, Any] = {"segment": segment}
         ended = measured.outcome is not None
         if ended:
             info["trial"] = episode.trial
         return self._observe(), gain, ended, False, info
+
+    def _require_running(self) -> None:
+        if self.trial.outcome is not None:
+            raise WorldError("step: the trial has ended, reset the environment first")
 
     def _move(self, action: NDArray[np.float64]) -> Control:
         episode = self._episode
@@ -195,21 +233,13 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         return Control(int(control[0]))
 
     def _reward(self, segment: Segment, outcome: Outcome | None) -> float:
-        """Return a segment's reward; improvement is measured against the base on the same set."""
-        episode, facts = self._episode, self.facts
-        after = episode.improvement
-        if segment.objective is not None:
-            base = facts.base_objective if outcome in ENDED else facts.base_objective_subset
-            after = base - facts.constrained(segment.objective, segment.metrics)
-            after /= facts.objective_scale
+        episode = self._episode
+        after = improvement(self.facts, segment, outcome)
         gain = features.reward(
-            np.array([episode.improvement]),
-            np.array([after]),
+            np.array([episode.returned if after is None else after]),
             np.array([outcome is not None and outcome not in ENDED]),
             np.array([episode.returned]),
-            limited=facts.max_divergence is not None,
         )
-        episode.improvement = after
         episode.returned += float(gain[0])
         return float(gain[0])
 
@@ -218,6 +248,12 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         traces = trace(self.space, self.facts, episode.initial, episode.trial, self._study)
         observation: NDArray[np.float32] = features.observe(traces)[0]
         return observation
+
+    def render(self) -> str | None:
+        """Return a line for the last segment in the mode "ansi", else None."""
+        if self.render_mode is None:
+            return None
+        return line(self.facts, self.trial, self._episode.returned)
 
     def set_study(self, study: StudyFacts) -> None:
         """Hand down what the next observation says of the study."""
@@ -235,7 +271,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     def save(self, path: Path) -> None:
         """Write the trial as it stands, so that `load` can take it up in another process."""
-        self._episode.save(path)
+        write_snapshot(path, *self._episode.snapshot())
 
     def load(self, path: Path, study: StudyFacts) -> NDArray[np.float32]:
         """Take up a trial that `save` wrote, and return its observation.
@@ -243,22 +279,39 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         Raises:
             WorldError: the file is missing or broken.
         """
-        self._episode = EpisodeState.load(self.run, path)
+        self._episode = EpisodeState.restore(self.run, *read_snapshot(path))
         self._study = study
         return self._observe()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the trial as it stands, and how to make its training run rather than that."""
+        if self._made_by is None:
+            return super().__reduce_ex__(protocol)
+        return _taken_up, (self._made_by, *self._carried())
+
+    def __deepcopy__(self, memo: Any) -> "FineTuneEnv":
+        """Return a copy over the same training run, whose trial goes on by itself."""
+        return _taken_up(self.twin, *copy.deepcopy(self._carried(), memo))
+
+    def _carried(self) -> tuple[dict[str, Any], Trial, Tensors, dict[str, Any]]:
+        own = {n: value for n, value in vars(self).items() if n not in ("run", "_episode")}
+        return own, self.trial, *self._episode.snapshot()
 
     def save_weights(self, folder: Path) -> None:
         """Write the model as it stands where `from_pretrained` finds it."""
         self.run.save_weights(self.position.state, folder)
 
 
-def _extended(trial: Trial, segment: Segment, measured: Measured) -> Trial:
-    """Return a trial with one segment more."""
-    return Trial(
-        id=trial.id,
-        seed=trial.seed,
-        segments=(*trial.segments, segment),
-        outcome=measured.outcome,
-        reason=measured.reason,
-        value=segment.objective if measured.outcome in ENDED else None,
-    )
+def _taken_up(
+    make: Callable[[], FineTuneEnv],
+    own: Mapping[str, Any],
+    trial: Trial,
+    tensors: Tensors,
+    meta: Mapping[str, Any],
+) -> FineTuneEnv:
+    """Return an environment made anew, at the trial that another was at."""
+    env = make()
+    vars(env).update(own)
+    env._episode = EpisodeState.restore(env.run, tensors, meta)
+    env._episode.trial = trial  # which may have ended
+    return env

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-OBSERVATION_VERSION = 2
+OBSERVATION_VERSION = 3  # of the table, and of what rewards and actions mean
 CANONICAL = ("learning_rate", "batch_size", "divergence_weight")
-SLOPES = (1, 4, 16)  # segments
+SLOPES = (1, 4, 16)  # segments, or as many as a trial has behind it
+WORST_RETURN = -1.0  # of a trial: an explosion's, and that of what did as much harm
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,24 @@ def _ratio(name: str, to: str) -> Feature:
     return Feature(name, f"ln ratio to {to}", -8.0, 8.0)
 
 
+def _ago(segments: int) -> str:
+    return f"{segments} segments ago, or the first" if segments > 1 else "the segment before"
+
+
 FEATURES: tuple[Feature, ...] = (
     Feature("progress", "share of the trial's tokens", 0.0, 1.0),
     _ratio("train_loss", "the base model's loss"),
-    *(
-        Feature(f"train_loss_slope_{k}", "ln ratio, now to k segments ago", -8.0, 8.0)
-        for k in SLOPES
-    ),
+    *(Feature(f"train_loss_slope_{k}", f"ln ratio, now to {_ago(k)}", -8.0, 8.0) for k in SLOPES),
     Feature("validation_gap", "ln ratio of validation to training loss", -8.0, 8.0),
     Feature("improvement", "(base objective − constrained objective)/scale", -10.0, 10.0),
-    *(Feature(f"improvement_slope_{k}", "gain over k segments", -10.0, 10.0) for k in SLOPES),
+    *(Feature(f"improvement_slope_{k}", f"gain since {_ago(k)}", -10.0, 10.0) for k in SLOPES),
     _ratio("gradient_norm", "the trial's first segment"),
     Feature("gradient_variation", "standard deviation/mean", 0.0, 10.0),
     Feature("clip_fraction", "share of steps", 0.0, 1.0),
     _ratio("noise_scale", "the batch size"),
     Feature("has_noise_scale", "1 where it was measured", 0.0, 1.0),
     Feature("divergence", "nats a token", 0.0, 20.0),
-    Feature("divergence_slope_1", "nats a token, over 1 segment", -20.0, 20.0),
+    Feature("divergence_slope_1", "nats a token, since the segment before", -20.0, 20.0),
     *(Feature(f"z_{name}", "log2 ratio to the default", -32.0, 32.0) for name in CANONICAL),
     *(Feature(f"has_{name}", "1 where the space has it", 0.0, 1.0) for name in CANONICAL),
     Feature("divergence_weight_is_zero", "flag", 0.0, 1.0),
@@ -116,7 +118,7 @@ def observe(traces: Traces) -> NDArray[np.float32]:
         return _at(values, last)
 
     def slope(values: Array, back: int) -> Array:
-        return now(values) - _at(values, last - back)
+        return now(values) - _at(values, np.maximum(last - back, np.minimum(last, 0)))
 
     train, weights = log(traces.train_loss), traces.ratios
     here = _at(weights, traces.length)
@@ -151,25 +153,17 @@ def observe(traces: Traces) -> NDArray[np.float32]:
     return clipped.astype(np.float32)
 
 
-def reward(
-    before: Array,
-    after: Array,
-    exploded: NDArray[np.bool_],
-    returned: Array,
-    limited: bool = False,
-) -> Array:
+def reward(after: Array, exploded: NDArray[np.bool_], returned: Array) -> Array:
     """Return rewards of one segment, shape (n,).
 
-    Rewards are gains in improvement, so that they telescope to the trial's; an explosion brings
-    the episode's return to −1.
+    Rewards telescope: a trial's add up to its improvement over the base model, and to no less than
+    `WORST_RETURN`, which an explosion brings. Without that floor it would be the best way out of a
+    trial that did worse.
 
     Args:
-        before: (base objective − constrained objective)/scale before the segment.
-        after: the same after it; ignored where exploded.
-        exploded: whether the trial exploded in it.
+        after: (base objective − constrained objective)/scale after the segment, or at the last
+            measurement; ignored where exploded.
+        exploded: whether the trial ended without a value.
         returned: sum of the trial's rewards so far.
-        limited: whether there is a limit on divergence. Far beyond it returns are below −1, and
-            an explosion leaves them there: it would be the best way out.
     """
-    end = np.minimum(-1.0, returned) if limited else np.full_like(returned, -1.0)
-    return np.where(exploded, end - returned, np.where(exploded, 0.0, after) - before)
+    return np.where(exploded, WORST_RETURN, np.maximum(after, WORST_RETURN)) - returned

@@ -11,6 +11,8 @@ from ..records import Control, Outcome, RunFacts, Segment, Trial
 from ..training_run import Progress, TrainingRun
 from .state import EpisodeState
 
+ENDED = (Outcome.COMPLETED, Outcome.STOPPED)  # with a value
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -121,3 +123,33 @@ def record(
         test_metrics=measured.test_metrics,
         test_objective=measured.test_objective,
     )
+
+
+def extended(trial: Trial, segment: Segment, measured: Measured) -> Trial:
+    """Return a trial with one segment more."""
+    return Trial(
+        id=trial.id,
+        seed=trial.seed,
+        segments=(*trial.segments, segment),
+        outcome=measured.outcome,
+        reason=measured.reason,
+        value=segment.objective if measured.outcome in ENDED else None,
+    )
+
+
+def improvement(facts: RunFacts, segment: Segment, outcome: Outcome | None) -> float | None:
+    """Return (base objective − constrained objective)/scale; None where it wasn't measured.
+
+    The base model is measured on the same set, which is another one at a trial's end.
+    """
+    if segment.objective is None:
+        return None
+    base = facts.base_objective if outcome in ENDED else facts.base_objective_subset
+    return (base - facts.constrained(segment.objective, segment.metrics)) / facts.objective_scale
+
+
+def judged(facts: RunFacts, segment: Segment) -> float | None:
+    """Return what a trial's points are compared by; None where it wasn't measured."""
+    if segment.objective is None:
+        return segment.probe_loss
+    return facts.constrained(segment.objective, segment.metrics)

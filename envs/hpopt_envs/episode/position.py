@@ -1,4 +1,4 @@
-"""Where a trial stands in its training run, and the best probed point that it may go back to."""
+"""Where a trial stands in its training run, and the best point of it that it may go back to."""
 
 import math
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from ..records import Outcome
 from ..training_run import Progress, TrainingRun
 
 Tensors = dict[str, torch.Tensor]
-KEPT = "kept."  # before the names of the best probed point's tensors in a snapshot
+KEPT = "kept."  # before the names of the best point's tensors in a snapshot
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """The best probed point: its probe loss, its segment, its run state's snapshot."""
+    """The best point: what it is judged by, its segment, its run state's snapshot."""
 
     loss: float
     segment: int
@@ -60,15 +60,20 @@ class Position:
         loss = loss if math.isfinite(loss) else math.inf
         return replace(progress, cost=progress.cost + cost), loss
 
-    def reached(self, segment: int, probe_loss: float | None) -> None:
-        """Take note of a segment's end, and keep it where it is the best one probed."""
+    def reached(self, segment: int, loss: float | None) -> None:
+        """Take note of a segment's end, and keep it where it is the best one yet.
+
+        Args:
+            segment: its id.
+            loss: what points are judged by, less is better; None for one that isn't to be kept.
+        """
         self.segment = segment
         best = math.inf if self._kept is None else self._kept.loss
-        if probe_loss is not None and probe_loss < best:
-            self._kept = _Kept(probe_loss, segment, *self._run.snapshot(self.state))
+        if loss is not None and loss < best:
+            self._kept = _Kept(loss, segment, *self._run.snapshot(self.state))
 
     def roll_back(self) -> None:
-        """Go back to the best probed point, else to the base weights."""
+        """Go back to the best point that was kept, else to the base weights."""
         kept = self._kept
         self.segment = None if kept is None else kept.segment
         if kept is None:
@@ -81,8 +86,9 @@ class Position:
         tensors, state = self._run.snapshot(self.state)
         meta: dict[str, Any] = {"state": state, "segment": self.segment, "kept": None}
         if self._kept is not None:
-            tensors |= {KEPT + name: tensor for name, tensor in self._kept.tensors.items()}
             meta["kept"] = {key: getattr(self._kept, key) for key in ("loss", "segment", "meta")}
+            if self._kept.segment != self.segment:  # else the tensors are the same
+                tensors |= {KEPT + name: tensor for name, tensor in self._kept.tensors.items()}
         return tensors, meta
 
     @classmethod
@@ -95,5 +101,5 @@ class Position:
         position.state, position.segment = run.restore(own, meta["state"]), meta["segment"]
         if meta["kept"] is not None:
             kept = {n.removeprefix(KEPT): t for n, t in tensors.items() if n.startswith(KEPT)}
-            position._kept = _Kept(tensors=kept, **meta["kept"])
+            position._kept = _Kept(tensors=kept or own, **meta["kept"])
         return position

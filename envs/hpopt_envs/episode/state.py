@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hpopt_search_spaces import Value
@@ -10,8 +9,7 @@ from hpopt_search_spaces import Value
 from ..messages import segment_from_json, to_json
 from ..records import Trial
 from ..training_run import TrainingRun
-from .position import Position
-from .snapshots import read_snapshot, write_snapshot
+from .position import Position, Tensors
 
 Unit = tuple[float, ...]  # a point of the unit cube
 
@@ -27,8 +25,8 @@ class EpisodeState:
         unit: where they are.
         fixed: hyperparameters that the space lacks.
         tests: whether its end is judged on the test split too, and nothing before it.
-        improvement: over the base model, at the last measurement.
-        returned: the sum of its rewards.
+        returned: the sum of its rewards: its improvement over the base model when it was last
+            measured, floored.
     """
 
     trial: Trial
@@ -37,13 +35,12 @@ class EpisodeState:
     unit: Unit
     fixed: dict[str, Value]
     tests: bool
-    improvement: float = 0.0
     returned: float = 0.0
 
-    def save(self, path: Path) -> None:
-        """Write the trial as it stands, so that `load` can take it up in another process."""
+    def snapshot(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return copies of everything: tensors, and what JSON can carry."""
         tensors, position = self.position.snapshot()
-        meta = {
+        return tensors, {
             **position,
             "trial": self.trial.id,
             "seed": self.trial.seed,
@@ -52,19 +49,12 @@ class EpisodeState:
             "unit": self.unit,
             "fixed": self.fixed,
             "tests": self.tests,
-            "improvement": self.improvement,
             "returned": self.returned,
         }
-        write_snapshot(path, tensors, meta)
 
     @classmethod
-    def load(cls, run: TrainingRun, path: Path) -> "EpisodeState":
-        """Take up a trial that `save` wrote.
-
-        Raises:
-            WorldError: the file is missing or broken.
-        """
-        tensors, meta = read_snapshot(path)
+    def restore(cls, run: TrainingRun, tensors: Tensors, meta: Mapping[str, Any]) -> "EpisodeState":
+        """Take up a trial that `snapshot` was taken of, and that hasn't ended."""
         return cls(
             trial=trial_in(meta),
             position=Position.restore(run, meta["seed"], tensors, meta),
@@ -72,7 +62,6 @@ class EpisodeState:
             unit=tuple(meta["unit"]),
             fixed=meta["fixed"],
             tests=meta["tests"],
-            improvement=meta["improvement"],
             returned=meta["returned"],
         )
 

@@ -9,10 +9,9 @@ from hpopt_search_spaces import SearchSpace, SpaceError, Value, load_space
 from hpopt_search_spaces.checks import shown
 
 from ..errors import WorldError
-from .fields import BUDGET, DATA, MACHINE, TUNED, check_choices, check_names, setting
+from .fields import BUDGET, DATA, MACHINE, TUNED, check_names, setting
 from .source import Source
-
-NO_LIMIT = "none"  # a max_divergence
+from .values import check_settings
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,8 @@ class EnvironmentSettings:
     """The arguments of `hpopt_envs.make_env`.
 
     What isn't for users of a command line has no help text: `view` (how actions are read, see
-    `hpopt_envs.episode.actions`), `validate_segments` (measure on validation between segments) and
+    `hpopt_envs.episode.actions`; by default relative, or absolute where nothing may move during a
+    trial), `validate_segments` (measure on validation between segments) and
     `threads` (of the CPU for a large model; a small one always gets one). `data` may be given as a
     mapping; `space` is a name, a TOML file, or `SearchSpace.to_dict()`.
     """
@@ -41,7 +41,7 @@ class EnvironmentSettings:
         group=TUNED,
     )
     data: Source = Source()  # noqa: RUF009 (it is frozen)
-    view: str = "absolute"
+    view: str | None = None
     validate_segments: bool = True
     sequence_length: int | None = setting(
         None,
@@ -124,7 +124,7 @@ class EnvironmentSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.data, Source):  # a mapping, as journals have it, or None
             object.__setattr__(self, "data", Source.of(self.data or {}))
-        check_choices(self)
+        check_settings(self)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "EnvironmentSettings":

@@ -57,18 +57,6 @@ def setting(
     return field(default=default, metadata=about)
 
 
-def check_choices(settings: Any) -> None:
-    """Make sure that settings of a few possible values have one of these.
-
-    Raises:
-        WorldError: one has another value.
-    """
-    for f in dataclasses.fields(settings):
-        choices, value = f.metadata.get("choices"), getattr(settings, f.name)
-        if choices and value not in choices:
-            raise WorldError(f"{f.name}: must be one of {', '.join(choices)}, but got {value!r}")
-
-
 def check_characters(name: str, value: Any) -> None:
     """Make sure that what a setting says can be encoded: bytes that no locale reads can't.
 

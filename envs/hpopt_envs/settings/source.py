@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .fields import DATA, check_characters, check_choices, check_names, setting
+from .fields import DATA, check_characters, check_names, setting
+from .values import check_settings
 
 # What every built-in task that reads rows takes.
 OF_ROWS = ("train_file", "validation_file", "test_file", "dataset", "dataset_config", "too_long")
@@ -158,7 +159,7 @@ class Source:
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_settings(self)
         for name, value in self.given.items():
             if not name.endswith(("_file", "dataset")):  # whose names are the file system's
                 check_characters(name, value)

@@ -29,7 +29,7 @@ from ..schedules import divergence_weight_at, learning_rate_at
 from ..settings import EnvironmentSettings
 from ..tasks.objective import divergence_limit
 from ..training.baseline import check_baseline, note, outside
-from ..training.hyperparameters import check_hyperparameters
+from ..training.hyperparameters import check_hyperparameters, understood
 from ..training.plan import Lengths, Plan, batch_sizes, plan_trial
 from ..training_run import Evaluation, Progress
 from ..worlds import SIMULATION
@@ -257,4 +257,5 @@ def _facts(lengths: Lengths, plan: Plan, max_divergence: float | None) -> RunFac
         setup_cost=0.08 * plan.trial_tokens,
         data_hash="simulated",
         model_hash="simulated",
+        hyperparameters=understood(),
     )

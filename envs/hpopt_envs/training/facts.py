@@ -14,6 +14,7 @@ from ..tasks.checks import check_base
 from ..tasks.data import Data
 from ..tasks.preview import has_probe
 from ..tasks.roles import (
+    ParametricLoss,
     Reference,
     evaluation_passes,
     has_reference,
@@ -22,6 +23,7 @@ from ..tasks.roles import (
 )
 from ..training_run import Evaluation
 from .evaluation import BATCH_TOKENS, Evaluator
+from .hyperparameters import understood
 from .plan import Lengths, Plan
 from .real import PENALTY_COST, RealRun
 from .weights import Weights
@@ -153,4 +155,5 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         has_probe=has_probe(task),
         baseline=parts.baseline,
         notes=(*task.notes, *parts.notes),
+        hyperparameters=understood(task if isinstance(task, ParametricLoss) else None),
     )

@@ -207,6 +207,16 @@ def check_values(
             _check(name, (value,), where, own, rules)
 
 
+def understood(loss: ParametricLoss | None = None) -> tuple[str, ...]:
+    """Return the names of the hyperparameters that training understands, a loss's own included."""
+    return _known(loss.hyperparameters if loss else ())
+
+
+def _known(own: tuple[str, ...]) -> tuple[str, ...]:
+    common = [name for name in HYPERPARAMETERS if name not in OF_A_TASK]
+    return tuple(dict.fromkeys([*common, *own]))
+
+
 def _check(
     name: str,
     values: tuple[Value, ...],
@@ -214,8 +224,8 @@ def _check(
     own: tuple[str, ...],
     rules: Mapping[str, Rule],
 ) -> None:
-    known = [n for n in HYPERPARAMETERS if n not in OF_A_TASK or n in own]
-    if name not in [*known, *own]:
+    known = _known(own)
+    if name not in known:
         near = nearest_names(name, known)
         raise WorldError(f"{where}: training has no hyperparameter {name!r} ({near})")
     common = [HYPERPARAMETERS[name].rule] if name in HYPERPARAMETERS else []

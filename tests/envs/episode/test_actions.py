@@ -84,11 +84,13 @@ def test_every_discrete_action_changes_one_thing() -> None:
     assert act("discrete", (7,)) == (hold, Control.STOP)
 
 
-@pytest.mark.parametrize("reserved", [Control.ROLL_BACK, Control.PROBE])
-def test_controls_that_are_not_built_act_as_continue(reserved: Control) -> None:
-    assert act("relative", (2, 1, 1, reserved.value))[1] is Control.CONTINUE
-    assert act("discrete", (6 + reserved.value,))[1] is Control.CONTINUE
-    assert act("absolute", absolute_action(SPACE.default_unit, reserved))[1] is Control.CONTINUE
+@pytest.mark.parametrize("control", Control)
+def test_every_view_can_ask_for_every_control(control: Control) -> None:
+    held = dict(SPACE.defaults())
+    assert act("relative", (2, 1, 1, control.value)) == (held, control)
+    discrete = 6 + control.value if control.value else 0
+    assert act("discrete", (discrete,)) == (held, control)
+    assert act("absolute", absolute_action(SPACE.default_unit, control)) == (held, control)
 
 
 def test_absolute_control_coordinate_round_trips_and_mostly_continues() -> None:

@@ -47,7 +47,7 @@ def test_features_say_what_happened() -> None:
         "progress": 2 / 16,
         "train_loss": np.log(last.train_loss / facts.base_loss),
         "train_loss_slope_1": np.log(last.train_loss / first.train_loss),
-        "train_loss_slope_4": 0.0,
+        "train_loss_slope_4": np.log(last.train_loss / first.train_loss),
         "improvement": facts.base_objective - (last.objective or 0.0),
         "improvement_slope_1": (first.objective or 0.0) - (last.objective or 0.0),
         "z_learning_rate": -0.5,
@@ -120,7 +120,17 @@ def test_many_trials_at_once_observe_what_each_observes_alone() -> None:
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
-def test_rewards_telescope_and_an_explosion_returns_minus_one() -> None:
-    before, after = np.array([0.2, 0.2]), np.array([0.5, 9.9])
-    got = reward(before, after, np.array([False, True]), np.array([0.2, 0.2]))
-    np.testing.assert_allclose(got, [0.3, -1.2])
+def test_rewards_telescope_down_to_a_floor_that_is_an_explosions() -> None:
+    after, exploded = np.array([0.5, 9.9, -30.0, 0.1]), np.array([False, True, False, False])
+    returned = np.array([0.2, 0.2, 0.2, -1.0])
+    np.testing.assert_allclose(reward(after, exploded, returned), [0.3, -1.2, -1.2, 1.1])
+
+
+def test_slopes_reach_back_to_the_first_segment_where_there_are_no_more() -> None:
+    env, observation = played([[2, 1, 1, 0]] * 7)
+    losses = [segment.train_loss for segment in env.trial.path]
+    for back, index in ((1, 5), (4, 2), (16, 0)):
+        expected = np.log(losses[6] / losses[index])
+        assert observation[INDEX[f"train_loss_slope_{back}"]] == pytest.approx(expected, abs=1e-4)
+    _, first = played([[2, 1, 1, 0]])
+    assert all(first[INDEX[name]] == 0.0 for name in INDEX if "slope" in name)

@@ -193,6 +193,45 @@ def test_a_trial_that_is_taken_up_elsewhere_has_its_best_point_with_it(
     assert [segment.parent for segment in env.trial.segments] == [None, 0, 1, 0, 3, 3]
 
 
+def test_an_action_rolls_back_to_the_best_validated_point(tmp_path: Path) -> None:
+    env = make_env("simulated", view="relative")
+    env.reset(seed=3)
+    moves = [[2, 1, 1, 0]] * 4 + [[4, 1, 1, 0]] * 3 + [[2, 1, 1, 0]] * 4
+    values = [env.step(move)[4]["segment"].objective for move in moves]
+    best = int(np.argmin(values))
+    assert best < len(moves) - 1, values
+    env.save(tmp_path / "trial.safetensors")
+    other = env.twin()
+    other.load(tmp_path / "trial.safetensors", StudyFacts())
+    for one in (env, other):
+        segment = one.step([0, 1, 1, Control.ROLL_BACK.value])[4]["segment"]
+        assert (segment.parent, segment.control) == (best, Control.ROLL_BACK)
+        assert segment.training_tokens == (best + 2) * 4096
+    assert same(owned(env), owned(other))
+
+
+def test_an_action_that_probes_outlives_an_explosion_and_rolls_it_back() -> None:
+    env = make_env("simulated", view="relative", validate_segments=False)
+    env.reset(seed=3)
+    probe, losses = Control.PROBE.value, []
+    while not losses or losses[-1] != np.inf:
+        _, reward, *_, info = env.step([4, 1, 1, probe])
+        losses.append(info["segment"].probe_loss)
+        assert reward == 0.0
+    assert len(losses) > 1
+    segment = env.step([0, 1, 1, Control.ROLL_BACK.value])[4]["segment"]
+    assert segment.parent == int(np.argmin(losses))
+    assert env.trial.outcome is None
+
+
+def test_where_nothing_was_measured_an_action_rolls_back_to_the_base_weights() -> None:
+    env = make_env("simulated", view="discrete", validate_segments=False)
+    env.reset(seed=3)
+    env.step(0)
+    segment = env.step(8)[4]["segment"]
+    assert (segment.control, segment.parent) == (Control.ROLL_BACK, None)
+
+
 def test_a_new_trial_knows_nothing_of_the_last_ones_best_point(tiny: FineTuneEnv) -> None:
     tiny.reset(seed=1)
     train(tiny, VALUES, SEGMENT, probe=True)

@@ -101,7 +101,7 @@ def test_what_fitted_is_remembered_for_the_next_steps_and_trials() -> None:
 
 
 def test_a_single_example_that_does_not_fit_is_an_outcome_with_a_reason() -> None:
-    env, _ = make_limited_env(7)
+    env, _ = make_limited_env(7, view="absolute")
     env.reset(seed=0)
     action = absolute_action(env.space.encode({"batch_size": 32}))
     _, reward, terminated, truncated, info = env.step(action)

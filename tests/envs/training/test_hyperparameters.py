@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hpopt_envs import make_env
+from hpopt_envs import Control, make_env
 from hpopt_envs.errors import WorldError
 from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_envs.tasks import ParametricLoss, load_task
@@ -170,7 +170,7 @@ def test_what_is_held_reaches_every_segment_and_wins_over_what_the_searcher_hold
     env.reset(seed=0, options={"fixed": HELD_SHAPE})
     env.action_space.seed(0)
     action = env.action_space.sample()
-    action[-1] = -1.0  # continue
+    action[-1] = Control.CONTINUE.value
     for _ in range(2):
         *_, info = env.step(action)
         asked = info["segment"].hyperparameters

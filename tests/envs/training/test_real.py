@@ -202,6 +202,7 @@ def test_on_ragged_data_a_segment_ends_past_its_mark_and_the_next_makes_up_for_i
         fixed={"batch_size": batch_size, "divergence_weight": 0.1},
         segment_tokens=segment_tokens,
         trial_tokens=10 * segment_tokens,
+        view="absolute",
         validate_segments=False,
         device="cpu",
     )

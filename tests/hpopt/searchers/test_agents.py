@@ -58,6 +58,9 @@ class UpwardRun:
         tokens = self.facts.segment_tokens
         return Progress(tokens, 1, state["loss"], None, 1.0, 0.0, 0.0, None, cost=float(tokens))
 
+    def probe(self, state: dict[str, Any]) -> tuple[float, float]:
+        return state["loss"], 0.0
+
     def evaluate(self, state: dict[str, Any], split: str, whole: bool) -> Evaluation:
         return Evaluation({"loss": state["loss"]}, state["loss"], 0.0)
 

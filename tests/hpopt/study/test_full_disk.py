@@ -61,7 +61,7 @@ def test_a_task_that_finds_the_disk_full_has_not_failed(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number), "cache")
 
-    env = build("hpopt_envs.factory:make_env", {"task": "simulated"})
+    env = build("hpopt_envs.factory:make_env", {"task": "simulated", "view": "absolute"})
     serve(env, Start(0, seed=0))
     monkeypatch.setattr(env.run, "advance", full)
     reply = serve(env, Advance(absolute_action(env.space.default_unit)))

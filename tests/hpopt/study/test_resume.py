@@ -19,6 +19,8 @@ from hpopt.record.journal import Journal, read_events
 from hpopt.record.lines import Event, encode_line
 from hpopt.searchers.registry import AGENTS
 from hpopt.study.result import StudyResult
+from hpopt_envs import Control
+from hpopt_envs.episode.features import OBSERVATION_VERSION
 from hpopt_envs.factory import make_env
 from hpopt_search_spaces import auto
 from tests.hpopt.searching import (
@@ -235,9 +237,30 @@ def test_a_study_of_an_earlier_version_that_is_known_to_fit_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = killed(tmp_path, 20)
-    rewrite(journal, 0, lambda header: header["versions"].update(hpopt="0.1.9"))
-    monkeypatch.setattr("hpopt.study.header.GO_ON", ("0.1.9",))
+    before = {"hpopt": "0.1.9", "observation": "1"}
+    rewrite(journal, 0, lambda header: header["versions"].update(before))
+    monkeypatch.setattr("hpopt.study.header.GO_ON", {name: (v,) for name, v in before.items()})
     assert len(resume(tmp_path).trials) == 6
+
+
+@pytest.mark.parametrize("agent", ["ppo", "a2c"])
+def test_a_policy_of_before_version_3_of_the_observation_begins_as_it_did(
+    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asked to roll back or to probe in every other segment, and neither did anything."""
+    shares = []
+    for version in (2, OBSERVATION_VERSION):
+        with monkeypatch.context() as then:
+            then.setattr("hpopt.study.header.OBSERVATION_VERSION", version)
+            journal = killed(tmp_path / str(version), 40, agent=agent)
+        asked = [
+            event["request"]["action"]
+            for event in read_events(journal)
+            if "request" in event and "action" in event["request"]
+        ]
+        shares.append(sum(action[-1] >= Control.ROLL_BACK.value for action in asked) / len(asked))
+    assert shares[0] > 0.3 > 0.2 > shares[1]
+    assert len(resume(tmp_path / "2").trials) >= 6
 
 
 @pytest.mark.parametrize(
