@@ -14,7 +14,7 @@ from statistics import mean, stdev
 from hpopt_envs import FineTuneEnv, make_env
 from hpopt_envs.episode.actions import VIEWS
 from hpopt_envs.schedules import AGENT_SHAPE
-from hpopt_search_spaces import ChoiceParameter, Parameter, Value
+from hpopt_search_spaces import ChoiceParameter, IntegerParameter, Parameter, Value
 
 Values = Mapping[str, Value]
 
@@ -43,8 +43,9 @@ def levels(parameter: Parameter) -> list[Value]:
     """Return a parameter's choices, or its default and what lies whole octaves from it."""
     if isinstance(parameter, ChoiceParameter):
         return list(parameter.choices)
+    assert parameter.default != "auto"  # the space is resolved
+    kind: type[float] | type[int] = int if isinstance(parameter, IntegerParameter) else float
     octaves = [parameter.default * 2.0**k for k in range(-12, 13)]
-    kind = type(parameter.default)
     found: list[Value] = [kind(v) for v in octaves if parameter.contains(kind(v)) and v == kind(v)]
     return [0.0, *found] if getattr(parameter, "zero", False) else found
 
