@@ -20,8 +20,8 @@ class Part(Protocol):
     def counts(self) -> list[int]:
         """Trained parameters of each model."""
 
-    def start(self, random: list[Random]) -> torch.Tensor:
-        """Return θ at the base weights, drawn from each model's own generator where it is drawn."""
+    def start(self, rows: list[int], random: list[Random]) -> torch.Tensor:
+        """Return θ at the base weights, of some models; what is drawn is from their generators."""
 
     def weights(self, theta: torch.Tensor) -> torch.Tensor:
         """Return the weights that θ makes, shape (K, weights)."""
@@ -51,8 +51,8 @@ class Whole:
     def counts(self) -> list[int]:
         return [int(count) for count in self.trained.sum(1)]
 
-    def start(self, random: list[Random]) -> torch.Tensor:
-        return self._base / self._scale
+    def start(self, rows: list[int], random: list[Random]) -> torch.Tensor:
+        return self._base[rows] / self._scale[rows]
 
     def weights(self, theta: torch.Tensor) -> torch.Tensor:
         return theta * self._scale
@@ -87,8 +87,8 @@ class LowRank:
     def counts(self) -> list[int]:
         return [self._size] * len(self._base)
 
-    def start(self, random: list[Random]) -> torch.Tensor:
-        theta = torch.zeros(len(self._base), self._size)
+    def start(self, rows: list[int], random: list[Random]) -> torch.Tensor:
+        theta = torch.zeros(len(rows), self._size)
         for row, own in zip(theta, random, strict=True):
             for left, _ in self._factors(row[None]):
                 drawn = own.normal(size=left.shape) * left.shape[1] ** -0.5

@@ -80,16 +80,27 @@ class World:
 
     def start(self, seeds: Sequence[int]) -> Lanes:
         """Return new runs at the base weights, one for each task."""
-        random = [np.random.default_rng(key(seed, "weights")) for seed in seeds]
-        theta = self.part.start(random)
-        weights = self.part.weights(theta)
-        return Lanes(list(seeds), [0] * len(seeds), theta, weights, Moments.zero(theta))
+        theta = self._theta(range(len(seeds)), seeds)
+        return self.restore(list(seeds), [0] * len(seeds), theta, Moments.zero(theta))
+
+    def restart(self, lanes: Lanes, rows: Sequence[int], seeds: Sequence[int]) -> None:
+        """Begin some of the runs anew, in place."""
+        lanes.theta[rows] = self._theta(rows, seeds)
+        for moments in (lanes.moments.first, lanes.moments.second, lanes.moments.steps):
+            moments[rows] = 0.0
+        for row, seed in zip(rows, seeds, strict=True):
+            lanes.seeds[row], lanes.trained[row] = seed, 0
+        lanes.weights = self.part.weights(lanes.theta)
 
     def restore(
         self, seeds: list[int], trained: list[int], theta: torch.Tensor, moments: Moments
     ) -> Lanes:
         """Return runs whose parameters and moments were kept."""
         return Lanes(seeds, trained, theta, self.part.weights(theta), moments)
+
+    def _theta(self, rows: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
+        random = [np.random.default_rng(key(seed, "weights")) for seed in seeds]
+        return self.part.start(list(rows), random)
 
     @torch.no_grad()
     def train(
