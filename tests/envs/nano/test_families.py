@@ -1,6 +1,8 @@
 """What is drawn from a seed, and what users may write."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,11 @@ def test_a_name_says_which_task_it_is(name: str) -> None:
     task = read_task(name)
     assert task == read_task(task.name)
     assert task.name.startswith(name)
+
+
+def test_the_page_has_every_family() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "nano.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE) == list(FAMILIES)
 
 
 def test_tasks_of_a_family_differ_and_their_shape_does_not() -> None:
