@@ -1,7 +1,7 @@
 """How many nano trials a core trains in a second, and where their best hyperparameters lie.
 
     python benchmarks/nano.py speed [--family markov] [--tasks 64]
-    python benchmarks/nano.py rates [--tasks 64]
+    python benchmarks/nano.py rates [--family NAME] [--tasks 64]
     python benchmarks/nano.py traces lm,simulated,nano:markov,...
 
 `speed` has one thread, counts its processor's time, and sets beside it the bare matrix products of
@@ -136,8 +136,8 @@ def speed(family: str, count: int) -> None:
         print(f"  a trial over its bare products: {ratio:.1f}")
 
 
-def rates(count: int) -> None:
-    for family in [*named_families(), "0", "1", "2", "3"]:
+def rates(families: Sequence[str], count: int) -> None:
+    for family in families:
         statics = Statics(tasks_of(family, count))
         grid = []
         for octave in OCTAVES:
@@ -202,16 +202,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("speed", "rates", "traces"))
     parser.add_argument("names", nargs="?", default="lm,simulated,nano:markov", help="of traces")
-    parser.add_argument("--family", default="markov", help="of speed")
+    parser.add_argument(
+        "--family", help="markov for speed; for rates, without it, all and four drawn"
+    )
     parser.add_argument("--tasks", type=int, default=64)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.what == "speed":
-        speed(asked.family, asked.tasks)
+        speed(asked.family or "markov", asked.tasks)
     elif asked.what == "traces":
         traces(asked.names.split(","))
     else:
-        rates(asked.tasks)
+        every = [*named_families(), "0", "1", "2", "3"]
+        rates([asked.family] if asked.family else every, asked.tasks)
 
 
 if __name__ == "__main__":

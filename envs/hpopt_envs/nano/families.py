@@ -156,12 +156,15 @@ def named_families() -> dict[str, Family]:
     attention = Architecture(True, vocabulary=40, context=8, width=16, hidden=32)
     large = replace(middle, vocabulary=64, context=8, width=40, hidden=288)
     families = [
-        *(Family(kind, small, sources=(kind,), horizon=64) for kind in SOURCES),
+        Family("markov", small, sources=("markov",), horizon=64),
+        Family("hmm", small, sources=("hmm",), horizon=64),
+        Family("templates", small, sources=("templates",), horizon=64),
+        Family("text", small, sources=("text",), distance=(0.5, 1.0)),
         Family("attention", attention),
         Family("classify", middle, classes=4),
         Family("low-rank", middle, rank=3),
         Family("tiny", small, examples=(8, 32), horizon=256, noise=(0.1, 0.3)),
-        Family("large", large, sources=("text",), horizon=256, spread=(0.0, 0.0)),
+        Family("large", large, ("text",), horizon=256, distance=(0.5, 1.0), spread=(0.0, 0.0)),
         Family("long", small, horizon=1_024),
     ]
     return {family.name: family for family in families}

@@ -178,21 +178,36 @@ class Templates:
 
 @dataclass(frozen=True)
 class Text:
-    """Characters of prose about Python, or of Python itself; the rarest are one token."""
+    """Characters of prose about Python, or of Python itself; the rarest are one token.
+
+    Attributes:
+        domain: "prose" or "code".
+        vocabulary: number of tokens.
+        foreign: share of its pieces that are of the other domain, in [0, 1].
+    """
 
     domain: str
     vocabulary: int
+    foreign: float = 0.0
 
     def sample(self, random: Random, length: int, split: str) -> Tokens:
-        text = _encoded(self.vocabulary)[self.domain, split]
-        begin = random.integers(len(text) - PIECE, size=-(-length // PIECE))
-        pieces: Tokens = text[begin[:, None] + np.arange(PIECE)]
-        return pieces.reshape(-1)[:length]
+        own = _encoded(self.vocabulary)[self.domain, split]
+        others = _encoded(self.vocabulary)[self._other, split]
+        count = -(-length // PIECE)
+        pieces = [
+            text[random.integers(len(text) - PIECE, size=count)[:, None] + np.arange(PIECE)]
+            for text in (own, others)
+        ]
+        foreign = random.random((count, 1)) < self.foreign
+        tokens: Tokens = np.where(foreign, pieces[1], pieces[0])
+        return tokens.reshape(-1)[:length]
 
     def moved(self, random: Random, distance: float) -> "Text":
-        """Return the other domain, where at least half is to differ."""
-        other = "code" if self.domain == "prose" else "prose"
-        return Text(other if distance >= 0.5 else self.domain, self.vocabulary)
+        return Text(self.domain, self.vocabulary, distance)
+
+    @property
+    def _other(self) -> str:
+        return "code" if self.domain == "prose" else "prose"
 
 
 def _index(cumulative: NDArray[np.float64], draws: NDArray[np.float64]) -> Tokens:
