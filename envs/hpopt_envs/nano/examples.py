@@ -156,9 +156,9 @@ class Stacked:
             sizes,
         )
 
-    @property
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.windows, self.labels
+    def of_task(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return windows and labels of one task, without what follows them."""
+        return self.windows[k, : self.sizes[k]], self.labels[k, : self.sizes[k]]
 
     def first(self, count: int) -> "Stacked":
         """Return the tables of the first so many tasks."""

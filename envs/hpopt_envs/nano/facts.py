@@ -67,56 +67,80 @@ def study_of(world: World, k: int, base: Lanes, settings: EnvironmentSettings) -
         "a nano task",
         *("model", "sequence_length", "objective", "precision", "gradient_checkpointing"),
     )
-    task = world.tasks[k]
+    task, tokens = world.tasks[k], world.form.tokens
     asked = settings.load_space(own_space(task.family).to_dict())
     unsaid = {} if "optimizer" in asked else {"optimizer": task.optimizer}
     held: dict[str, Value] = {**unsaid, **(settings.fixed or {})}
     _check(asked, held)
-    asked_weight = settings.forgetting_weight
-    weight = task.forgetting_weight if asked_weight is None else float(asked_weight)
-    known = _training_facts(world, k, held, weight, settings.trial_tokens)
+    own_weight, weight = task.forgetting_weight, settings.forgetting_weight
+    known = _training_facts(
+        world, k, held, own_weight if weight is None else float(weight), settings.trial_tokens
+    )
     space, baseline = asked.resolve(known), dict(settings.baseline or {})
     beside, sizes = outside(space, baseline), batch_sizes(space, held, task.examples)
     check_baseline(beside, {**held, **space.defaults()}, None, sizes)
     sizes += [int(beside["batch_size"])] if "batch_size" in beside else []
-    plan = _plan(task, sizes, world.form.tokens, settings)
+    plan = _plan(task, sizes, tokens, settings)
     subset = _examples(world, SUBSET, SUBSET_SHARE * plan.segment_tokens)
     whole = _examples(world, WHOLE, WHOLE_SHARE * plan.trial_tokens)
-    part, all_of_it = (_of_base(world, k, base, weight, size) for size in (subset, whole))
-    loss = part.metrics["loss"]
-    facts = RunFacts(
+    part, all_of_it = (
+        evaluation(
+            task,
+            known.forgetting_weight,
+            world.evaluate(base, "validation", size, [k]),
+            0,
+            size * tokens,
+        )
+        for size in (subset, whole)
+    )
+    facts = replace(
+        _facts(world, k, known, plan, part, all_of_it),
+        fixed=held,
+        max_divergence=divergence_limit(settings.max_divergence, None),
+        baseline=baseline,
+        notes=note(beside, space),
+    )
+    return Study(facts, space, subset, whole)
+
+
+def _facts(
+    world: World, k: int, known: TrainingFacts, plan: Plan, part: Evaluation, whole: Evaluation
+) -> RunFacts:
+    """Return the facts; the base model was evaluated on a part of validation, and on the whole."""
+    task, loss = world.tasks[k], part.metrics["loss"]
+    choices = task.family.classes or task.family.architecture.vocabulary
+    data = (tensor for table in world.data.values() for tensor in table.of_task(k))
+    kind = "attention" if world.architecture.attention else "MLP"
+    return RunFacts(
         task=task.name,
-        model=_model(world),
+        model=f"{kind} of {world.architecture.parameters:,} parameters",
         objective_name="loss",
         maximize=False,
         unit="nats/label" if task.family.classes else "nats/token",
         objective_scale=1.0,
-        forgetting_weight=weight,
-        fixed=held,
-        max_divergence=divergence_limit(settings.max_divergence, None),
+        forgetting_weight=known.forgetting_weight,
+        fixed={},
+        max_divergence=None,
         has_reference=True,
-        sequence_length=world.form.tokens,
-        epoch_tokens=task.examples * world.form.tokens,
+        sequence_length=known.sequence_length,
+        epoch_tokens=task.examples * known.sequence_length,
         segment_tokens=plan.segment_tokens,
         trial_tokens=plan.trial_tokens,
         total_parameters=known.total_parameters,
         trainable_parameters=known.trainable_parameters,
         lora=known.lora,
-        base_metrics=all_of_it.metrics,
-        base_objective=all_of_it.objective,
+        base_metrics=whole.metrics,
+        base_objective=whole.objective,
         base_objective_subset=part.objective,
         base_loss=loss,
-        exploded_loss=EXPLODED_LOSS_RATIO * max(loss, math.log(_choices(task))),
+        exploded_loss=EXPLODED_LOSS_RATIO * max(loss, math.log(choices)),
         penalty_cost=PENALTY_COST,
         validation_cost=part.cost,
-        final_validation_cost=all_of_it.cost,
-        setup_cost=all_of_it.cost + RETAINED_TRAIN * world.form.tokens / 3,
-        data_hash=_hash(*(table[k] for data in world.data.values() for table in data.tensors)),
+        final_validation_cost=whole.cost,
+        setup_cost=whole.cost + RETAINED_TRAIN * known.sequence_length / 3,
+        data_hash=_hash(*data),
         model_hash=_hash(world.base[k]),
-        baseline=baseline,
-        notes=note(beside, space),
     )
-    return Study(facts, space, subset, whole)
 
 
 def own_space(family: Family) -> SearchSpace:
@@ -148,11 +172,6 @@ def evaluation(task: NanoTask, weight: float, losses: Losses, row: int, tokens: 
         metrics["accuracy"] = float(losses.accuracy[row])
     objective = metrics["loss"] + weight * metrics["forgetting"]
     return Evaluation(metrics, objective, 1.5 * tokens / 3)
-
-
-def _of_base(world: World, k: int, base: Lanes, weight: float, examples: int) -> Evaluation:
-    losses = world.evaluate(base, "validation", examples, [k])
-    return evaluation(world.tasks[k], weight, losses, 0, examples * world.form.tokens)
 
 
 def _check(space: SearchSpace, held: Mapping[str, Value]) -> None:
@@ -209,15 +228,6 @@ def _examples(world: World, ends: tuple[int, int], budget: float) -> int:
     """Return how many examples an evaluation has that may cost so many token-equivalents."""
     least, most = (end // world.form.targets for end in ends)
     return max(least, min(most, int(budget * 3 / 1.5 / world.form.tokens)))
-
-
-def _choices(task: NanoTask) -> int:
-    return task.family.classes or task.family.architecture.vocabulary
-
-
-def _model(world: World) -> str:
-    kind = "attention" if world.architecture.attention else "MLP"
-    return f"{kind} of {world.architecture.parameters:,} parameters"
 
 
 def _hash(*tensors: torch.Tensor) -> str:

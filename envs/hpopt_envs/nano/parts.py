@@ -91,7 +91,7 @@ class LowRank:
         theta = torch.zeros(len(rows), self._size)
         for row, own in zip(theta, random, strict=True):
             for left, _ in self._factors(row[None]):
-                drawn = own.normal(size=left.shape) * left.shape[1] ** -0.5
+                drawn = own.normal(size=left.shape) * (3 * left.shape[1]) ** -0.5  # as PEFT does
                 left.copy_(torch.from_numpy(np.asarray(drawn, dtype=np.float32)))
         return theta
 

@@ -227,7 +227,8 @@ def make_nano(num_envs: int, task: str, **settings: Any) -> NanoVectorEnv:
     """Build the environment that `gymnasium.make_vec("hpopt_envs:hpopt/Nano-v0")` makes.
 
     Args:
-        num_envs: number of tasks: those of the family with the seeds that follow the task's own.
+        num_envs: number of tasks: those of the family with the seeds that follow the task's own, in
+            the order of their optimizers.
         task: such as `nano:text`.
         settings: see `NanoVectorEnv`; fields of `hpopt_envs.EnvironmentSettings` beside.
 
