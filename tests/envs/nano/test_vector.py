@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from hpopt_envs import WorldError, make_env
 from hpopt_envs.episode.features import FEATURES
@@ -75,7 +76,8 @@ def test_it_is_the_single_environment_many_times(
     assert trials >= COUNT
 
 
-def test_gymnasium_makes_it() -> None:
+def test_gymnasium_makes_it_and_threads_are_left_alone() -> None:
+    threads = torch.get_num_threads()
     env = gymnasium.make_vec("hpopt_envs:hpopt/Nano-v0", num_envs=4, task="nano:templates")
     observations, _ = env.reset(seed=0)
     assert observations in env.observation_space
@@ -83,6 +85,7 @@ def test_gymnasium_makes_it() -> None:
     observations, *_ = env.step(env.action_space.sample())
     assert observations in env.observation_space
     assert observations.shape == (4, len(FEATURES))
+    assert torch.get_num_threads() == threads
 
 
 def test_the_same_seed_is_the_same_again() -> None:
