@@ -42,6 +42,7 @@ _LAZY = {
 }
 
 gymnasium.register("hpopt/FineTune-v0", entry_point="hpopt_envs.factory:make_env")
+gymnasium.register("hpopt/Nano-v0", vector_entry_point="hpopt_envs.nano.vector:make_nano")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
-"""The worlds that a task's name may ask for: fine-tuning, and two that stand in for it."""
+"""The worlds that a task's name may ask for: fine-tuning, and three that stand in for it."""
 
 from dataclasses import dataclass
 
 TABLE_PREFIX = "table:"  # before a file of finished runs
+NANO_PREFIX = "nano:"  # before a family of tiny models
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,20 @@ FINISHED_RUNS = World(
     repeats=False,
     build="stand_ins.tabulated:tabulated_run",
 )
+NANO = World(
+    task="nano:FAMILY",
+    description="A real model of thousands of parameters, trained in a moment; nano:FAMILY:SEED.",
+    trains=False,
+    may_move=True,
+    repeats=True,
+    build="nano.run:nano_run",
+)
 
 
 def world_of(task: str) -> World:
     """Return the world of a task by its name, whether there is such a task or not."""
     if task == SIMULATION.task:
         return SIMULATION
+    if task.startswith(NANO_PREFIX):
+        return NANO
     return FINISHED_RUNS if task.startswith(TABLE_PREFIX) else FINE_TUNING

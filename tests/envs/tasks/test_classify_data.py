@@ -101,7 +101,11 @@ GOOD = (["a b", "c d", "e f", "g h", "i j", "k l"], ["x", "y"] * 3)
         ({"train": GOOD}, {"label_column": "kind"}, "label_column: train.csv must have a column"),
         ({"train": GOOD}, {"class_weights": "equal"}, "class_weights: must be one of none, bala"),
         ({"train": GOOD}, {"length": 1}, "sequence_length: examples must fit into sequence_lengt"),
-        ({"train": GOOD}, {"length": 0}, "sequence_length: must be a whole number of at least 1, b"),
+        (
+            {"train": GOOD},
+            {"length": 0},
+            "sequence_length: must be a whole number of at least 1, b",
+        ),
         ({"train": GOOD}, {"length": 257}, "sequence_length: must be from 1 to 256 for model em"),
     ],
 )
