@@ -107,7 +107,7 @@ def speed(family: str, count: int) -> None:
         f"{family}: {count} tasks of {shape.parameters:,} parameters, "
         f"{tasks[0].family.horizon} steps of batch 4"
     )
-    env = NanoVectorEnv(tasks)
+    env = NanoVectorEnv(tasks, view="absolute")
     env.reset(seed=0)
     env.action_space.seed(0)
 

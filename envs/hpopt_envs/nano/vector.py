@@ -75,7 +75,7 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         self,
         tasks: Sequence[NanoTask],
         *,
-        view: str = "absolute",
+        view: str = "relative",
         validate_segments: bool = True,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -160,6 +160,10 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         table = np.asarray(actions, dtype=np.float64).reshape(self.num_envs, -1)
         first = self._paths.length == 0
         self._unit, control = decode_actions(self._view, self._layout, self._unit, table, first)
+        if not np.isin(control, [Control.CONTINUE.value, Control.STOP.value]).all():
+            raise WorldError(
+                "action: must go on or stop, since nano tasks side by side can't roll back or probe"
+            )
         points = [
             {**AGENT_SHAPE, **study.facts.fixed, **study.space.decode(unit)}
             for study, unit in zip(self.studies, self._unit.tolist(), strict=True)
@@ -198,8 +202,7 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
             ended, [f.base_objective for f in facts], [f.base_objective_subset for f in facts]
         )
         after = np.where(known, base - measured.constrained, paths.improvement)
-        limited = facts[0].max_divergence is not None
-        gain = features.reward(paths.improvement, after, exploded, paths.returned, limited)
+        gain = features.reward(after, exploded, paths.returned)
         paths.improvement, paths.returned = after, paths.returned + gain
         return gain
 

@@ -29,7 +29,7 @@ def episode(env: FineTuneEnv, rate: float = 0.5, seed: int = 0) -> list[float]:
 
 
 def test_the_default_learns() -> None:
-    env = make_env("nano:templates:2")
+    env = make_env("nano:templates:2", view="absolute")
     assert len(episode(env, env.space.default_unit[0])) == env.facts.segments == 16
     assert env.trial.outcome is Outcome.COMPLETED
     assert env.trial.value is not None
@@ -98,7 +98,7 @@ def test_what_it_lacks_is_refused_in_one_line(settings: dict[str, Any], says: st
 
 
 def test_trained_weights_are_written(tmp_path: Path) -> None:
-    env = make_env("nano:attention")
+    env = make_env("nano:attention", view="absolute")
     episode(env)
     env.save_weights(tmp_path / "best")
     blocks = load_file(tmp_path / "best" / "model.safetensors")
@@ -106,14 +106,14 @@ def test_trained_weights_are_written(tmp_path: Path) -> None:
 
 
 def test_a_saved_trial_goes_on_as_it_would_have(tmp_path: Path) -> None:
-    env = make_env("nano:low-rank")
+    env = make_env("nano:low-rank", view="absolute")
     whole = episode(env, seed=3)
     env.reset(seed=3)
     action = absolute_action((0.5, *env.space.default_unit[1:]))
     for _ in range(7):
         env.step(action)
     env.save(tmp_path / "trial.safetensors")
-    other = make_env("nano:low-rank")
+    other = make_env("nano:low-rank", view="absolute")
     other.load(tmp_path / "trial.safetensors", StudyFacts())
     rest = [float(other.step(action)[1]) for _ in range(len(whole) - 7)]
     assert rest == whole[7:]

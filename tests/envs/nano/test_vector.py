@@ -31,6 +31,18 @@ def close(got: Any, expected: Any, what: str) -> None:
     np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-3, err_msg=what)
 
 
+def going_on(view: str, space: gymnasium.Space[Any]) -> Any:
+    """Sample an action that goes on or stops."""
+    action = space.sample()
+    if view == "absolute":
+        action[-1] = min(action[-1], 0.75)
+    elif view == "relative":
+        action[-1] %= 2
+    else:
+        action = min(action, space.n - 3)  # type: ignore[attr-defined]
+    return action
+
+
 @pytest.mark.parametrize(
     ("family", "view", "settings"),
     [
@@ -54,7 +66,7 @@ def test_it_is_the_single_environment_many_times(
         close(observations[k], env.reset(seed=10 + k)[0], "first observation")
     trials = 0
     for _ in range(20):  # beyond the end of a trial
-        actions = [env.action_space.sample() for env in single]
+        actions = [going_on(view, env.action_space) for env in single]
         if view == "absolute":
             for action in actions:
                 action[0] = random.uniform(-0.2, 0.3)
@@ -82,7 +94,7 @@ def test_gymnasium_makes_it_and_threads_are_left_alone() -> None:
     observations, _ = env.reset(seed=0)
     assert observations in env.observation_space
     assert env.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
-    observations, *_ = env.step(env.action_space.sample())
+    observations, *_ = env.step(np.zeros_like(env.action_space.sample()))
     assert observations in env.observation_space
     assert observations.shape == (4, len(FEATURES))
     assert torch.get_num_threads() == threads
@@ -91,7 +103,8 @@ def test_gymnasium_makes_it_and_threads_are_left_alone() -> None:
 def test_the_same_seed_is_the_same_again() -> None:
     env = NanoVectorEnv(tasks("templates"), view="discrete")
     env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(20)]
+    going_on = env.single_action_space.n - 3  # type: ignore[attr-defined]
+    actions = [np.minimum(env.action_space.sample(), going_on) for _ in range(20)]
 
     def returns(seed: int | None) -> list[list[float]]:
         env.reset(seed=seed)
@@ -129,3 +142,13 @@ def test_what_does_not_go_together_is_refused() -> None:
         NanoVectorEnv([families["markov"].task(0), families["tiny"].task(0)])
     with pytest.raises(WorldError, match="model: must be left out"):
         NanoVectorEnv(tasks("markov"), settings={"model": "gpt2"})
+
+
+@pytest.mark.parametrize("control", [2, 3])
+def test_what_it_cannot_do_is_refused(control: int) -> None:
+    env = NanoVectorEnv(tasks("templates"), view="relative")
+    env.reset(seed=0)
+    actions = np.zeros_like(env.action_space.sample())
+    actions[1, -1] = control
+    with pytest.raises(WorldError, match="can't roll back or probe"):
+        env.step(actions)
