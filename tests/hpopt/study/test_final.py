@@ -1,6 +1,7 @@
 """The final: who is in it, what it costs, and that all that is kept means what it recommends."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,19 @@ def test_an_extension_holds_it_again(tmp_path: Path) -> None:
     held = {trial.id for of in longer.final.runs.values() for trial in of}
     assert min(held) > max(trial.id for of in first.final.runs.values() for trial in of)
     assert longer.why != first.why
+
+
+def test_an_extension_pays_for_every_final(tmp_path: Path) -> None:
+    first = search(tmp_path, trials=2)
+    limit = 2.5 * first.cost
+    second = resume(tmp_path, trials=100, cost=limit)
+    folded = History()
+    for event in events_of(second):
+        folded.apply(event)
+    assert len(second.history.tests) > len(first.history.tests) > 0
+    assert math.isclose(second.cost, folded.cost)
+    assert len(second.trials) > len(first.trials)
+    assert second.cost <= limit
 
 
 def test_the_weights_are_those_of_what_is_recommended(

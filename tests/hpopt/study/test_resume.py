@@ -5,7 +5,6 @@ Kills are simulated here, at chosen places and cheaply; `test_kill.py` has real 
 
 import contextlib
 import json
-import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from hpopt.errors import StudyError
-from hpopt.record.history import FIRST_TEST, History
+from hpopt.record.history import FIRST_TEST
 from hpopt.record.journal import Journal, read_events
 from hpopt.record.lines import Event, encode_line
 from hpopt.searchers.registry import AGENTS
@@ -160,19 +159,6 @@ def test_an_extension_keeps_what_the_first_budget_set(tmp_path: Path) -> None:
     fresh = resume(tmp_path / "fresh")
     assert [told(trial) for trial in twice.trials] == [told(trial) for trial in once.trials]
     assert [told(trial) for trial in once.trials] != [told(trial) for trial in fresh.trials]
-
-
-def test_an_extension_pays_for_every_final(tmp_path: Path) -> None:
-    first = search(tmp_path, trials=2)
-    limit = 2.5 * first.cost
-    second = resume(tmp_path, trials=100, cost=limit)
-    folded = History()
-    for event in events_of(second):
-        folded.apply(event)
-    assert len(second.history.tests) > len(first.history.tests) > 0
-    assert math.isclose(second.cost, folded.cost)
-    assert len(second.trials) > len(first.trials)
-    assert second.cost <= limit
 
 
 def test_an_extension_in_the_middle_of_the_final_gives_that_up(tmp_path: Path) -> None:
