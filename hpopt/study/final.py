@@ -11,7 +11,7 @@ from ..record.race import affordable, still_in
 from .fresh_seeds import Job, run_jobs
 
 
-def hold_final(pool: MeteredPool, entrants: Sequence[Entrant], seeds: int, purse: float) -> Final:
+def hold_final(pool: MeteredPool, entrants: Sequence[Entrant], seeds: int, purse: float) -> None:
     """Run entrants on a fresh seed, and those still in the race on further ones.
 
     Args:
@@ -35,7 +35,6 @@ def hold_final(pool: MeteredPool, entrants: Sequence[Entrant], seeds: int, purse
                 break
         jobs = [Job(e.name, e.schedule, seed) for e in entrants if e.name in left]
         run_jobs(pool, jobs, keep_weights=not seed)
-    return _so_far(pool)
 
 
 def choose_entrants(pool: MeteredPool, finalists: int, seeds: int, purse: float) -> list[Entrant]:
