@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from statistics import stdev
 
 from hpopt_envs.records import Trial
-from hpopt_search_spaces import FloatParameter, IntegerParameter, Parameter, SearchSpace
+from hpopt_search_spaces import FloatParameter, IntegerParameter, Parameter, SearchSpace, Value
 
 from ..record.history import History
 from ..record.race import Noise
@@ -30,42 +30,38 @@ def advice(history: History) -> list[str]:
 
 
 def _at_ends(recommended: Recommended, space: SearchSpace) -> list[str]:
-    """Return a sentence for each number that is held at an end of its range."""
+    """Return a sentence for each number on a scale that is held at an end of its range."""
     told = []
-    held = recommended.schedule.hyperparameters
     for name in space.names:
-        parameter = space[name]
-        values = {values.get(name) for values in held}
-        (value, *others), ends = values, _ends(parameter)
-        if others or ends is None or not isinstance(value, int | float):
-            continue
-        which = {ends[0]: "low", ends[1]: "high"}.get(value)
-        if which is not None and ends[0] != ends[1]:
-            further = _further(parameter, which)
+        held = {values.get(name) for values in recommended.schedule.hyperparameters}
+        further = _further(space[name], held.pop()) if len(held) == 1 else None
+        if further is not None:
+            which, end, beyond = further
             told.append(
-                f"The recommended {name}, {value:g}, is the {which}est of its range: more may lie "
+                f"The recommended {name}, {end:g}, is the {which}est of its range: more may lie "
                 f"beyond. In a space of your own (--space FILE.toml), [parameters.{name}] takes "
-                f"`{which} = {further:g}`."
+                f"`{which} = {beyond:g}`."
             )
     return told
 
 
-def _ends(parameter: Parameter) -> tuple[float, float] | None:
-    """Return the ends of a range of numbers; None for choices."""
-    low, high = parameter.from_unit(0.0), parameter.from_unit(1.0)
+def _further(parameter: Parameter, value: Value | None) -> tuple[str, float, float] | None:
+    """Return which end of a range a value is, and one that lies further out by a factor of 4.
+
+    None where it is no end, and where the range is no scale: the ends of a fraction are often those
+    of what is possible, and a weight of 0 is off, however low the range goes.
+    """
     if not isinstance(parameter, FloatParameter | IntegerParameter):
         return None
-    return float(low), float(high)
-
-
-def _further(parameter: Parameter, which: str) -> float:
-    """Return an end that lies further out: by a factor of 4, or by half of a linear range."""
-    low, high = _ends(parameter) or (0.0, 0.0)
-    assert isinstance(parameter, FloatParameter | IntegerParameter)
-    doubles = isinstance(parameter, IntegerParameter) and parameter.powers_of_two
-    if parameter.log or doubles:
-        return low / 4 if which == "low" else high * 4
-    return low - (high - low) / 2 if which == "low" else high + (high - low) / 2
+    whole = isinstance(parameter, IntegerParameter)
+    if not (parameter.log or (isinstance(parameter, IntegerParameter) and parameter.powers_of_two)):
+        return None
+    if value == parameter.high > parameter.low:
+        return "high", parameter.high, 4 * parameter.high
+    if value == parameter.low < parameter.high:
+        beyond = max(1, parameter.low // 4) if whole else parameter.low / 4
+        return ("low", parameter.low, beyond) if beyond < parameter.low else None
+    return None
 
 
 def _repeated(trials: Sequence[Trial], space: SearchSpace) -> list[str]:
@@ -105,8 +101,8 @@ def _too_little(
     noise = Noise(0.0, 0) if recommended.final is None else recommended.final.noise
     if noise.degrees and len(values) > 2 and stdev(values) < DROWNED * noise.deviation:
         told.append(
-            f"Trials differ by little more than chance (standard deviation {stdev(values):.4f}, of "
-            f"which {noise.deviation:.4f} are noise): `--trial-tokens "
+            f"Trials differ by little more than chance (standard deviation {stdev(values):.4f}; of "
+            f"one configuration from seed to seed {noise.deviation:.4f}): `--trial-tokens "
             f"{4 * history.facts.trial_tokens}` makes them four times as long."
         )
     return told

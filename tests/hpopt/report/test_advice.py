@@ -83,3 +83,37 @@ def test_trials_that_chance_tells_apart_should_be_longer(advised: Callable[..., 
     assert told.startswith("Trials differ by little more than chance")
     assert "`--trial-tokens 65536` makes them four times as long" in told
     assert advised(*held, values=values, final=quiet) == []
+
+
+@pytest.mark.parametrize("held", [{"divergence_weight": 0.0}, {"batch_size": 16}])
+def test_a_weight_that_is_off_and_what_lies_inside_need_no_wider_range(
+    advised: Callable[..., list[str]], held: dict[str, Any]
+) -> None:
+    assert advised({"batch_size": 16, **held}, *MANY) == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "line"),
+    [
+        ({"type": "integer", "log": True, "low": 1, "high": 8, "default": 2}, 1, None),
+        ({"type": "integer", "log": True, "low": 2, "high": 8, "default": 2}, 2, "`low = 1`"),
+        ({"type": "integer", "log": True, "low": 1, "high": 8, "default": 2}, 8, "`high = 32`"),
+        ({"type": "float", "low": 0.0, "high": 1.0, "default": 0.5}, 0.0, None),
+        ({"type": "float", "low": 0.0, "high": 1.0, "default": 0.5}, 1.0, None),
+    ],
+)
+def test_whole_numbers_stay_whole_and_fractions_are_left_alone(
+    new_script: Callable[..., Any], parameter: dict[str, Any], value: float, line: str | None
+) -> None:
+    space = {"name": "own", "parameters": [{"name": "dial", **parameter}]}
+    script, history = new_script(), History()
+    script.events[0] |= {"space": space}
+    for trial in range(2):
+        script.start(trial)
+        of = {"hyperparameters": {"dial": value if trial == 0 else parameter["default"]}}
+        script.segment(trial, 0, 2.0 + trial, of=of, outcome="completed", value=2.0 + trial)
+    for event in script.events:
+        history.apply(event)
+    told = [t for t in advice(history) if "of its range" in t]
+    assert len(told) == (line is not None)
+    assert all(line in t for t in told if line is not None)
