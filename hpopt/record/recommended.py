@@ -106,9 +106,10 @@ class Recommended:
         """Why it was chosen and how sure that is, in a sentence."""
         if self.final is None:
             ended = len(self.history.trials) - len(self.history.tests)
+            judged = "no final has judged it yet" if self.history.tests else "nothing was run again"
             return (
-                f"{self.name.capitalize()} ended best of {counted(ended, 'trial')}; nothing was "
-                "run again to tell that from luck."
+                f"{self.name.capitalize()} ended best of {counted(ended, 'trial')}; {judged} to "
+                "tell that from luck."
             )
         told = _why(self.final, self.name)
         return f"{told[0].upper()}{told[1:]}."
