@@ -46,6 +46,9 @@ class Limits:
     target: float | None = None
 
 
+LEAST_RUNS = 2  # of a final: the winner and the default, on one fresh seed
+
+
 @dataclass(frozen=True)
 class FinalPlan:
     """What is set aside for the final of a study.
@@ -77,7 +80,6 @@ class FinalPlan:
 
 
 NO_FINAL = FinalPlan()
-LEAST_RUNS = 2  # of a final: the winner and the default, on one fresh seed
 
 
 class Budget:
@@ -142,14 +144,16 @@ class Budget:
     def final_seconds(self, search_cost: float, history: History) -> float:
         """Return how long the final after a search of so much takes at most, as far as is known."""
         runs = self._final.cost(search_cost, self.run_cost) / self.run_cost
-        return math.ceil(runs / self._final.workers) * self._trial_seconds(history)
+        return self._seconds(runs, history)
 
     def allows_round(self, history: History, runs: int) -> bool:
         """Return whether the time limit leaves time for so many more runs of the final."""
-        if self.limits.seconds is None:
-            return True
-        seconds = math.ceil(runs / self._final.workers) * self._trial_seconds(history)
-        return self.elapsed_seconds() + seconds <= self.limits.seconds
+        limit = self.limits.seconds
+        return limit is None or self.elapsed_seconds() + self._seconds(runs, history) <= limit
+
+    def _seconds(self, runs: float, history: History) -> float:
+        """Return how long so many runs of the final take over all workers."""
+        return math.ceil(runs / self._final.workers) * self._trial_seconds(history)
 
     def allows(self, history: History, paused: int | None = None) -> bool:
         """Return whether a trial may start beside those that run, which keep what they may need.

@@ -31,7 +31,7 @@ from ..record.lines import Event
 from .base import Pool
 from .budget import Budget
 from .enduring import EnduringPool
-from .replay import Replay
+from .replay import Replay, journaled
 
 FAILURES_AT_START = 3  # a study whose first trials all fail ends with their reason
 
@@ -254,7 +254,7 @@ class MeteredPool:
     ) -> None:
         """Journal a request and make it, or find it in the journal, maybe in its form of before."""
         event, *others = (
-            {"event": "decision", "worker": worker, "trial": trial, "request": _plain(form)}
+            {"event": "decision", "worker": worker, "trial": trial, "request": journaled(form)}
             for form in (request, before)
             if form is not None
         )
@@ -304,10 +304,3 @@ class MeteredPool:
             raise StudyError(
                 f"trials must train, but the first {self._failures} failed: {ended.reason}"
             )
-
-
-def _plain(request: Start | Advance) -> dict[str, Any]:
-    """Return a request as the journal has it, without what a snapshot's request has beside."""
-    plain = to_json(request)
-    beside = {"snapshot", "digest"} | (set() if plain.get("entrant") else {"entrant"})
-    return {name: value for name, value in plain.items() if name not in beside}

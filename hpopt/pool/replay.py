@@ -3,6 +3,9 @@
 import json
 from collections import deque
 from collections.abc import Callable, Container, Iterable
+from typing import Any
+
+from hpopt_envs.messages import Advance, Start, to_json
 
 from ..errors import StudyError
 from ..record.lines import Event
@@ -92,3 +95,10 @@ def _essence(event: Event) -> Event:
     if "request" in event:
         essence |= {name: v for name, v in event["request"].items() if name != "study"}
     return essence
+
+
+def journaled(request: Start | Advance) -> dict[str, Any]:
+    """Return a request as the journal has it, without what a snapshot's request has beside."""
+    plain = to_json(request)
+    beside = {"snapshot", "digest"} | (set() if plain.get("entrant") else {"entrant"})
+    return {name: value for name, value in plain.items() if name not in beside}

@@ -15,7 +15,7 @@ from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 from ..errors import StudyError
 from .lines import Event
 
-FIRST_TEST = 1_000_000  # of confirmations' trials, so that an extended study's keep their numbers
+FIRST_TEST = 1_000_000  # of a final's trials, so that an extended study's keep their numbers
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class History:
         best: the trial of lowest value among those that can win and keep the limit on divergence,
             if there is one; the earlier of equal ones.
         improvements: how the best came to be, one entry a new best.
-        cost: token-equivalents spent, set-up, lost work and confirmation included.
-        search_cost: the same without the confirmation.
+        cost: token-equivalents spent, set-up, lost work and finals included.
+        search_cost: the same without finals.
         training_tokens: task tokens that the search trained on, lost work included.
         overshoot_tokens: those of them that ended trials trained on past their horizon.
         longest_seconds: that any trial took so far.
@@ -226,7 +226,7 @@ class History:
 def last_cost(history: History) -> float:
     """Return what the study had spent when its last trial stood where it does; at least 1.
 
-    In an extended study that includes the confirmation before the extension, as trials' costs do.
+    In an extended study that includes the final before the extension, as trials' costs do.
     """
     return max([history.search_cost, 1.0, *(t.segments[-1].study_cost for t in _searched(history))])
 

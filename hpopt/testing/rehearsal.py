@@ -1,4 +1,4 @@
-"""Small studies in this process, without MLflow and without a confirmation, to be watched."""
+"""Small studies in this process, without MLflow and without a final, to be watched."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -149,7 +149,7 @@ def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
     with _alone(uri):
         try:
             client = MlflowClient(tracking_uri=as_mlflow_takes_it(uri))
-        except Exception:
+        except Exception:  # of SQLAlchemy, Alembic or MLflow: which, depends on how far it came
             if not _emptied(uri):
                 raise
             client = MlflowClient(tracking_uri=as_mlflow_takes_it(uri))

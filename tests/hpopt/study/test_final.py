@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import hpopt
 from hpopt.record.final import finalists_of
 from hpopt.record.history import FIRST_TEST, History
 from hpopt.record.recommended import Recommended
@@ -110,16 +109,12 @@ def test_the_weights_are_those_of_what_is_recommended(
     example = result.recommendation.example
     assert example is not None
     written = json.loads((result.folder / "best" / "weights.json").read_text())["mean"]
-    run = hpopt_run(result)
+    run = SimulatedRun(result.facts)
     state = run.start(example.seed)
     for segment in example.path:
         run.advance(state, segment.hyperparameters, segment.id, segment.tokens)
     assert written == state.mean.tolist()
     assert not (result.folder / "snapshots").exists()
-
-
-def hpopt_run(result: hpopt.StudyResult) -> SimulatedRun:
-    return SimulatedRun(result.facts)
 
 
 def told(script: Any, **final: Any) -> Recommended:
