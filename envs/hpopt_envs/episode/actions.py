@@ -75,20 +75,21 @@ def action_space(view: str, space: SearchSpace) -> gymnasium.Space[Any]:
     return gymnasium.spaces.Discrete(layout.discrete_actions)
 
 
-def checked_action(space: gymnasium.Space[Any], action: Any) -> NDArray[np.float64]:
-    """Return an action as `decode_actions` takes it, shape (1, n).
+def checked_action(space: gymnasium.Space[Any], action: Any, count: int = 1) -> NDArray[np.float64]:
+    """Return an action, or some, as `decode_actions` takes them, shape (count, n).
 
     Args:
         space: of a view's actions. What lies beyond [−1, 1] in the absolute view is clipped.
         action: numbers, in any form that numpy takes.
+        count: how many actions these are.
 
     Raises:
         WorldError: their number is another, one isn't finite, or no index of a choice.
     """
     try:
-        numbers = np.asarray(action, dtype=np.float64).reshape(1, -1)
+        numbers = np.asarray(action, dtype=np.float64).reshape(count, -1)
     except (TypeError, ValueError):
-        numbers = np.full((1, 0), np.nan)
+        numbers = np.full((count, 0), np.nan)
     if isinstance(space, gymnasium.spaces.Box):
         what, sizes = "{} numbers from -1 to 1", np.full(space.shape, np.inf)
     elif isinstance(space, gymnasium.spaces.MultiDiscrete):

@@ -20,17 +20,10 @@ from ..schedules import AGENT_SHAPE
 from ..training_run import TrainingRun
 from . import features
 from .actions import VIEWS, ActionLayout, action_space, checked_action, decode_actions
-from .measuring import (
-    ENDED,
-    extended,
-    improvement,
-    judged,
-    measure,
-    reaches_horizon,
-    record,
-)
+from .carrying import carried, taken_up
+from .measuring import ENDED, extended, improvement, judged, measure, reaches_horizon, record
 from .options import ResetOptions
-from .position import Position, Tensors
+from .position import Position
 from .rendering import line
 from .snapshots import read_snapshot, write_snapshot
 from .state import EpisodeState
@@ -287,31 +280,12 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         """Pickle the trial as it stands, and how to make its training run rather than that."""
         if self._made_by is None:
             return super().__reduce_ex__(protocol)
-        return _taken_up, (self._made_by, *self._carried())
+        return taken_up, (self._made_by, *carried(self))
 
     def __deepcopy__(self, memo: Any) -> "FineTuneEnv":
         """Return a copy over the same training run, whose trial goes on by itself."""
-        return _taken_up(self.twin, *copy.deepcopy(self._carried(), memo))
-
-    def _carried(self) -> tuple[dict[str, Any], Trial, Tensors, dict[str, Any]]:
-        own = {n: value for n, value in vars(self).items() if n not in ("run", "_episode")}
-        return own, self.trial, *self._episode.snapshot()
+        return taken_up(self.twin, *copy.deepcopy(carried(self), memo))
 
     def save_weights(self, folder: Path) -> None:
         """Write the model as it stands where `from_pretrained` finds it."""
         self.run.save_weights(self.position.state, folder)
-
-
-def _taken_up(
-    make: Callable[[], FineTuneEnv],
-    own: Mapping[str, Any],
-    trial: Trial,
-    tensors: Tensors,
-    meta: Mapping[str, Any],
-) -> FineTuneEnv:
-    """Return an environment made anew, at the trial that another was at."""
-    env = make()
-    vars(env).update(own)
-    env._episode = EpisodeState.restore(env.run, tensors, meta)
-    env._episode.trial = trial  # which may have ended
-    return env

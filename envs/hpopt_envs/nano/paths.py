@@ -27,7 +27,6 @@ class Paths:
 
     Attributes:
         length: segments of each so far, shape (n,).
-        improvement: (base objective − constrained objective)/scale at the last measurement, (n,).
         returned: sum of rewards, shape (n,).
     """
 
@@ -39,14 +38,14 @@ class Paths:
         self._defaults = _canonical([study.space.defaults() for study in studies])
         self._weight_is_zero, self._progress = np.zeros(n), np.zeros(n)
         self.length: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
-        self.improvement, self.returned = np.zeros(n), np.zeros(n)
+        self.returned = np.zeros(n)
 
     def begin(self, rows: Sequence[int], points: Sequence[Mapping[str, Value]]) -> None:
         """Start trials of some tasks from given hyperparameters."""
         for column in self._columns.values():
             column[rows] = np.nan
         self._ratios[rows] = np.nan
-        for of_trial in (self.length, self._progress, self.improvement, self.returned):
+        for of_trial in (self.length, self._progress, self.returned):
             of_trial[rows] = 0
         self._note(rows, points)
 

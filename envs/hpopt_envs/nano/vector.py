@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hpopt_search_spaces import Value
 
 from ..episode import features
-from ..episode.actions import VIEWS, ActionLayout, action_space, decode_actions
+from ..episode.actions import VIEWS, ActionLayout, action_space, checked_action, decode_actions
 from ..episode.features import Array
 from ..errors import WorldError
 from ..records import Control
@@ -80,7 +80,7 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         if view not in VIEWS:
-            raise WorldError(f"view must be one of {', '.join(VIEWS)}, but got {view!r}")
+            raise WorldError(f"view: must be one of {', '.join(VIEWS)}, but got {view!r}")
         asked = EnvironmentSettings.of({"task": tasks[0].name, **(settings or {})})
         self.world, self.num_envs = World(tasks), len(tasks)
         self._lanes = self.world.start([0] * len(tasks))
@@ -157,13 +157,14 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
 
     def _decode(self, actions: Any) -> tuple[list[dict[str, Value]], NDArray[np.int64]]:
         """Move the trials' points, and return their hyperparameters and controls."""
-        table = np.asarray(actions, dtype=np.float64).reshape(self.num_envs, -1)
+        table = checked_action(self.single_action_space, actions, self.num_envs)
         first = self._paths.length == 0
-        self._unit, control = decode_actions(self._view, self._layout, self._unit, table, first)
+        unit, control = decode_actions(self._view, self._layout, self._unit, table, first)
         if not np.isin(control, [Control.CONTINUE.value, Control.STOP.value]).all():
             raise WorldError(
                 "action: must go on or stop, since nano tasks side by side can't roll back or probe"
             )
+        self._unit = unit
         points = [
             {**AGENT_SHAPE, **study.facts.fixed, **study.space.decode(unit)}
             for study, unit in zip(self.studies, self._unit.tolist(), strict=True)
@@ -201,9 +202,9 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         base = np.where(
             ended, [f.base_objective for f in facts], [f.base_objective_subset for f in facts]
         )
-        after = np.where(known, base - measured.constrained, paths.improvement)
+        after = np.where(known, base - measured.constrained, paths.returned)
         gain = features.reward(after, exploded, paths.returned)
-        paths.improvement, paths.returned = after, paths.returned + gain
+        paths.returned = paths.returned + gain
         return gain
 
     def _end(self, observations: Observations, ended: Flags, value: Array) -> dict[str, Any]:

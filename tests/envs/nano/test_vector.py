@@ -115,13 +115,16 @@ def test_the_same_seed_is_the_same_again() -> None:
 
 
 def test_what_explodes_starts_again_and_the_others_go_on() -> None:
-    settings = {"fixed": {"optimizer": "adam", "max_gradient_norm": 1e9, "divergence_weight": 0.0}}
+    settings: dict[str, Any] = {
+        "fixed": {"optimizer": "adam", "max_gradient_norm": 1e9, "divergence_weight": 0.0}
+    }
     space = load_space("plain").with_defaults({"learning_rate": 1e3, "batch_size": 8}).to_dict()
     space["parameters"][1]["high"] = 16
-    env = NanoVectorEnv(tasks("templates"), settings={**settings, "space": space})
+    settings |= {"space": space}
+    env = NanoVectorEnv(tasks("templates"), view="absolute", settings=settings)
     env.reset(seed=0)
     total, ends = np.zeros(COUNT), 0
-    low, high = [-1.0, 0.0, 1.0], [1.0, 0.0, 1.0]
+    low, high = [-1.0, 0.0, -1.0], [1.0, 0.0, -1.0]
     for _ in range(16):
         _, rewards, ended, _, infos = env.step(np.array([low, low, high]))
         total += rewards
@@ -135,7 +138,7 @@ def test_what_explodes_starts_again_and_the_others_go_on() -> None:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(WorldError, match="view must be one of"):
+    with pytest.raises(WorldError, match="^view: must be one of"):
         NanoVectorEnv(tasks("markov"), view="relativ")
     families = named_families()
     with pytest.raises(WorldError, match="trials of one length"):
@@ -152,3 +155,8 @@ def test_what_it_cannot_do_is_refused(control: int) -> None:
     actions[1, -1] = control
     with pytest.raises(WorldError, match="can't roll back or probe"):
         env.step(actions)
+    with pytest.raises(WorldError, match="^action: must be 4 whole numbers"):
+        env.step(actions[:, :-1])
+    with pytest.raises(WorldError, match="^action: must be 4 whole numbers"):
+        env.step(actions + 7)
+    assert not env.step(np.zeros_like(actions))[2].any()  # none of them moved or ended a trial
