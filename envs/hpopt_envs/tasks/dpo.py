@@ -40,7 +40,13 @@ from .causal import check_causal
 from .data import Data, Split, split_size
 from .lm_data import fitting_length
 from .micro_batches import MicroBatches, parts
-from .preference_data import embedded_pairs, encode_pairs, pad_pairs, pair_columns
+from .preference_data import (
+    embedded_pairs,
+    encode_pairs,
+    pad_pairs,
+    pair_columns,
+    repeat_prompts,
+)
 from .roles import ParametricLoss, ParametricMetrics, Reference, Rule, Writing
 from .sampling import draw, log_probability, pad_prompts, responses, token_logits
 
@@ -104,7 +110,11 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
         self.notes = notes_of(tables)
         if tables is None:
             tables, self._drawn = embedded_pairs()
-        pairs = {name: encode_pairs(tokenizer, t, self.source, known) for name, t in tables.items()}
+        repeated = repeat_prompts(self.source, tables["train"])
+        pairs = {
+            name: encode_pairs(tokenizer, table, self.source, known, repeated)
+            for name, table in tables.items()
+        }
         if all(chosen == rejected for chosen, rejected in pairs["train"]):
             raise WorldError(
                 f"rejected_column: {tables['train'].where} must have a row whose responses "

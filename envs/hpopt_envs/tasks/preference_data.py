@@ -43,21 +43,39 @@ def pair_columns(source: Source, table: Table) -> list[str]:
     return [prompt, *names] if source.prompt_column or prompt in table.columns else names
 
 
+def repeat_prompts(source: Source, table: Table) -> bool:
+    """Return whether all responses are texts that begin with their prompts, and go on."""
+    names = pair_columns(source, table)
+    if len(names) < 3 or not all(name in table.columns for name in names):
+        return False
+    prompts, *responses = (table.column(name, "prompt_column") for name in names)
+    return all(
+        isinstance(prompt, str)
+        and all(isinstance(t, str) and len(t) > len(prompt) and t.startswith(prompt) for t in said)
+        for prompt, *said in zip(prompts, *responses, strict=True)
+    )
+
+
 def encode_pairs(
-    tokenizer: Any, table: Table, source: Source, vocabulary: int | None = None
+    tokenizer: Any,
+    table: Table,
+    source: Source,
+    vocabulary: int | None = None,
+    repeated: bool = False,
 ) -> list[Pair]:
     """Return prompts, chosen and rejected responses as ids; the responses are to be learnt.
 
     Each may be a text or a list of messages, which goes through the chat template. Without a column
     of prompts, what both responses begin with is the prompt: tokens of texts, messages of chats; so
-    it is where chats repeat the prompt. Texts that repeat it, in all rows, lose it there. A
-    response of text ends with the end token.
+    it is where chats repeat the prompt. A response of text ends with the end token.
 
     Args:
         tokenizer: of the model.
         table: the rows.
         source: names the columns.
         vocabulary: see `check_ids`.
+        repeated: whether responses of text begin with their prompt, which they then lose: see
+            `repeat_prompts`, of the training rows.
 
     Raises:
         WorldError: a column is missing or holds something else, or there is no chat template, or
@@ -69,7 +87,6 @@ def encode_pairs(
         table.column(name, setting) for name, setting in zip(names, settings, strict=True)
     ]
     prompts = columns[:-2] or [[None] * len(table)]
-    repeated = _repeats(*prompts, *columns[-2:])
     pairs = []
     rows = zip(*prompts, *columns[-2:], strict=True)
     if not any(isinstance(value, list) for column in columns for value in column):
@@ -86,15 +103,6 @@ def encode_pairs(
             check_ids(tokenizer, ids, vocabulary, where)
         pairs.append(pair)
     return pairs
-
-
-def _repeats(prompts: Sequence[Any], chosen: Sequence[Any], rejected: Sequence[Any]) -> bool:
-    """Return whether all responses begin with their prompts, and go on."""
-    return all(
-        isinstance(prompt, str)
-        and all(isinstance(t, str) and len(t) > len(prompt) and t.startswith(prompt) for t in said)
-        for prompt, *said in zip(prompts, chosen, rejected, strict=True)
-    )
 
 
 def _texts(tokenizer: Any, repeated: bool, prompt: Any, chosen: Any, rejected: Any) -> Pair:

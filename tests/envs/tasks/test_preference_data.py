@@ -10,7 +10,13 @@ from hpopt_envs.errors import WorldError
 from hpopt_envs.models import load_tokenizer
 from hpopt_envs.scores.scores import make_score
 from hpopt_envs.tasks import Source
-from hpopt_envs.tasks.preference_data import SCORE, Pair, embedded_pairs, encode_pairs
+from hpopt_envs.tasks.preference_data import (
+    SCORE,
+    Pair,
+    embedded_pairs,
+    encode_pairs,
+    repeat_prompts,
+)
 
 END = "<|endoftext|>"
 TEMPLATE = (
@@ -31,7 +37,8 @@ def encode() -> Encode:
     def encoded(*rows: dict[str, Any], template: str | None = TEMPLATE) -> list[Pair]:
         tokenizer.chat_template = template
         table = Table({name: [row[name] for row in rows] for name in rows[0]}, "rows.jsonl")
-        return encode_pairs(tokenizer, table, Source())
+        repeated = repeat_prompts(Source(), table)
+        return encode_pairs(tokenizer, table, Source(), repeated=repeated)
 
     return encoded
 
@@ -51,6 +58,21 @@ def test_texts_end_once(encode: Encode) -> None:
     row = {"prompt": "Up?", "chosen": f"yes{END}", "rejected": 7}
     (pair,) = encode(row, template=None)
     assert texts(pair) == [("Up?", f"yes{END}"), ("Up?", f"7{END}")]
+
+
+def test_the_training_rows_say_for_every_split_whether_texts_repeat_the_prompt() -> None:
+    tokenizer, source = load_tokenizer("embedded"), Source()
+    names = ("prompt", "chosen", "rejected")
+    repeats, odd = ("Up?", "Up? yes", "Up? no"), ("Up?", " yes", " no")
+    train, held_out = (
+        Table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), "rows.jsonl")
+        for rows in ([repeats, repeats], [repeats, odd])
+    )
+    repeated = repeat_prompts(source, train)
+    assert repeated
+    assert not repeat_prompts(source, held_out)
+    pairs = encode_pairs(tokenizer, held_out, source, repeated=repeated)
+    assert texts(pairs[0]) == texts(pairs[1]) == [("Up?", f" yes{END}"), ("Up?", f" no{END}")]
 
 
 def test_texts_that_all_repeat_the_prompt_lose_it(encode: Encode) -> None:
