@@ -16,7 +16,7 @@ from typing import Any
 from ..commands import censored, without_password
 from ..wording import what_failed
 from .batches import REFUSALS
-from .store import ENVIRONMENT
+from .store import ENVIRONMENT, is_server
 
 
 def open_channel() -> int:
@@ -42,7 +42,7 @@ def report_failure(channel: int, error: Exception, uri: str) -> None:
     """Tell what went wrong, in one line that has nothing of the URI that others mustn't see."""
     final = getattr(error, "error_code", None) in REFUSALS
     said = what_failed(error)
-    if is_silence(error):
+    if is_silence(error, uri):
         seconds = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
         said = (
             f"the server at {without_password(uri)} took longer than {seconds} s to answer, which "
@@ -51,9 +51,9 @@ def report_failure(channel: int, error: Exception, uri: str) -> None:
     report(channel, {"error": censored(said, uri), "resumable": not final})
 
 
-def is_silence(error: Exception) -> bool:
+def is_silence(error: Exception, uri: str) -> bool:
     """Return whether it came of a server that doesn't answer."""
-    return "timed out" in str(error)
+    return is_server(uri) and "timed out" in str(error)
 
 
 def read_uri() -> str:

@@ -93,7 +93,7 @@ class _Recorder:
             except Exception as error:  # whatever it is, the comparison must go on
                 self._fail(error)
                 study.session, study.wait_until = None, time.monotonic() + RETRY_SECONDS
-                if is_silence(error):  # each of the others would wait as long, for nothing
+                if is_silence(error, self._uri):  # the others would wait as long, for nothing
                     for other in self._studies.values():
                         other.wait_until = study.wait_until
                     return False

@@ -44,7 +44,7 @@ class _Run:
     """A run of MLflow, and what it still lacks.
 
     Attributes:
-        name: shown in MLflow; empty while it isn't known, and then there is no run yet.
+        name: shown in MLflow.
         start: time of its first event, unix milliseconds.
         id: MLflow's; empty until the run is made or found.
         status: how its trial ended; None while it runs.
@@ -143,7 +143,7 @@ class Projection:
             self._study.tags |= answer_tags(self._history, result)
         self.flush()
         for run in self._runs.values():
-            if run.id and not run.complete:
+            if not run.complete:
                 self._client.set_terminated(run.id, "KILLED", self._now)
         self._client.set_terminated(self._study.id, ending.upper(), self._now)
         log_artifacts(self._client, self._study.id, self._history, folder)
