@@ -79,6 +79,7 @@ def study_of(world: World, k: int, base: Lanes, settings: EnvironmentSettings) -
     space, baseline = asked.resolve(known), dict(settings.baseline or {})
     beside, sizes = outside(space, baseline), batch_sizes(space, held, task.examples)
     check_baseline(beside, {**held, **space.defaults()}, None, sizes)
+    _check_understood({name: (value,) for name, value in beside.items()}, "baseline")
     sizes += [int(beside["batch_size"])] if "batch_size" in beside else []
     plan = _plan(task, sizes, tokens, settings)
     subset = _examples(world, SUBSET, SUBSET_SHARE * plan.segment_tokens)
@@ -140,6 +141,7 @@ def _facts(
         setup_cost=whole.cost + RETAINED_TRAIN * known.sequence_length / 3,
         data_hash=_hash(*data),
         model_hash=_hash(world.base[k]),
+        hyperparameters=UNDERSTOOD,
     )
 
 
@@ -181,16 +183,20 @@ def _check(space: SearchSpace, held: Mapping[str, Value]) -> None:
         WorldError: it doesn't.
     """
     check_hyperparameters(space, held)
-    for name in (*space.names, *held):
-        if name not in UNDERSTOOD:
-            raise WorldError(f"space {space.name!r}: a nano task has no {name}")
     values: dict[str, tuple[Value, ...]] = {p.name: extremes(p) for p in space.parameters}
     values |= {name: (value,) for name, value in held.items()}
+    _check_understood(values, f"space {space.name!r}")
+
+
+def _check_understood(values: Mapping[str, tuple[Value, ...]], where: str) -> None:
+    for name in values:
+        if name not in UNDERSTOOD:
+            raise WorldError(f"{where}: a nano task has no {name}")
     for optimizer in values.get("optimizer", ()):
         if optimizer not in KINDS:
             known = ", ".join(KINDS)
             raise WorldError(f"optimizer: must be {known} for a nano task, but got {optimizer!r}")
-    for size in values["batch_size"]:
+    for size in values.get("batch_size", ()):
         if not isinstance(size, int) or size % 2:
             raise WorldError(f"batch_size: must be even for a nano task, but got {size!r}")
 
@@ -207,7 +213,7 @@ def _training_facts(
         lora=family.rank is not None,
         optimizer=str(held.get("optimizer", "adamw")),
         forgetting_weight=weight,
-        retained_surprise=float(world.surprise("validation")[k]),
+        retained_surprise=float(world.surprise[k]),
     )
 
 

@@ -81,7 +81,12 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
     ) -> None:
         if view not in VIEWS:
             raise WorldError(f"view: must be one of {', '.join(VIEWS)}, but got {view!r}")
-        asked = EnvironmentSettings.of({"task": tasks[0].name, **(settings or {})})
+        if not tasks:
+            raise WorldError("nano tasks: must be one at least, but got none")
+        said = dict(settings or {})
+        if twice := said.keys() & {"view", "validate_segments"}:
+            raise WorldError(f"settings: {min(twice)} must be said as an argument of its own")
+        asked = EnvironmentSettings.of({"task": tasks[0].name, **said})
         self.world, self.num_envs = World(tasks), len(tasks)
         self._lanes = self.world.start([0] * len(tasks))
         self.studies = [study_of(self.world, k, self._lanes, asked) for k in range(len(tasks))]
@@ -110,9 +115,20 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
             seed: of each trial, or of the first, from which the others count; drawn where there is
                 none.
             options: there are none.
+
+        Raises:
+            WorldError: there are some, or there is another number of seeds.
         """
-        counted = [seed + k for k in range(self.num_envs)] if isinstance(seed, int) else seed
+        if options:
+            raise WorldError(f"options: must be left out for nano tasks, but got {options}")
+        counted: Sequence[int | None] | None
+        if seed is None or isinstance(seed, Sequence):
+            counted = seed
+        else:
+            counted = [int(seed) + k for k in range(self.num_envs)]
         seeds = [None] * self.num_envs if counted is None else list(counted)
+        if len(seeds) != self.num_envs:
+            raise WorldError(f"seed: must be {self.num_envs} numbers, but got {len(seeds)}")
         if not self._random or counted is not None:
             self._random = [seeding.np_random(one)[0] for one in seeds]
         drawn = [self._drawn(k) if one is None else one for k, one in enumerate(seeds)]

@@ -212,11 +212,15 @@ class World:
         windows, labels = self.data["train"].rows(torch.from_numpy(np.stack(rows)))
         return cross_entropy(self.predict(lanes.weights, windows, self.form.targets), labels)
 
-    def surprise(self, split: str) -> torch.Tensor:
-        """Return the base models' loss on retained text, relative to their entropy there (K,)."""
-        logs = self._known(split)
+    @cached_property
+    def surprise(self) -> torch.Tensor:
+        """The base models' loss on retained validation text, relative to their entropy there (K,).
+
+        See `hpopt_envs.training.surprise`.
+        """
+        logs = self._known("validation")
         entropy = torch.special.entr(logs.exp()).sum(-1).mean((1, 2))
-        loss = cross_entropy(logs, self.data[f"retained_{split}"].labels)
+        loss = cross_entropy(logs, self.data["retained_validation"].labels)
         return torch.div(loss, entropy.clamp(min=LEAST_ENTROPY))
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from hpopt.testing import check_training_run
 from hpopt_envs import FineTuneEnv, Outcome, WorldError, make_env
 from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.messages import StudyFacts
-from hpopt_envs.nano.families import named_families
+from hpopt_envs.nano.families import named_families, read_task
 
 
 @pytest.mark.parametrize("family", [*named_families(), "0", "1", "2", "3"])
@@ -47,15 +47,33 @@ def test_an_explosion_ends_a_trial() -> None:
 
 
 def test_defaults_are_those_of_the_rules() -> None:
-    env = make_env("nano:low-rank:1")
-    task_weight = env.facts.forgetting_weight
-    surprised = env.space.defaults()["divergence_weight"] == pytest.approx(0.1)
-    assert surprised or env.space.defaults()["divergence_weight"] == pytest.approx(
-        0.3 + 1.5 * task_weight
-    )
-    assert env.facts.lora
-    assert env.facts.trainable_parameters < env.facts.total_parameters
-    assert env.facts.fixed == {"optimizer": env.facts.fixed["optimizer"]}
+    weights = set()
+    for seed in range(8):
+        env = make_env(f"nano:low-rank:{seed}")
+        ruled = 0.3 + 1.5 * env.facts.forgetting_weight
+        weights.add(env.space.defaults()["divergence_weight"] / ruled)
+        assert env.facts.lora
+        assert env.facts.trainable_parameters < env.facts.total_parameters
+        assert env.facts.fixed == {"optimizer": read_task(f"nano:low-rank:{seed}").optimizer}
+    assert any(share == pytest.approx(1.0) for share in weights)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "line"),
+    [
+        ({"batch_size": 1}, "batch_size: must be even for a nano task"),
+        ({"optimizer": "torch.optim:RAdam"}, "optimizer: must be "),
+        ({"dropout": 0.3}, "baseline: a nano task has no dropout"),
+    ],
+)
+def test_a_baseline_that_cannot_be_trained_is_refused(baseline: dict[str, Any], line: str) -> None:
+    with pytest.raises(WorldError, match=f"^{line}"):
+        make_env("nano:markov:1", baseline=baseline)
+
+
+def test_a_trial_has_no_hyperparameter_that_training_does_not_know() -> None:
+    with pytest.raises(WorldError, match="training has no hyperparameter 'lerning_rate'"):
+        make_env("nano:markov").reset(options={"fixed": {"lerning_rate": 1}})
 
 
 def test_what_is_asked_for_is_had() -> None:

@@ -89,7 +89,7 @@ def test_it_is_the_single_environment_many_times(
 
 
 def test_gymnasium_makes_it_and_threads_are_left_alone() -> None:
-    threads = torch.get_num_threads()
+    torch.set_num_threads(threads := 2)
     env = gymnasium.make_vec("hpopt_envs:hpopt/Nano-v0", num_envs=4, task="nano:templates")
     observations, _ = env.reset(seed=0)
     assert observations in env.observation_space
@@ -98,6 +98,7 @@ def test_gymnasium_makes_it_and_threads_are_left_alone() -> None:
     assert observations in env.observation_space
     assert observations.shape == (4, len(FEATURES))
     assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
 
 
 def test_the_same_seed_is_the_same_again() -> None:
@@ -143,6 +144,14 @@ def test_what_does_not_go_together_is_refused() -> None:
     families = named_families()
     with pytest.raises(WorldError, match="trials of one length"):
         NanoVectorEnv([families["markov"].task(0), families["tiny"].task(0)])
+    with pytest.raises(WorldError, match="^nano tasks: must be one at least"):
+        NanoVectorEnv([])
+    with pytest.raises(WorldError, match="^settings: view must be said as an argument"):
+        NanoVectorEnv(tasks("markov"), settings={"view": "absolute"})
+    with pytest.raises(WorldError, match="^seed: must be 3 numbers, but got 2"):
+        NanoVectorEnv(tasks("markov")).reset(seed=[1, 2])
+    with pytest.raises(WorldError, match="^options: must be left out"):
+        NanoVectorEnv(tasks("markov")).reset(options={"trial": 3})
     with pytest.raises(WorldError, match="model: must be left out"):
         NanoVectorEnv(tasks("markov"), settings={"model": "gpt2"})
 
