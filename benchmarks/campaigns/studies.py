@@ -23,7 +23,7 @@ Files = dict[str, bytes]  # of a study's folder, by their path in it
 
 
 def settings_of(runs: Path, agent: str, seed: int, **more: Any) -> Settings:
-    """Return settings of a study of six short trials, and of a confirmation."""
+    """Return settings of a study of six short trials, and of a final."""
     small = {"task": "simulated", "trials": 6, "trial_tokens": 4 * SEGMENT, "confirm_seeds": 1}
     if agent == "portfolio":
         small["portfolio"] = [SOURCE]

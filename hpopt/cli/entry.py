@@ -18,7 +18,7 @@ COMMANDS = {
     "compare": "searchers at equal cost, on tasks and seeds",
     "resume": "go on with a study or comparison that was cut off, or extend a study",
     "report": "a page with everything about a study or comparison",
-    "export": "the winner as code for a trainer of yours",
+    "export": "what a study recommends, as code for a trainer of yours",
     "ui": "open MLflow's user interface on this machine",
     "tasks": "list what can be trained",
     "spaces": "list what may be tuned",
@@ -67,7 +67,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 2
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # what Python didn't install can't be put back
+                signal.signal(number, handler)
 
 
 def _check(typed: Sequence[str]) -> None:

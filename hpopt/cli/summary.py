@@ -1,4 +1,4 @@
-"""The end of a study on the terminal: who won, by how much, at what cost, and what to paste."""
+"""The end of a study on the terminal: what is recommended, why, at what cost, and what to paste."""
 
 import hashlib
 from statistics import mean

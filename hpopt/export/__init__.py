@@ -21,8 +21,8 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
         folder: to write into; None for `export` in the study's own.
 
     Raises:
-        StudyError: there is no such study, or no winner; its schedule can't be expressed; or the
-            folder can't be written.
+        StudyError: there is no such study, or it recommends nothing; its schedule can't be
+            expressed; or the folder can't be written.
         WorldError: the text to be retained can't be had.
     """
     if to not in TARGETS:

@@ -108,7 +108,7 @@ class StudyFolder:
 
     @property
     def schedule(self) -> Path:
-        """The winner's schedule, see `Winner.to_json`."""
+        """The recommended schedule, see `Recommended.to_json`."""
         return self.path / "schedule.json"
 
     @property
@@ -118,12 +118,12 @@ class StudyFolder:
 
     @property
     def best(self) -> Path:
-        """The folder of the winner's weights."""
+        """The folder of the recommended model's weights."""
         return self.path / "best"
 
     @property
     def samples(self) -> Path:
-        """What the winner writes, see `hpopt_envs.training.samples`."""
+        """What the recommended model writes, see `hpopt_envs.training.samples`."""
         return self.best / "samples.json"
 
     @property

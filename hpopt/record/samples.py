@@ -1,4 +1,4 @@
-"""What a study's winner writes, beside what the base model wrote: read, and told in lines.
+"""What the recommended model writes, beside what the base model wrote: read, and told in lines.
 
 The texts are a model's and a data set's: nothing in them is markup, on a terminal or a page.
 """
@@ -18,7 +18,7 @@ class Sample:
     Attributes:
         prompt: what was continued.
         before: what the base model wrote.
-        after: what the winner wrote.
+        after: what the recommended model wrote.
         reference: what it should be; None where there is no such thing.
         score_before, score_after: of the two; None where nothing scores them.
     """
@@ -45,7 +45,7 @@ class Samples:
 
 
 def read_samples(folder: StudyFolder) -> Samples | None:
-    """Return the samples of a study's winner; None where there are none that can be read.
+    """Return the samples of a study's recommended model; None where none can be read.
 
     Args:
         folder: of the study.

@@ -45,7 +45,7 @@ def write_study_report(
         history: of the study; it may still be running.
         result: what its result.json says; None where there is none.
         path: of the file to write, in the study's folder.
-        samples: what its winner writes; None where that writes nothing.
+        samples: what its recommended model writes; None where that writes nothing.
     """
     known = importances(history)
     title = f"{history.header['name']}: {history.header['agent']} on {history.facts.task}"
