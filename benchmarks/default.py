@@ -14,6 +14,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from hpopt.settings.parsing import parse_values
+from hpopt.wording import describe
 from hpopt_envs import FineTuneEnv, make_env
 from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_envs.tasks.suite import BUILT_IN
@@ -64,7 +65,7 @@ def rows(file: Path, task: str, changed: Values, seeds: int, tokens: int | None)
             found[-1].append(float("inf") if row["value"] is None else row["value"])
     others, ours = found
     differences = [one - other for one, other in zip(ours, others, strict=True)]
-    default = ", ".join(f"{env.space.defaults()[name]:g}" for name in changed)
+    default = describe({name: env.space.defaults()[name] for name in changed})
     yield (
         f"| {task} | {mean(others):.3f} | {default} | {mean(ours):.3f} | "
         f"{mean(differences):+.3f} ± {stdev(differences):.3f} |"
@@ -79,9 +80,11 @@ def main() -> None:
     parser.add_argument("--trial-tokens", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
+    if asked.seeds < 2:
+        parser.error("--seeds: must be at least 2, so that their differences have a spread")
     print("| task | changed | the default's value | default | paired difference |")
     print("| --- | --- | --- | --- | --- |")
-    for task in asked.tasks or list(BUILT_IN):
+    for task in asked.tasks:
         for line in rows(asked.file, task, asked.changed, asked.seeds, asked.trial_tokens):
             print(line, flush=True)
 
