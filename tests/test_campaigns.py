@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,14 @@ def test_a_few_cases_are_well(name: str, count: int) -> None:
     assert said == []
     assert tally.tried >= count
     assert tally.bad == 0
+
+
+@pytest.mark.parametrize("name", campaign.NAMES)
+def test_every_campaign_is_there(name: str) -> None:
+    module = import_module(f"benchmarks.campaigns.{name}")
+    assert module.WHAT
+    assert module.COUNT > 0
+    assert callable(module.case)
 
 
 def test_what_is_bad_is_counted_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,8 @@ BASE = {
 TASKS = {
     "classify": "train-file validation-file test-file dataset dataset-config text-column "
     "label-column class-weights too-long sequence-length objective trust-remote-code device",
-    "lm": "model retain-file messages-column forgetting-weight precision gradient-checkpointing",
+    "lm": "model retain-file messages-column forgetting-weight precision gradient-checkpointing "
+    "chat-template-kwargs",
     "text2text": "prompt-column completion-column prompt-template completion-template",
     "dpo": "chosen-column rejected-column",
     "align": "reward constraint max-new-tokens samples-per-prompt max-divergence",
