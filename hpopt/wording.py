@@ -38,7 +38,7 @@ def detours(trials: Sequence[Trial]) -> str:
     trained = sum(segment.tokens for segment in segments)
     kept = sum(trial.path[-1].training_tokens for trial in trials if trial.segments)
     return (
-        f"Inside trials, the loss was probed {counted(probes, 'time')} and training rolled back "
+        f"Inside trials, losses were probed {counted(probes, 'time')} and training rolled back "
         f"{counted(returns, 'time')} ({trained - kept:,} training tokens); all of it is charged."
     )
 

@@ -160,6 +160,8 @@ def digest_of(trial: Trial) -> str:
     plain = [{**to_json(s), "study_cost": 0, "wall_seconds": 0} for s in trial.segments]
     for segment in plain:
         del segment["test_metrics"], segment["test_objective"]
+        if segment["probe_forgetting"] is None:  # so it is in what was saved before there was one
+            del segment["probe_forgetting"]
     text = json.dumps([trial.id, trial.seed, plain], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

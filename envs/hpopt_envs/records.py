@@ -61,6 +61,8 @@ class Segment:
         wall_seconds: time taken, its evaluation included; no part of equality.
         probe_loss: task loss on the trial's probe batch after it; infinite where that exploded,
             None where it wasn't measured.
+        probe_forgetting: rise of the task loss on retained examples beside it since the base model;
+            None where nothing is retained, or where it wasn't measured.
         test_metrics: measured on the test split, at the end of a trial that is tested; else empty.
         test_objective: of these, as minimised; None where they weren't measured, or aren't finite.
     """
@@ -85,6 +87,7 @@ class Segment:
     flops: float
     wall_seconds: float = field(compare=False)
     probe_loss: float | None = None
+    probe_forgetting: float | None = None
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     test_objective: float | None = None
 
@@ -248,3 +251,14 @@ class RunFacts:
             return objective
         excess = metrics["divergence"] / self.max_divergence - 1.0
         return objective + self.objective_scale * excess
+
+    def probed(self, segment: Segment) -> float | None:
+        """Return what a probe says of the objective, in nats: loss + weight × forgetting.
+
+        A nat of forgetting weighs against a nat of loss what it does against the objective's scale.
+        None where nothing was probed.
+        """
+        if segment.probe_loss is None or segment.probe_forgetting is None:
+            return segment.probe_loss
+        weight = self.forgetting_weight / self.objective_scale
+        return segment.probe_loss + weight * segment.probe_forgetting

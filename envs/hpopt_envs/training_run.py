@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -47,6 +47,21 @@ class Evaluation:
     cost: float
 
 
+class Probe(NamedTuple):
+    """What a trial's probe batch shows.
+
+    Attributes:
+        loss: of the task, on training examples.
+        cost: token-equivalents.
+        forgetting: rise of the loss on retained examples since the base model; None where nothing
+            is retained.
+    """
+
+    loss: float
+    cost: float
+    forgetting: float | None = None
+
+
 class TrainingRun(Protocol):
     """A model being fine-tuned: one set of frozen weights, any number of run states.
 
@@ -75,11 +90,8 @@ class TrainingRun(Protocol):
         Draws are keyed by (the trial's seed, `segment`) alone.
         """
 
-    def probe(self, state: Any) -> tuple[float, float]:
-        """Return the task loss on the trial's probe batch, and its cost in token-equivalents.
-
-        The batch is the same training examples whenever it is asked for.
-        """
+    def probe(self, state: Any) -> Probe:
+        """Measure the trial's probe batch: the same training examples whenever it is asked for."""
 
     def evaluate(self, state: Any, split: str, whole: bool) -> Evaluation:
         """Measure on "validation" or "test": on the whole fixed set, or on its first part."""

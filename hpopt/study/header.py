@@ -22,8 +22,9 @@ from ..settings.groups import DEFAULT_TRIALS
 from ..settings.study import Settings
 
 # Earlier versions whose studies this one goes on with. An agent's goes on with the rewards and the
-# observation of now: in those of version 2, a slope over more segments than there were is 0.
-GO_ON = {"hpopt": ("0.2.0",), "observation": ("2",)}
+# observation of now: in those of version 2, a slope over more segments than there were is 0. Up to
+# version 3, probes say nothing of what is retained.
+GO_ON = {"hpopt": ("0.2.0",), "observation": ("2", "3")}
 PACKAGES = ("torch", "numpy", "transformers", "optuna", "stable-baselines3", "gymnasium", "hpopt")
 
 
@@ -47,6 +48,7 @@ def make_header(
     environment: dict[str, Any],
     pool: Pool,
     sources: Sequence[History] = (),
+    policy: str | None = None,
 ) -> Event:
     """Return a new study's first event.
 
@@ -56,6 +58,7 @@ def make_header(
         environment: see `environment_settings`.
         pool: of the study's workers.
         sources: that its portfolio is made of; it is kept here, so that they may change later.
+        policy: digest of the one that its searcher goes by; None for most.
 
     Raises:
         StudyError: no portfolio can be made of the sources.
@@ -82,6 +85,8 @@ def make_header(
         "facts": dataclasses.asdict(pool.facts),
         "versions": _versions(),
     }
+    if policy is not None:
+        header["policy"] = policy
     if sources:
         task, space = pool.facts.task, pool.space
         header["portfolio"] = make_portfolio(sources, task, space, planned, settings.searcher.prior)
@@ -126,6 +131,11 @@ def check_same(header: Event, pool: Pool) -> None:
     }
     _compare(header, then, now)
     _compare_base(header, pool.facts)
+
+
+def check_policy(header: Event, digest: str | None) -> None:
+    """Refuse to go on with another policy than the study's."""
+    _compare(header, {"policy": header.get("policy")}, {"policy": digest})
 
 
 def _compare_base(header: Event, now: RunFacts) -> None:

@@ -160,7 +160,7 @@ class _Trials:
         if self._facts.has_probe:
             where = f"{self._where}: probe()"
             looked = self._run.probe(state)
-            require(0 <= looked[1] < math.inf, where, "its cost must be finite, ≥ 0", looked[1])
+            require(0 <= looked.cost < math.inf, where, "its cost must be finite, ≥ 0", looked.cost)
             again_looked = self._run.probe(state)
             same = repr(looked) == repr(again_looked)
             require(same, where, f"must be {looked} again", again_looked)

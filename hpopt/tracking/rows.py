@@ -53,6 +53,7 @@ def segment_metrics(facts: RunFacts, segment: Segment) -> dict[str, float]:
         "clip_fraction": segment.clip_fraction,
         "noise_scale": segment.noise_scale,
         "probe_loss": segment.probe_loss,
+        "probe_forgetting": segment.probe_forgetting,
         "training_tokens": segment.training_tokens,
         "optimizer_steps": segment.optimizer_steps,
         "cost": segment.cost,

@@ -169,12 +169,12 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             hyperparameters: all of them.
             control: what is asked for; STOP ends the trial after it.
             tokens: task tokens to train on, whole optimizer steps; None for a whole segment.
-            probe: measure the loss on the trial's probe batch after it. An explosion before the
-                trial's end then doesn't end it: it is an infinite loss.
+            probe: measure the trial's probe batch after it. An explosion before the trial's end
+                then doesn't end it: it is an infinite loss.
             roll_back: first go back to the best point, else to the base weights.
             keep: where it leads may be gone back to, as with every probe: a copy of all that the
                 trial trains. Points are judged by the objective where it is measured between
-                segments, else by the probe loss.
+                segments, else by the probe's, see `RunFacts.probed`.
 
         Raises:
             WorldError: the trial has ended.
@@ -187,18 +187,19 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             position.roll_back()
         progress = self.run.advance(position.state, hyperparameters, number, tokens)
         stops = control is Control.STOP
-        probe_loss = None
+        probed = None
         if probe:
             ends = stops or reaches_horizon(self.facts, episode.trial, progress)
-            progress, probe_loss = position.probe(progress, ends)
+            progress, probed = position.probe(progress, ends)
         # Between segments, what is lost isn't evaluated: that would be an explosion.
-        validates = self.validate_segments and probe_loss != math.inf
+        lost = probed is not None and probed.loss == math.inf
+        validates = self.validate_segments and not lost
         measured = measure(self.run, episode, progress, stops=stops, validates=validates)
         asked = Control.PROBE if probe else control
         asked = Control.ROLL_BACK if roll_back else asked
         seconds = time.perf_counter() - started
         segment = record(
-            self.facts, episode, progress, measured, hyperparameters, asked, probe_loss, seconds
+            self.facts, episode, progress, measured, hyperparameters, asked, probed, seconds
         )
         position.reached(segment.id, judged(self.facts, segment) if probe or keep else None)
         gain = self._reward(segment, measured.outcome)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-OBSERVATION_VERSION = 3  # of the table, and of what rewards and actions mean
+OBSERVATION_VERSION = 4  # of the table, and of what rewards, actions and probes mean
 CANONICAL = ("learning_rate", "batch_size", "divergence_weight")
 SLOPES = (1, 4, 16)  # segments, or as many as a trial has behind it
 WORST_RETURN = -1.0  # of a trial: an explosion's, and that of what did as much harm

@@ -8,7 +8,7 @@ import numpy as np
 from hpopt_search_spaces import Value
 
 from ..records import Control, Outcome, RunFacts, Segment, Trial
-from ..training_run import Progress, TrainingRun
+from ..training_run import Probe, Progress, TrainingRun
 from .state import EpisodeState
 
 ENDED = (Outcome.COMPLETED, Outcome.STOPPED)  # with a value
@@ -93,7 +93,7 @@ def record(
     measured: Measured,
     hyperparameters: Mapping[str, Value],
     control: Control,
-    probe_loss: float | None,
+    probe: Probe | None,
     wall_seconds: float,
 ) -> Segment:
     """Return a segment as it goes on record; it begins where the trial stood before."""
@@ -119,7 +119,8 @@ def record(
         study_cost=0.0,
         flops=6.0 * facts.total_parameters * measured.cost,
         wall_seconds=wall_seconds,
-        probe_loss=probe_loss,
+        probe_loss=None if probe is None else probe.loss,
+        probe_forgetting=None if probe is None else probe.forgetting,
         test_metrics=measured.test_metrics,
         test_objective=measured.test_objective,
     )
@@ -151,5 +152,5 @@ def improvement(facts: RunFacts, segment: Segment, outcome: Outcome | None) -> f
 def judged(facts: RunFacts, segment: Segment) -> float | None:
     """Return what a trial's points are compared by; None where it wasn't measured."""
     if segment.objective is None:
-        return segment.probe_loss
+        return facts.probed(segment)
     return facts.constrained(segment.objective, segment.metrics)

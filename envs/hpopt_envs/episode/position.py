@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..records import Outcome
-from ..training_run import Progress, TrainingRun
+from ..training_run import Probe, Progress, TrainingRun
 
 Tensors = dict[str, torch.Tensor]
 KEPT = "kept."  # before the names of the best point's tensors in a snapshot
@@ -43,22 +43,23 @@ class Position:
         self.state: Any = run.start(seed)
         self.segment: int | None = None
 
-    def probe(self, progress: Progress, ends: bool) -> tuple[Progress, float | None]:
-        """Measure the probe loss after a segment.
+    def probe(self, progress: Progress, ends: bool) -> tuple[Progress, Probe | None]:
+        """Measure the probe batch after a segment.
 
         What exploded isn't measured: its loss is infinite, and it may be rolled back, unless the
         segment `ends` its trial.
 
         Returns:
-            The progress with the probe's cost, and the loss; None where the trial has failed.
+            The progress with the probe's cost, and what it showed; None where the trial failed.
         """
+        exploded = Probe(math.inf, 0.0)
         if progress.outcome is Outcome.EXPLODED:
-            return (progress if ends else replace(progress, outcome=None, reason="")), math.inf
+            return (progress if ends else replace(progress, outcome=None, reason="")), exploded
         if progress.outcome is not None:
             return progress, None
-        loss, cost = self._run.probe(self.state)
-        loss = loss if math.isfinite(loss) else math.inf
-        return replace(progress, cost=progress.cost + cost), loss
+        probe = Probe(*self._run.probe(self.state))
+        finite = math.isfinite(probe.loss) and math.isfinite(probe.forgetting or 0.0)
+        return replace(progress, cost=progress.cost + probe.cost), probe if finite else exploded
 
     def reached(self, segment: int, loss: float | None) -> None:
         """Take note of a segment's end, and keep it where it is the best one yet.

@@ -161,6 +161,7 @@ def named_families() -> dict[str, Family]:
         Family("templates", small, sources=("templates",), horizon=64),
         Family("text", small, sources=("text",), distance=(0.5, 1.0)),
         Family("attention", attention),
+        Family("adagrad", small, optimizers=("adagrad",)),
         Family("classify", middle, classes=4),
         Family("low-rank", middle, rank=3),
         Family("tiny", small, examples=(8, 32), horizon=256, noise=(0.1, 0.3)),

@@ -11,7 +11,7 @@ from hpopt_search_spaces import SearchSpace, Value
 
 from ..records import Outcome
 from ..settings import EnvironmentSettings
-from ..training_run import Evaluation, Progress
+from ..training_run import Evaluation, Probe, Progress
 from .facts import Study, evaluation, study_of
 from .families import read_task
 from .optimizers import Moments
@@ -61,9 +61,10 @@ class NanoRun:
             reason=f"mean training loss {loss:.4g}" if exploded else "",
         )
 
-    def probe(self, state: Lanes) -> tuple[float, float]:
-        cost = PROBE_EXAMPLES * self.facts.sequence_length / 3
-        return float(self._world.probe(state)), cost
+    def probe(self, state: Lanes) -> Probe:
+        loss, forgetting = self._world.probe(state)
+        cost = 1.5 * PROBE_EXAMPLES * self.facts.sequence_length / 3
+        return Probe(float(loss), cost, float(forgetting))
 
     def evaluate(self, state: Lanes, split: str, whole: bool) -> Evaluation:
         size = self._study.whole if whole else self._study.subset

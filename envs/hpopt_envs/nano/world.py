@@ -202,15 +202,31 @@ class World:
         )
 
     @torch.no_grad()
-    def probe(self, lanes: Lanes) -> torch.Tensor:
-        """Return the loss of each run on training examples of its own, shape (K,)."""
-        sizes = self.data["train"].sizes
+    def probe(self, lanes: Lanes) -> tuple[torch.Tensor, torch.Tensor]:
+        """Measure each run on training examples of its own, which are the same over a trial.
+
+        Returns:
+            The loss on the target, and how much the loss on half as many retained examples has
+            risen since the base model; both of shape (K,).
+        """
+        loss = self._probe_loss(lanes.weights, lanes.seeds, "train", PROBE_EXAMPLES)
+        weights, retained = (lanes.weights, self.base), "retained_train"
+        now, before = (
+            self._probe_loss(one, lanes.seeds, retained, PROBE_EXAMPLES // 2) for one in weights
+        )
+        return loss, now - before
+
+    def _probe_loss(
+        self, weights: torch.Tensor, seeds: Sequence[int], table: str, examples: int
+    ) -> torch.Tensor:
+        stacked, form = self.data[table], self.form
         rows = [
-            np.random.default_rng(key(seed, "probe")).integers(sizes[k], size=PROBE_EXAMPLES)
-            for k, seed in enumerate(lanes.seeds)
+            np.random.default_rng(key(seed, "probe", table)).integers(size, size=examples)
+            for seed, size in zip(seeds, stacked.sizes, strict=False)
         ]
-        windows, labels = self.data["train"].rows(torch.from_numpy(np.stack(rows)))
-        return cross_entropy(self.predict(lanes.weights, windows, self.form.targets), labels)
+        windows, labels = stacked.rows(torch.from_numpy(np.stack(rows)))
+        last = form.targets if table == "train" else form.retained_targets
+        return cross_entropy(self.predict(weights, windows, last), labels)
 
     @cached_property
     def surprise(self) -> torch.Tensor:

@@ -31,7 +31,7 @@ from ..tasks.objective import divergence_limit
 from ..training.baseline import check_baseline, note, outside
 from ..training.hyperparameters import check_hyperparameters, understood
 from ..training.plan import Lengths, Plan, batch_sizes, plan_trial
-from ..training_run import Evaluation, Progress
+from ..training_run import Evaluation, Probe, Progress
 from ..worlds import SIMULATION
 
 DIMENSIONS = 32
@@ -152,11 +152,13 @@ class SimulatedRun:
             reason=f"mean training loss {loss:.4g}" if exploded else "",
         )
 
-    def probe(self, state: SimulatedState) -> tuple[float, float]:
+    def probe(self, state: SimulatedState) -> Probe:
         noise = np.random.default_rng(key(state.seed, "probe")).normal(0.0, 0.1)
         with np.errstate(over="ignore", invalid="ignore"):
             loss = self._task.task_loss(state.mean, state.variance)
-        return loss + float(noise), PROBE_EXAMPLES * SEQUENCE_LENGTH / 3
+            forgetting = self._task.divergence(state.mean, state.variance)
+        cost = 1.5 * PROBE_EXAMPLES * SEQUENCE_LENGTH / 3
+        return Probe(loss + float(noise), cost, forgetting)
 
     def evaluate(self, state: SimulatedState, split: str, whole: bool) -> Evaluation:
         draw = np.random.default_rng(key(state.seed, split, state.training_tokens, int(whole)))

@@ -29,7 +29,7 @@ from ..errors import WorldError
 from ..records import Outcome, RunFacts
 from ..settings import EnvironmentSettings
 from ..training.baseline import outside
-from ..training_run import Evaluation, Progress
+from ..training_run import Evaluation, Probe, Progress
 from .finished_runs import Cell, Checkpoint, FinishedRuns, read_runs
 
 WIDE = 8  # ratio of the ends of a positive column from which it is on a log scale
@@ -94,7 +94,7 @@ class TabulatedRun:
         own = dict(zip(self._runs.grid, cell, strict=True))
         return replace(progress, hyperparameters=own)
 
-    def probe(self, state: TableState) -> tuple[float, float]:
+    def probe(self, state: TableState) -> Probe:
         raise WorldError("probe: finished runs can't be probed")
 
     def evaluate(self, state: TableState, split: str, whole: bool) -> Evaluation:

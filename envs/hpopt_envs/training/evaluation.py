@@ -19,7 +19,7 @@ from ..tasks.base import Task
 from ..tasks.data import Data, Split, split_size
 from ..tasks.micro_batches import MicroBatches, parts
 from ..tasks.roles import Reference, Rollouts, evaluation_passes
-from ..training_run import Evaluation
+from ..training_run import Evaluation, Probe
 from .gradients import DIVERGENCE
 from .machine import casting
 from .rollouts import roll_out
@@ -64,6 +64,7 @@ class Evaluator:
         self._memory = MicroBatches()
         self._kept: dict[tuple[str, int], torch.Tensor] = {}
         self._base_retained_loss: dict[tuple[str, bool], float] = {}
+        self._base_probe_loss: float | None = None
 
     def cost(self, whole: bool, split: str = "validation") -> float:
         """Return the token-equivalents of one evaluation: a forward pass costs 1/3 a token."""
@@ -74,10 +75,23 @@ class Evaluator:
         return tokens / 3
 
     @torch.no_grad()
-    def loss(self, split: Split, asked: Mapping[str, Value]) -> tuple[float, float]:
-        """Return the task loss of the model as it is on training examples, and its cost."""
+    def probe(self, own: Split, retained: Split | None, asked: Mapping[str, Value]) -> Probe:
+        """Measure the model as it is on training examples.
+
+        Args:
+            own: of the task.
+            retained: of what is to be retained, the same ones in every call; None for nothing.
+            asked: the trial's last hyperparameters, which losses may depend on.
+        """
         self._weights.model.eval()
-        return self._task_metrics(split, asked)["loss"], self._tokens(split) / 3
+        loss, cost = self._task_metrics(own, asked)["loss"], self._tokens(own) / 3
+        if retained is None:
+            return Probe(loss, cost)
+        if self._base_probe_loss is None:  # its cost is in the set-up's
+            with self._weights.as_base():
+                self._base_probe_loss = self._task_metrics(retained, asked)["loss"]
+        risen = self._task_metrics(retained, asked)["loss"] - self._base_probe_loss
+        return Probe(loss, cost + self._tokens(retained) / 3, risen)
 
     @torch.no_grad()
     def evaluate(self, split: str, whole: bool, asked: Mapping[str, Value]) -> Evaluation:

@@ -25,7 +25,7 @@ from ..training_run import Evaluation
 from .evaluation import BATCH_TOKENS, Evaluator
 from .hyperparameters import understood
 from .plan import Lengths, Plan
-from .real import PENALTY_COST, RealRun
+from .real import PENALTY_COST, PROBE_EXAMPLES, RealRun
 from .weights import Weights
 
 EXPLODED_LOSS_RATIO = 4.0  # a mean loss over this multiple of the base model's has exploded
@@ -147,7 +147,7 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         penalty_cost=penalty_cost if parts.penalized else 0.0,
         validation_cost=evaluator.cost(whole=False),
         final_validation_cost=evaluator.cost(whole=True),
-        setup_cost=parts.setup_cost + base.cost,
+        setup_cost=parts.setup_cost + base.cost + _base_probe_cost(parts),
         data_hash=parts.data.hash,
         model_hash=parts.model_hash,
         token_cost=parts.token_cost,
@@ -157,3 +157,10 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         notes=(*task.notes, *parts.notes),
         hyperparameters=understood(task if isinstance(task, ParametricLoss) else None),
     )
+
+
+def _base_probe_cost(parts: Parts) -> float:
+    """Return what the base model's loss on the probe's retained examples costs, once."""
+    if parts.data.retained_train is None or not has_probe(parts.task):
+        return 0.0
+    return PROBE_EXAMPLES // 2 * parts.retained_tokens / 3

@@ -16,7 +16,7 @@ from ..tasks.base import Task
 from ..tasks.data import Split, split_size
 from ..tasks.micro_batches import is_out_of_memory
 from ..tasks.roles import Rollouts, samples_per_example, weighs_divergence
-from ..training_run import Evaluation, Progress
+from ..training_run import Evaluation, Probe, Progress
 from .evaluation import Evaluator
 from .gradients import Gradients, StepGradient
 from .optimizers import MAX_GRADIENT_NORM, build_optimizer, set_dropout, set_weight_decay
@@ -214,14 +214,18 @@ class RealRun:
             reason=message.splitlines()[0],
         )
 
-    def probe(self, state: RunState) -> tuple[float, float]:
-        split = self._splits["task"]
-        rows = _order(split_size(split), key(state.seed, "probe"))[:PROBE_EXAMPLES]
-        index = rows.to(self._device)
+    def probe(self, state: RunState) -> Probe:
+        own = self._probed(self._splits["task"], key(state.seed, "probe"), PROBE_EXAMPLES)
+        retained = self._evaluator.data.retained_train
+        # The same for all trials, so that the base model's loss on it is measured once.
+        kept = None if retained is None else self._probed(retained, 0, PROBE_EXAMPLES // 2)
         self._point_to(state)
         with using_threads(self._threads):
-            batch = {name: tensor[index] for name, tensor in split.items()}
-            return self._evaluator.loss(batch, state.asked)
+            return self._evaluator.probe(own, kept, state.asked)
+
+    def _probed(self, split: Split, seed: int, examples: int) -> Split:
+        index = _order(split_size(split), seed)[:examples].to(self._device)
+        return {name: tensor[index] for name, tensor in split.items()}
 
     def evaluate(self, state: RunState, split: str, whole: bool) -> Evaluation:
         self._point_to(state)

@@ -23,25 +23,43 @@ from tests.envs.episode.straying import (
 )
 from tests.envs.tiny import VOCABULARY
 
+Tensors = dict[str, torch.Tensor]
+
+
+def loss_of(weights: Tensors, examples: Tensors) -> float:
+    """The mean loss of a table of bigrams on examples that may be padded."""
+    ids, length = examples["input_ids"], examples["length"]
+    logits = torch.nn.functional.one_hot(ids, VOCABULARY).float() @ weights["model.table.weight"].T
+    logs = (logits + weights["model.table.bias"]).log_softmax(-1)
+    predicted = logs[:, :-1].gather(2, ids[:, 1:, None]).squeeze(2)
+    counts = torch.arange(ids.shape[1] - 1) < length[:, None] - 1
+    return -float(predicted[counts].mean())
+
 
 @pytest.mark.parametrize("task", ["Words", "RaggedWords"])
-def test_a_probe_is_the_loss_on_the_same_sixteen_training_examples(task: str) -> None:
+def test_a_probe_is_the_loss_on_the_same_sixteen_training_examples_and_eight_retained_ones(
+    task: str,
+) -> None:
     env = words(task)
-    data = real(env)._evaluator.data.train
-    rows = order(len(data["length"]), 5, "probe")[:16]
-    ids, length = data["input_ids"][rows], data["length"][rows]
+    data = real(env)._evaluator.data
+    assert data.retained_train is not None
+    rows = order(len(data.train["length"]), 5, "probe")[:16]
+    own = {name: tensor[rows] for name, tensor in data.train.items()}
+    size = len(data.retained_train["length"])
+    rows = torch.randperm(size, generator=torch.Generator().manual_seed(0))[:8]
+    retained = {name: tensor[rows] for name, tensor in data.retained_train.items()}
+    base = {f"model.{name}": t for name, t in real(env).weights.model.state_dict().items()}
+    before = loss_of(base, retained)
     env.reset(seed=5)
     for _ in range(3):
         segment = train(env, VALUES, STEP, probe=True)
         tensors, _ = owned(env)
-        weight, bias = tensors["model.table.weight"], tensors["model.table.bias"]
-        logits = torch.nn.functional.one_hot(ids, VOCABULARY).float() @ weight.T + bias
-        predicted = logits.log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None]).squeeze(2)
-        counts = torch.arange(ids.shape[1] - 1) < length[:, None] - 1
-        expected = -float(predicted[counts].mean())
-        assert segment.probe_loss == pytest.approx(expected, rel=1e-5)
+        assert segment.probe_loss == pytest.approx(loss_of(tensors, own), rel=1e-5)
+        forgetting = loss_of(tensors, retained) - before
+        assert segment.probe_forgetting == pytest.approx(forgetting, rel=1e-4, abs=1e-6)
         assert segment.control is Control.PROBE
-        assert segment.cost == pytest.approx(segment.tokens + int(length.sum()) / 3)
+        probed = int(own["length"].sum() + retained["length"].sum())
+        assert segment.cost == pytest.approx(segment.tokens + probed / 3)
 
 
 def test_another_trial_has_another_probe_batch_and_no_probe_has_no_loss(tiny: FineTuneEnv) -> None:

@@ -18,7 +18,8 @@ from hpopt_envs.schedules import HELD_SHAPE
 from tests.displaced import displaced
 from tests.hpopt.searchers.range_testing import DEFAULT, MakePool, held, rate_in, rate_of, run
 
-RISE, GUARD = 0.03, 0.02  # of the base loss
+RISE, GUARD, LAST_GUARD = 0.03, 0.02, 0.002  # of the base loss
+WEIGHT = 0.5  # of forgetting, in the simulated task
 
 
 @cache
@@ -73,16 +74,23 @@ def ramp_of(trial: Trial) -> list[Segment]:
     return list(trial.segments[:length])
 
 
+def objective_of(segment: Segment) -> float:
+    """What a segment's probe says of the objective."""
+    assert segment.probe_loss is not None
+    return segment.probe_loss + WEIGHT * (segment.probe_forgetting or 0.0)
+
+
 def parents_by_rule(trial: Trial, base_loss: float) -> list[int | None]:
     """Where each segment should go on from: the last one, or the best one after a rise."""
     parents: list[int | None] = [None]
     best, kept, ramp = math.inf, None, len(ramp_of(trial))
     for segment in trial.segments[:-1]:
-        assert segment.probe_loss is not None
-        allowed = best + (RISE if segment.id < ramp else GUARD) * base_loss
-        worse = segment.probe_loss > allowed or segment.probe_loss == math.inf
-        if segment.probe_loss < best:
-            best, kept = segment.probe_loss, segment.id
+        before_last = segment.id == len(trial.segments) - 2
+        guard = RISE if segment.id < ramp else LAST_GUARD if before_last else GUARD
+        seen = objective_of(segment)
+        worse = seen > best + guard * base_loss or seen == math.inf
+        if seen < best:
+            best, kept = seen, segment.id
         parents.append(kept if worse else segment.id)
     return parents
 
@@ -107,7 +115,7 @@ def test_the_rate_rises_until_the_probe_loss_does_and_falls_under_guard(
     assert [segment.optimizer_steps for segment in ramp] == list(steps)
     rolled_back = decay[0].control is Control.ROLL_BACK
     assert rolled_back or len(ramp) == len(planned)
-    good = [s for s in ramp if s.probe_loss == min(r.probe_loss or math.inf for r in ramp)]
+    good = [s for s in ramp if objective_of(s) == min(map(objective_of, ramp))]
     peak = rate_of(good[0] if rolled_back else ramp[-1])
     assert len(decay) == 10
     for k, segment in enumerate(decay):
@@ -127,7 +135,7 @@ def test_probes_and_what_was_rolled_back_are_paid_for(make_pool: MakePool) -> No
     assert len(trial.path) < len(trial.segments)
     facts, probes = pool.facts, len(trial.segments) - 1
     tokens = sum(segment.optimizer_steps * 4 * 64 for segment in trial.segments)
-    expected = tokens * (1 + facts.penalty_cost) + probes * 16 * 64 / 3
+    expected = tokens * (1 + facts.penalty_cost) + probes * (16 + 8) * 64 / 3
     assert trial.cost == pytest.approx(expected + facts.final_validation_cost)
     assert pool.history.cost == pytest.approx(trial.cost + facts.setup_cost)
     assert pool.history.training_tokens == trial.trained_tokens == tokens

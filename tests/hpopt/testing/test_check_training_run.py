@@ -13,7 +13,7 @@ from hpopt.testing import check_training_run
 from hpopt_envs.factory import make_env
 from hpopt_envs.records import Outcome, RunFacts
 from hpopt_envs.stand_ins.simulated import SimulatedRun, SimulatedState
-from hpopt_envs.training_run import Evaluation, Progress
+from hpopt_envs.training_run import Evaluation, Probe, Progress
 from tests.hpopt.testing.failing import fails
 
 
@@ -78,7 +78,7 @@ class InTurns(SimulatedRun):
 class Training(SimulatedRun):
     """Trains while it is probed."""
 
-    def probe(self, state: SimulatedState) -> tuple[float, float]:
+    def probe(self, state: SimulatedState) -> Probe:
         probed = super().probe(state)
         state.training_tokens += 1
         return probed
@@ -96,9 +96,9 @@ class Restless(SimulatedRun):
 class RestlessProbe(SimulatedRun):
     count = 0.0
 
-    def probe(self, state: SimulatedState) -> tuple[float, float]:
+    def probe(self, state: SimulatedState) -> Probe:
         self.count += 1
-        return super().probe(state)[0] + self.count, 1.0
+        return Probe(super().probe(state).loss + self.count, 1.0)
 
 
 class ProbeTrains(SimulatedRun):
@@ -106,7 +106,7 @@ class ProbeTrains(SimulatedRun):
 
     probed = 0
 
-    def probe(self, state: SimulatedState) -> tuple[float, float]:
+    def probe(self, state: SimulatedState) -> Probe:
         self.probed = 1
         return super().probe(state)
 
