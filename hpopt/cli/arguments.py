@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..comparison.settings import COMPARISON_FIELDS
+from ..pretraining.settings import PRETRAINING_FIELDS
 from ..settings.fields import Field
 from ..settings.groups import EXTENSIBLE
 from ..settings.study import FIELDS
@@ -72,6 +73,12 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=commands.run_export)
 
 
+def _pretrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where the policy is written")
+    add_settings(parser, PRETRAINING_FIELDS.values())
+    parser.set_defaults(run=commands.run_pretrain)
+
+
 def _ui(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=5000, metavar="N", help="where it listens (default: 5000)"
@@ -93,6 +100,7 @@ _FILLERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "resume": _resume,
     "report": _report,
     "export": _export,
+    "pretrain": _pretrain,
     "ui": _ui,
     "tasks": _listing(commands.tasks),
     "spaces": _listing(commands.spaces),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..commands import resume_command
 from ..comparison.settings import COMPARISON_FIELDS, ComparisonSettings, read_settings
 from ..errors import StudyError
+from ..pretraining.settings import PRETRAINING_FIELDS, PretrainingSettings
 from ..record.folders import REPORT, StudyFolder
 from ..searchers.base import NO_PRUNER
 from ..searchers.registry import AGENTS, PRUNERS, installed
@@ -118,6 +119,18 @@ def run_export(asked: argparse.Namespace) -> int:
 
     runs = _runs(asked)
     print(summary(export(asked.study, runs, asked.to, asked.folder)))
+    return 0
+
+
+def run_pretrain(asked: argparse.Namespace) -> int:
+    settings = PretrainingSettings.of(given(asked, PRETRAINING_FIELDS))
+    from ..pretraining.running import pretrain
+
+    try:
+        pretrain(asked.folder, settings, lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        print("hpopt: interrupted; the same command goes on with it", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "resume": "go on with a study or comparison that was cut off, or extend a study",
     "report": "a page with everything about a study or comparison",
     "export": "what a study recommends, as code for a trainer of yours",
+    "pretrain": "make a policy for agent learned, from thousands of tiny models",
     "ui": "open MLflow's user interface on this machine",
     "tasks": "list what can be trained",
     "spaces": "list what may be tuned",
@@ -89,10 +90,11 @@ def _fitting(line: str) -> str:
 def _as_option(message: str) -> str:
     """Return an error with the option in place of the setting's name that it begins with."""
     from ..comparison.settings import COMPARISON_FIELDS
+    from ..pretraining.settings import PRETRAINING_FIELDS
     from ..settings.study import FIELDS
 
     name, colon, rest = message.partition(":")
-    known = {*FIELDS, *COMPARISON_FIELDS, "config"}
+    known = {*FIELDS, *COMPARISON_FIELDS, *PRETRAINING_FIELDS, "config"}
     return f"{option(name)}{colon}{rest}" if name in known else message
 
 

@@ -33,6 +33,7 @@ class SearchPlan:
         prior: "default": what is known before is tried first, see `known_before`; "none": not.
         portfolio: configurations that the portfolio agent tries, in order, the prior included.
         observation: version of observations, rewards and controls that the study began with.
+        policy: folder of the policy that a learned searcher goes by; "" for the one of ours.
     """
 
     agent: str
@@ -42,6 +43,7 @@ class SearchPlan:
     prior: str
     portfolio: tuple[Mapping[str, Value], ...] = ()
     observation: int = OBSERVATION_VERSION
+    policy: str = ""
 
 
 def known_before(space: SearchSpace, facts: RunFacts) -> list[dict[str, Value]]:
@@ -120,6 +122,8 @@ class AgentSpec:
         holds: whether it holds a configuration for a whole trial; otherwise it acts inside it.
         prunable: whether it takes a pruner.
         needs_dynamic_rate: whether it moves the learning rate, which the space must allow.
+        has_policy: whether it goes by a policy that learned before, which knows learning rates on
+            a logarithmic scale.
         needs_studies: whether it is made from earlier studies of other tasks.
         takes_prior: whether it can do without the default to begin with.
         teaches: whether a portfolio may learn from its trials; not where they say little of the
@@ -133,6 +137,7 @@ class AgentSpec:
     holds: bool = True
     prunable: bool = False
     needs_dynamic_rate: bool = False
+    has_policy: bool = False
     needs_studies: bool = False
     takes_prior: bool = True
     teaches: bool = True

@@ -70,7 +70,11 @@ class OptunaProposer:
         )
         prior = known_before(space, facts) if plan.prior == "default" else []
         for values in first or prior:
-            self.study.enqueue_trial(self._encoding.parameters(values))
+            self.enqueue(values)
+
+    def enqueue(self, values: Mapping[str, Value]) -> None:
+        """Let a configuration be what is proposed next, after those enqueued before."""
+        self.study.enqueue_trial(self._encoding.parameters(values))
 
     def ask(self) -> Proposal:
         trial = self.study.ask()

@@ -44,6 +44,13 @@ AGENTS = {
         takes_prior=False,
         teaches=False,
     ),
+    "learned": AgentSpec(
+        "learned on thousands of tiny models: reads a ramp in the first trial, proposes; then TPE",
+        "learned:build",
+        has_policy=True,
+        takes_prior=False,
+        teaches=False,
+    ),
     "default": AgentSpec(
         "the default configuration, once", "default:build", takes_prior=False, teaches=False
     ),
@@ -166,14 +173,14 @@ def choose_agent(
     """
     if agent != AUTO:
         return agent
-    can_test = space is not None and _rate_may_move(space) and has_probe
+    can_test = space is not None and _has_rate(space, moving=True) and has_probe
     free = pruner == NO_PRUNER and prior == "default"
     return "range-test" if can_test and free else "tpe"
 
 
-def _rate_may_move(space: SearchSpace) -> bool:
+def _has_rate(space: SearchSpace, moving: bool) -> bool:
     return any(
-        isinstance(p, FloatParameter) and p.log and p.dynamic and not p.active_when
+        isinstance(p, FloatParameter) and p.log and not p.active_when and (p.dynamic or not moving)
         for p in space.parameters
         if p.name == "learning_rate"
     )
@@ -196,14 +203,20 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
         StudyError: it finds the learning rate inside a trial, and the space doesn't allow that, or
             the task has no loss that could tell.
     """
-    if not find_agent(agent).needs_dynamic_rate:
+    spec = find_agent(agent)
+    if spec.has_policy and not _has_rate(space, moving=False):
+        raise StudyError(
+            f"agent: {agent} needs a space with a learning_rate that is a float with log = true "
+            f"and no active_when, but {space.name!r} has none"
+        )
+    if not spec.needs_dynamic_rate:
         return
     if not has_probe:
         raise StudyError(
             f"agent: {agent} needs a task with a loss on fixed examples, but this one has none, "
             "since samples are new in every step or runs are looked up; tpe and others do without"
         )
-    if not _rate_may_move(space):
+    if not _has_rate(space, moving=True):
         raise StudyError(
             f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
             f"dynamic = true and no active_when, but {space.name!r} has none"

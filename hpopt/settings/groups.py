@@ -36,6 +36,13 @@ class SearcherSettings:
         group=WHO,
         metavar="NAME,NAME",
     )
+    policy: str | None = setting(
+        None,
+        "folder of the policy that agent learned goes by, as `hpopt pretrain` writes it (default: "
+        "the one that comes with hpopt)",
+        group=WHO,
+        metavar="FOLDER",
+    )
     seed: int = setting(
         0, "number that keys every random draw (default: 0)", group=WHO, metavar="N", least=0
     )

@@ -48,6 +48,7 @@ class SearchKeywords(TypedDict, total=False):
     trust_remote_code: bool
     agent: str
     portfolio: Sequence[str] | None
+    policy: str | None
     seed: int
     trials: int | None
     cost: float | None

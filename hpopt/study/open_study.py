@@ -81,6 +81,7 @@ class OpenStudy:
             asked.prior,
             portfolio,
             int(self.header["versions"]["observation"]),
+            asked.policy or "",
         )
 
     @property

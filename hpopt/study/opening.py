@@ -20,7 +20,7 @@ from ..searchers.base import AgentSpec
 from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
 from ..settings.groups import EXTENSIBLE, BudgetSettings
 from ..settings.study import FIELDS, Settings
-from .header import check_same, check_versions, environment_settings, make_header
+from .header import check_policy, check_same, check_versions, environment_settings, make_header
 from .open_study import OpenStudy, make_budget
 
 FACTORY = "hpopt_envs.factory:make_env"
@@ -105,6 +105,22 @@ def read_sources(settings: Settings, spec: AgentSpec) -> list[History]:
     return [StudyFolder.find(name, runs, "portfolio").read() for name in names]
 
 
+def policy_digest(settings: Settings) -> str | None:
+    """Return the digest of the policy that a study's searcher goes by; None for most.
+
+    Raises:
+        StudyError: there is no such policy, or the searcher has no use for one.
+    """
+    asked = settings.searcher
+    if not find_agent(asked.agent).has_policy:
+        if asked.policy is not None:
+            raise StudyError(f"policy: must go with agent learned, but got agent {asked.agent!r}")
+        return None
+    from ..policies.files import load_policy
+
+    return load_policy(asked.policy or "").digest
+
+
 def begin(
     settings: Settings,
     about: Mapping[str, Any] | None = None,
@@ -135,7 +151,8 @@ def begin(
         check_space(agent, pool.space, has_probe)
         make_budget(settings, spec, pool.facts).check_first_trial()
         settings = settings.changed(agent=agent)
-        header = make_header(settings, folder.name, environment, pool, sources)
+        policy = policy_digest(settings)
+        header = make_header(settings, folder.name, environment, pool, sources, policy)
         journal = Journal.create(folder.journal, header | dict(about or {}))
         closing.pop_all()
         return OpenStudy(journal, pool, settings)
@@ -180,6 +197,7 @@ def take_up(
         pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         check_same(header, pool)
+        check_policy(header, policy_digest(settings.changed(agent=header["agent"])))
         if new:
             journal.events.append(journal.append({"event": "extended", "settings": new}))
         closing.pop_all()

@@ -1,0 +1,1 @@
+"""Learning policies on nano tasks: what `python -m hpopt pretrain` does."""

@@ -1,0 +1,149 @@
+"""Fitting value networks to tables: supervised, on histories such as a study has."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..policies.grid import CELLS
+from ..policies.sight import Sight, cut_ramps
+from ..policies.values import ValueNetwork
+from .tables import OCTAVES, RAMP_LEVELS, RAMP_STARTS, Table
+
+DEFAULT_LEVEL = 6.0  # of the default space's range, 6 octaves below it and 5 above
+WORST = 1.5  # regret; all above is the same
+LEAST_GAIN = 0.02  # of the base loss; tasks with less to gain than that teach nothing but noise
+HISTORY = 6  # trials at most
+BATCH = 256
+STEPS = 4000
+LEARNING_RATE = 4e-3  # the highest of one cycle
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What n tasks come to in a window of the table: the default space around a given default.
+
+    Attributes:
+        sight: without history.
+        gains: of all configurations, (base objective − objective)/base loss, shape (n, L, CELLS).
+        regrets: 0 for the best of the whole table, 1 for the base model, shape (n, L, CELLS).
+        worth: whether there is enough to gain, shape (n,).
+    """
+
+    sight: Sight
+    gains: torch.Tensor
+    regrets: torch.Tensor
+    worth: torch.Tensor
+
+
+def lesson(table: Table, starts: torch.Tensor, weights: torch.Tensor) -> Lesson:
+    """Cut a window out of the table of each task.
+
+    Args:
+        table: of n tasks.
+        starts: index of each window's lowest octave in `RAMP_STARTS`, shape (n,).
+        weights: of forgetting in the objective, shape (n,).
+    """
+    count = len(starts)
+    forgotten = torch.where(table.loss.isinf(), 0.0, table.forgetting)  # 0 · ∞ is no number
+    objective = table.loss + weights.view(-1, 1, 1, 1) * forgotten
+    gains = (1.0 - objective / table.base_loss.view(-1, 1, 1, 1)).view(count, len(OCTAVES), CELLS)
+    most = gains.flatten(1).max(1).values
+    regrets = (1.0 - gains / most.clamp(min=LEAST_GAIN).view(-1, 1, 1)).clamp(max=WORST)
+    rows = torch.arange(count)
+    window = (starts[:, None] + torch.arange(RAMP_LEVELS)) + RAMP_STARTS[0] - OCTAVES[0]
+    base_loss = table.probe_loss[rows, starts]
+    sight = Sight(
+        ramps=cut_ramps(table.ramps[rows, starts], base_loss, weights),
+        base_loss=base_loss,
+        forgetting_weight=weights,
+        steps=table.steps,
+        adapters=table.adapters,
+        default=torch.full((count,), DEFAULT_LEVEL),
+        gains=torch.full((count, RAMP_LEVELS, CELLS), torch.nan),
+    )
+    return Lesson(
+        sight, gains[rows[:, None], window], regrets[rows[:, None], window], most > LEAST_GAIN
+    )
+
+
+def fit(table: Table, seed: int, steps: int = STEPS) -> tuple[ValueNetwork, float]:
+    """Fit a network.
+
+    Args:
+        table: of all training tasks.
+        seed: of weights and draws.
+        steps: of the optimizer.
+
+    Returns:
+        The network, and its mean squared error over the last of the steps.
+    """
+    random = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ValueNetwork()
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps)
+    recent = 0.0
+    for step in range(steps):
+        rows = torch.randint(len(table.base_loss), (BATCH,), generator=random)
+        sight, regrets, counts = drawn_lesson(table.of(rows), random)
+        error = (network(sight.inputs()) - regrets).square().mean((1, 2))
+        loss = (error * counts).sum() / counts.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+        recent += (loss.item() - recent) / min(step + 1, 200)
+    return network.eval(), recent
+
+
+def drawn_lesson(table: Table, random: torch.Generator) -> tuple[Sight, torch.Tensor, torch.Tensor]:
+    """Draw a situation of each task: a default, an objective, and a history.
+
+    Returns:
+        What is seen, the regrets, and which tasks count, shape (n,).
+    """
+    count = len(table.base_loss)
+
+    def happens(share: float) -> torch.Tensor:
+        return torch.rand(count, generator=random) < share
+
+    other = torch.rand(count, generator=random) * (~happens(0.3)).float()
+    weights = torch.where(happens(0.5), table.forgetting_weight, other)
+    starts = torch.randint(len(RAMP_STARTS), (count,), generator=random)
+    drawn = lesson(table, starts, weights)
+    sight = drawn.sight
+    unseen = happens(0.15).view(-1, 1, 1)
+    noise = 1 + 0.02 * torch.randn(count, RAMP_LEVELS, 3, generator=random)
+    ramps = torch.where(unseen, torch.nan, sight.ramps * noise)
+    # How many steps a trial has tells families apart, so it is blurred.
+    steps = sight.steps * 2.0 ** (0.3 * torch.randn(count, generator=random))
+    sight = Sight(
+        ramps,
+        sight.base_loss,
+        weights,
+        steps,
+        sight.adapters,
+        sight.default,
+        _history(drawn, random),
+    )
+    return sight, drawn.regrets, drawn.worth.float()
+
+
+def _history(drawn: Lesson, random: torch.Generator) -> torch.Tensor:
+    """Draw trials that a study may have had: some at random, more of them good ones."""
+    count, levels, cells = drawn.regrets.shape
+    flat = drawn.regrets.flatten(1)
+    luck = torch.rand(count, 1, generator=random) * 2.0
+    score = flat + luck * torch.rand(flat.shape, generator=random)
+    chosen = score.topk(HISTORY, largest=False).indices
+    shuffled = torch.rand(chosen.shape, generator=random).argsort(1)
+    chosen = chosen.gather(1, shuffled)
+    trials = torch.randint(HISTORY + 1, (count, 1), generator=random)
+    trials = trials * (torch.rand(count, 1, generator=random) < 0.7)
+    tried = torch.zeros_like(flat).scatter_(1, chosen, (torch.arange(HISTORY) < trials).float())
+    gains = drawn.gains.flatten(1)
+    gains = gains + 0.01 * torch.randn(gains.shape, generator=random) * gains.abs()
+    return torch.where(tried > 0, gains, torch.nan).view(count, levels, cells)

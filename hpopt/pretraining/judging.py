@@ -1,0 +1,65 @@
+"""What values are worth on tasks that they never saw, replayed from tables.
+
+The first trial's ramp isn't charged here, and later trials replay the grid: this is for choosing
+between networks and for cards; what a searcher is worth is measured by searching.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from ..policies.grid import BATCH_MULTIPLES, DIVERGENCE_WEIGHTS
+from ..policies.sight import Sight
+from ..policies.values import Values
+from .fitting import DEFAULT_LEVEL, Lesson, lesson
+from .tables import RAMP_STARTS, Table
+
+STANDARD = RAMP_STARTS.index(-6)  # where the default is the rule's
+
+
+def replay(values: Values, table: Table, trials: int, start: int = STANDARD) -> torch.Tensor:
+    """Return regrets of the best trial so far, shape (n, trials), n tasks worth it.
+
+    Args:
+        values: that choose each trial.
+        table: of the tasks.
+        trials: of each study.
+        start: index in `RAMP_STARTS`; others are displaced defaults.
+    """
+    count = len(table.base_loss)
+    drawn = lesson(table, torch.full((count,), start), table.forgetting_weight)
+    sight, best, found = drawn.sight, torch.full((count,), torch.inf), []
+    for _ in range(trials):
+        chosen = proposed(values, sight)
+        best = torch.minimum(best, drawn.regrets.flatten(1).gather(1, chosen[:, None])[:, 0])
+        found.append(best)
+        sight = _told(sight, drawn, chosen)
+    return torch.stack(found, 1)[drawn.worth]
+
+
+def proposed(values: Values, sight: Sight) -> torch.Tensor:
+    """Return the index of the untried cell of the lowest expected regret, shape (n,)."""
+    mean, _ = values.predict(sight)
+    tried = ~sight.gains.isnan()
+    return torch.where(tried, torch.inf, mean).flatten(1).argmin(1)
+
+
+def _told(sight: Sight, drawn: Lesson, chosen: torch.Tensor) -> Sight:
+    gains = sight.gains.flatten(1).clone()
+    value = drawn.gains.flatten(1).gather(1, chosen[:, None])
+    gains.scatter_(1, chosen[:, None], value.clamp(min=-10.0))
+    return replace(sight, gains=gains.view_as(sight.gains))
+
+
+def default_regret(table: Table, start: int = STANDARD) -> torch.Tensor:
+    """Return the regret of the default, of the tasks worth it: the grid's nearest to the rule's.
+
+    Its divergence weight is 0.3 + 1.5 × forgetting weight, its batch the smallest.
+    """
+    count = len(table.base_loss)
+    drawn: Lesson = lesson(table, torch.full((count,), start), table.forgetting_weight)
+    rule = 0.3 + 1.5 * table.forgetting_weight
+    distance = (rule[:, None].log() - torch.tensor(DIVERGENCE_WEIGHTS).clamp(min=1e-3).log()).abs()
+    cell = distance.argmin(1) * len(BATCH_MULTIPLES)
+    found = drawn.regrets[torch.arange(count), int(DEFAULT_LEVEL), cell]
+    return found[drawn.worth]
