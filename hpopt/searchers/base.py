@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..pool.metered import MeteredPool
 
 NO_PRUNER = "none"  # in place of a pruner
+STARTUP_LIMIT = 10  # random trials before a model is fitted: as many as Optuna has by default
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class SearchPlan:
         prior: "default": what is known before is tried first, see `known_before`; "none": not.
         portfolio: configurations that the portfolio agent tries, in order, the prior included.
         observation: version of observations, rewards and controls that the study began with.
+        startup_limit: most random trials before a model is fitted.
     """
 
     agent: str
@@ -42,6 +44,7 @@ class SearchPlan:
     prior: str
     portfolio: tuple[Mapping[str, Value], ...] = ()
     observation: int = OBSERVATION_VERSION
+    startup_limit: int = STARTUP_LIMIT
 
 
 def known_before(space: SearchSpace, facts: RunFacts) -> list[dict[str, Value]]:

@@ -72,7 +72,7 @@ class OpenStudy:
     def plan(self) -> SearchPlan:
         """What the searcher is built from."""
         asked, portfolio = self.settings.searcher, tuple(self.header.get("portfolio", ()))
-        trials = self.header["planned_trials"]
+        trials: int = self.header["planned_trials"]
         return SearchPlan(
             self.agent,
             asked.pruner,
@@ -81,6 +81,8 @@ class OpenStudy:
             asked.prior,
             portfolio,
             int(self.header["versions"]["observation"]),
+            # Studies of before there was a limit go on with a fifth, however many that are.
+            self.header.get("startup_limit", trials),
         )
 
     @property
