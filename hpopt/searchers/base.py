@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hpopt_envs.episode.features import OBSERVATION_VERSION
 from hpopt_envs.records import RunFacts
+from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, Value
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class AgentSpec:
         view: how the environment reads its actions, see `hpopt_envs.episode.actions`.
         validates: whether it needs the objective between segments, with or without a pruner.
         holds: whether it holds a configuration for a whole trial; otherwise it acts inside it.
+        decays: whether what it holds decays, where neither space nor user say how.
         prunable: whether it takes a pruner.
         needs_dynamic_rate: whether it moves the learning rate, which the space must allow.
         needs_studies: whether it is made from earlier studies of other tasks.
@@ -134,11 +136,17 @@ class AgentSpec:
     view: str = "absolute"
     validates: bool = False
     holds: bool = True
+    decays: bool = True
     prunable: bool = False
     needs_dynamic_rate: bool = False
     needs_studies: bool = False
     takes_prior: bool = True
     teaches: bool = True
+
+    @property
+    def shape(self) -> Mapping[str, Value]:
+        """What its trials are trained with beside the space, where nothing else is said."""
+        return HELD_SHAPE if self.holds and self.decays else AGENT_SHAPE
 
 
 @dataclass(frozen=True)

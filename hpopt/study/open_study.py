@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from hpopt_envs.records import RunFacts
-from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.base import Pool
@@ -139,7 +138,7 @@ class OpenStudy:
             budget,
             seed=self.settings.searcher.seed,
             snapshots=self.folder.snapshots,
-            shape=HELD_SHAPE if self.spec.holds else AGENT_SHAPE,
+            shape=self.spec.shape,
             replay=replay,
             first_trial=first_trial,
             watch=watch,
