@@ -12,7 +12,8 @@ from hpopt_envs.records import RunFacts
 from ..record.judged import Judged
 from .statistics import interquartile_mean
 
-CHECKPOINTS = (1, 2, 3, 5, 8, 10, 20)  # full-run equivalents at which searchers are compared
+# Full-run equivalents at which searchers are compared, as far as their budget reaches.
+CHECKPOINTS = (1, 2, 3, 5, 8, 10, 20, 50, 100, 200)
 # A full-run equivalent is computed from mean lengths. Where examples differ in length, trials cost
 # some percent more or less, which must not move the first one past the first checkpoint.
 TOLERANCE = 0.1  # full-run equivalents
