@@ -47,6 +47,8 @@ class Comparison:
         curves: by (task, searcher, seed), of the studies that ended.
         confirmed: by (task, searcher), the best schedule on fresh seeds and the test split.
         best_values: by (task, searcher), on validation, as minimised, of what was confirmed.
+        displace: standard deviation, in octaves, of how far blocks have default and range of the
+            learning rate displaced. What is minimised is the same in all of a task's blocks.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Comparison:
     curves: Mapping[tuple[str, str, int], Curve]
     confirmed: Mapping[tuple[str, str], Judged]
     best_values: Mapping[tuple[str, str], float]
+    displace: float = 0.0
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
