@@ -23,6 +23,7 @@ from ..wording import counted, duration, why_nothing
 from .conclusion import write_verdict
 from .confirming import read_judged
 from .contestants import Contestant
+from .displacing import displacements
 from .reading import CONFIRMATION, Studies, best_studies, read_studies
 from .running import Job, job_processes, run_jobs
 from .settings import ComparisonSettings, read_manifest, study_name
@@ -151,6 +152,7 @@ def _opening(settings: ComparisonSettings, name: str) -> list[str]:
         f"{studies:,} studies: {counted(settings.seeds, 'seed')} each, "
         f"{counted(settings.equivalents, 'full-run equivalent')} of cost for every one; "
         f"each against {settings.against}",
+        *displacements(settings),
         *filter(None, [warning, record_note(asked.tracking_uri, asked.experiment)]),
     ]
 
@@ -235,7 +237,8 @@ class _Runner:
     def _confirmation(self, task: str, studies: Studies) -> Job:
         alone = Contestant("default", "default")
         study = self._settings.study_settings(self._name, task, alone, 0).changed(
-            name=study_name(task, CONFIRMATION, 0)
+            name=study_name(task, CONFIRMATION, 0),
+            displacement=0.0,  # it is of all blocks, and searches nothing
         )
         request = {
             "settings": study.flat(),

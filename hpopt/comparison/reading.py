@@ -79,6 +79,7 @@ def read_comparison(settings: ComparisonSettings, name: str, studies: Studies) -
         curves={place: curve(history) for place, history in studies.items()},
         confirmed=confirmed,
         best_values=best_values,
+        displace=settings.displace,
     )
 
 

@@ -19,13 +19,15 @@ from ..settings.groups import DEFAULT_TRIALS, WHO
 from ..settings.study import Settings
 from ..study.header import kept
 from .contestants import FORM, Contestant, parse_contestants
+from .displacing import check_displaced, displacement
 from .fitting import fitting
 
 AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
-    *("agent", "portfolio", "seed", "in_order"),
+    *("agent", "portfolio", "seed", "displacement", "in_order"),
     *("cost", "time_limit", "target", "track", "finalists"),
 )
+MINE = ("agents", "seeds", "against", "displace")  # settings that no study has
 CONFIRM_SEEDS = 2
 HELP = {  # where the same name means something else here
     "task": "tasks, comma-separated: names from `hpopt tasks` or module:Class; a table of finished "
@@ -67,6 +69,14 @@ class ComparisonSettings:
     against: str = setting(
         "tpe", "searcher that the others are tested against (default: tpe)", group=WHO
     )
+    displace: float = setting(
+        0.0,
+        "standard deviation of octaves by which each task and seed has the learning rate's default "
+        "and range moved (default: 0.0)",
+        group=WHO,
+        metavar="SD",
+        least=0,
+    )
     study: Settings = Settings()  # noqa: RUF009 (it is frozen)
 
     @classmethod
@@ -84,7 +94,7 @@ class ComparisonSettings:
                 raise StudyError(f"{name}: must be left out, since a comparison decides it")
             if name in COMPARISON_FIELDS:
                 COMPARISON_FIELDS[name].check(value)
-        mine = {name: values[name] for name in ("agents", "seeds", "against") if name in values}
+        mine = {name: values[name] for name in MINE if name in values}
         shared = {name: value for name, value in values.items() if name not in mine}
         budget = {"trials": DEFAULT_TRIALS, "confirm_seeds": CONFIRM_SEEDS}
         settings = cls(**mine, study=Settings.of({**budget, **shared}))
@@ -101,6 +111,8 @@ class ComparisonSettings:
             )
         if self.study.budget.trials is None:
             raise StudyError("trials: must be given, in full-run equivalents of cost")
+        if self.displace:
+            check_displaced(self)
 
     @cached_property
     def contestants(self) -> tuple[Contestant, ...]:
@@ -139,6 +151,7 @@ class ComparisonSettings:
             prior=who.prior,
             space=who.space or self.study.environment.space,
             seed=seed,
+            displacement=self.displacement(task, seed),
             name=study_name(task, who.file_name, seed),
             workers=1,
             silence_limit=None,  # of its process, which the comparison watches
@@ -148,12 +161,17 @@ class ComparisonSettings:
             runs=str(self.folder(name)),
         )
 
+    def displacement(self, task: str, seed: int) -> float:
+        """Return the octaves that a block's learning rate is displaced by."""
+        return displacement(self.displace, task, seed)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
         return {
             "agents": list(self.agents),
             "seeds": self.seeds,
             "against": self.against,
+            "displace": self.displace,
             "study": kept(self.study),
         }
 
@@ -163,6 +181,7 @@ class ComparisonSettings:
             agents=tuple(data["agents"]),
             seeds=data["seeds"],
             against=data["against"],
+            displace=data.get("displace", 0.0),  # earlier ones displaced nothing
             study=Settings.from_record(data["study"]),
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hpopt_envs.episode.features import OBSERVATION_VERSION
 from hpopt_envs.records import RunFacts
+from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, Value
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..pool.metered import MeteredPool
 
 NO_PRUNER = "none"  # in place of a pruner
+STARTUP_LIMIT = 10  # random trials before a model is fitted: as many as Optuna has by default
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class SearchPlan:
         portfolio: configurations that the portfolio agent tries, in order, the prior included.
         observation: version of observations, rewards and controls that the study began with.
         policy: folder of the policy that a learned searcher goes by; "" for the one of ours.
+        startup_limit: most random trials before a model is fitted.
     """
 
     agent: str
@@ -44,6 +47,7 @@ class SearchPlan:
     portfolio: tuple[Mapping[str, Value], ...] = ()
     observation: int = OBSERVATION_VERSION
     policy: str = ""
+    startup_limit: int = STARTUP_LIMIT
 
 
 def known_before(space: SearchSpace, facts: RunFacts) -> list[dict[str, Value]]:
@@ -120,6 +124,7 @@ class AgentSpec:
         view: how the environment reads its actions, see `hpopt_envs.episode.actions`.
         validates: whether it needs the objective between segments, with or without a pruner.
         holds: whether it holds a configuration for a whole trial; otherwise it acts inside it.
+        decays: whether what it holds decays, where neither space nor user say how.
         prunable: whether it takes a pruner.
         needs_dynamic_rate: whether it moves the learning rate, which the space must allow.
         has_policy: whether it goes by a policy that learned before, which knows learning rates on
@@ -135,12 +140,18 @@ class AgentSpec:
     view: str = "absolute"
     validates: bool = False
     holds: bool = True
+    decays: bool = True
     prunable: bool = False
     needs_dynamic_rate: bool = False
     has_policy: bool = False
     needs_studies: bool = False
     takes_prior: bool = True
     teaches: bool = True
+
+    @property
+    def shape(self) -> Mapping[str, Value]:
+        """What its trials are trained with beside the space, where nothing else is said."""
+        return HELD_SHAPE if self.holds and self.decays else AGENT_SHAPE
 
 
 @dataclass(frozen=True)

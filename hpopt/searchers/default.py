@@ -1,4 +1,8 @@
-"""The default configuration alone: what a search has to be better than."""
+"""The default configuration alone: what a search has to be better than.
+
+Under the name `hold` it has the shape that agents' trials have, a constant learning rate. What that
+is worth beside `default`'s decay is the shape's, and no agent has learned it.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING

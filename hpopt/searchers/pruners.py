@@ -21,7 +21,7 @@ def none(plan: SearchPlan, segments: int) -> BasePruner:
 
 def median(plan: SearchPlan, segments: int) -> BasePruner:
     """Return a median pruner that waits for a quarter of a trial."""
-    startup = startup_trials(plan.trials)
+    startup = startup_trials(plan)
     return MedianPruner(n_startup_trials=startup, n_warmup_steps=segments // 4)
 
 

@@ -54,6 +54,13 @@ AGENTS = {
     "default": AgentSpec(
         "the default configuration, once", "default:build", takes_prior=False, teaches=False
     ),
+    "hold": AgentSpec(
+        "the default configuration, once, at a constant rate: an agent that does nothing",
+        "default:build",
+        decays=False,
+        takes_prior=False,
+        teaches=False,
+    ),
     "portfolio": AgentSpec(
         "what was best on other tasks, of the studies that --portfolio names",
         "portfolio:build",

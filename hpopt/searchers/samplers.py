@@ -1,6 +1,7 @@
 """Optuna's samplers, with settings that fit the budget.
 
 Left to their defaults, TPE's and GP's first ten trials are random, and NSGA-II's first fifty.
+Small budgets get fewer; none gets more.
 """
 
 import math
@@ -59,9 +60,13 @@ class Sampler:
             return self.make(plan, dimension)
 
 
-def startup_trials(trials: int) -> int:
-    """Return how many trials are random before a model is fitted: a fifth, at least three."""
-    return max(3, trials // 5)
+def startup_trials(plan: SearchPlan) -> int:
+    """Return how many trials are random before a model is fitted.
+
+    A fifth of the budget, at least three, and at most `plan.startup_limit`: Optuna's own ten, but
+    in studies of before there was a limit.
+    """
+    return min(plan.startup_limit, max(3, plan.trials // 5))
 
 
 def population_size(trials: int, default: int) -> int:
@@ -79,13 +84,13 @@ def _random(plan: SearchPlan, dimension: int) -> BaseSampler:
 
 
 def _tpe(plan: SearchPlan, dimension: int) -> BaseSampler:
-    startup = startup_trials(plan.trials)
+    startup = startup_trials(plan)
     return TPESampler(seed=sampler_seed(plan.seed), n_startup_trials=startup)
 
 
 def _gp(plan: SearchPlan, dimension: int) -> BaseSampler:
     torch.set_num_threads(1)  # the same sums in the same order on every machine
-    startup = startup_trials(plan.trials)
+    startup = startup_trials(plan)
     return GPSampler(seed=sampler_seed(plan.seed), n_startup_trials=startup)
 
 

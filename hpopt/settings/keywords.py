@@ -42,6 +42,7 @@ class SearchKeywords(TypedDict, total=False):
     max_divergence: float | str | None
     baseline: Mapping[str, Value] | None
     fix: Mapping[str, Value] | None
+    displacement: float
     device: str
     precision: str
     gradient_checkpointing: bool

@@ -17,6 +17,7 @@ from ..pool.base import Pool
 from ..record.history import History
 from ..record.lines import Event
 from ..searchers import AgentSpec
+from ..searchers.base import STARTUP_LIMIT
 from ..searchers.portfolio import make_portfolio
 from ..settings.groups import DEFAULT_TRIALS
 from ..settings.study import Settings
@@ -81,6 +82,7 @@ def make_header(
         "settings": kept(settings),
         "environment": environment,
         "planned_trials": planned,
+        "startup_limit": STARTUP_LIMIT,
         "space": pool.space.to_dict(),
         "facts": dataclasses.asdict(pool.facts),
         "versions": _versions(),

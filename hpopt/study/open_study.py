@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from hpopt_envs.records import RunFacts
-from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.base import Pool
@@ -72,7 +71,7 @@ class OpenStudy:
     def plan(self) -> SearchPlan:
         """What the searcher is built from."""
         asked, portfolio = self.settings.searcher, tuple(self.header.get("portfolio", ()))
-        trials = self.header["planned_trials"]
+        trials: int = self.header["planned_trials"]
         return SearchPlan(
             self.agent,
             asked.pruner,
@@ -82,6 +81,8 @@ class OpenStudy:
             portfolio,
             int(self.header["versions"]["observation"]),
             asked.policy or "",
+            # Studies of before there was a limit go on with a fifth, however many that are.
+            self.header.get("startup_limit", trials),
         )
 
     @property
@@ -138,7 +139,7 @@ class OpenStudy:
             budget,
             seed=self.settings.searcher.seed,
             snapshots=self.folder.snapshots,
-            shape=HELD_SHAPE if self.spec.holds else AGENT_SHAPE,
+            shape=self.spec.shape,
             replay=replay,
             first_trial=first_trial,
             watch=watch,

@@ -192,8 +192,9 @@ def take_up(
         if "finalists" not in saved:  # begun before there were finals: it gets one at its end
             new["finalists"] = BudgetSettings.finalists
         settings = Settings.from_record({**saved, **new})
-        # The study's own space: what "auto" says and what is shipped may have changed since.
-        environment = {**header["environment"], "space": header["space"]}
+        # The study's own space: what "auto" says and what is shipped may have changed since. It is
+        # where it was displaced to.
+        environment = {**header["environment"], "space": header["space"], "displacement": 0.0}
         pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         check_same(header, pool)

@@ -84,7 +84,8 @@ class Scoreboard:
         refused = []
         for row in verdict["rows"]:
             who = row["searcher"]
-            tags = {"mlflow.note.content": row["sentence"]}
+            said = filter(None, [row["sentence"], verdict["title"]])
+            tags = {"mlflow.note.content": "\n\n".join(said)}
             metrics = self._curves(verdict["grid"], who)
             refused += log(self._client, self._runs[who], metrics, {}, tags)
         run = self._runs[VERDICT]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure  # type: ignore[import-untyped]
 
 POINTS = 48  # of a curve, beside the checkpoints
+LONG = 50  # full-run equivalents from which on costs are on a log scale, as the checkpoints are
 RESAMPLES = 500  # for a band, which is read by eye
 COLUMNS = 3  # of tasks
 COST = "cost (full-run equivalents)"
@@ -35,7 +36,7 @@ def regret_curves(comparison: Comparison) -> "Figure":
     return look.dressed(
         figure,
         460,
-        xaxis={"title": COST, "rangemode": "tozero"},
+        xaxis={"title": COST, **_axis(comparison)},
         yaxis={
             "title": "normalised regret<br>(0: best known, 1: base model)",
             "range": [0, 1.02],
@@ -46,8 +47,14 @@ def regret_curves(comparison: Comparison) -> "Figure":
 
 def _costs(comparison: Comparison) -> list[float]:
     """Return where curves are evaluated, in full-run equivalents, the checkpoints included."""
-    even = np.linspace(0, comparison.equivalents, POINTS + 1)
+    most = comparison.equivalents
+    even = np.geomspace(1, most, POINTS) if most >= LONG else np.linspace(0, most, POINTS + 1)
     return sorted({*even.tolist(), *map(float, comparison.checkpoints)})
+
+
+def _axis(comparison: Comparison) -> dict[str, str]:
+    """Return what an axis of costs is: it begins at 0, or at 1 on a log scale."""
+    return {"type": "log"} if comparison.equivalents >= LONG else {"rangemode": "tozero"}
 
 
 def _add_band(
@@ -108,6 +115,8 @@ def task_curves(comparison: Comparison) -> "Figure":
         _add_task(figure, comparison, task, costs, row, column)
         if row == (len(tasks) - column) // columns + 1:
             figure.update_xaxes(title=COST, row=row, col=column)
+    if comparison.equivalents >= LONG:
+        figure.update_xaxes(_axis(comparison))
     height = 110 + 260 * rows
     return look.dressed(figure, height, legend={"y": 1 + 45 / height}, margin={"t": 80})
 

@@ -122,12 +122,14 @@ class Verdict:
         against: the baseline, named beforehand.
         checkpoints: full-run equivalents of cost, the final one last.
         rows: of each searcher.
+        displace: see `Comparison`.
     """
 
     name: str
     against: str
     checkpoints: tuple[int, ...]
     rows: tuple[Row, ...]
+    displace: float = 0.0
 
 
 def judge(comparison: Comparison, generator: np.random.Generator) -> Verdict:
@@ -158,7 +160,13 @@ def judge(comparison: Comparison, generator: np.random.Generator) -> Verdict:
             )
         )
     rows.sort(key=lambda row: np.inf if row.regrets[-1] is None else row.regrets[-1].value)
-    return Verdict(comparison.name, comparison.against, comparison.checkpoints, tuple(rows))
+    return Verdict(
+        name=comparison.name,
+        against=comparison.against,
+        checkpoints=comparison.checkpoints,
+        rows=tuple(rows),
+        displace=comparison.displace,
+    )
 
 
 def sign_flips(comparison: Comparison, generator: np.random.Generator) -> dict[str, SignFlip]:

@@ -12,7 +12,8 @@ from hpopt_envs.records import RunFacts
 from ..record.judged import Judged
 from .statistics import interquartile_mean
 
-CHECKPOINTS = (1, 2, 3, 5, 8, 10, 20)  # full-run equivalents at which searchers are compared
+# Full-run equivalents at which searchers are compared, as far as their budget reaches.
+CHECKPOINTS = (1, 2, 3, 5, 8, 10, 20, 50, 100, 200)
 # A full-run equivalent is computed from mean lengths. Where examples differ in length, trials cost
 # some percent more or less, which must not move the first one past the first checkpoint.
 TOLERANCE = 0.1  # full-run equivalents
@@ -46,6 +47,8 @@ class Comparison:
         curves: by (task, searcher, seed), of the studies that ended.
         confirmed: by (task, searcher), the best schedule on fresh seeds and the test split.
         best_values: by (task, searcher), on validation, as minimised, of what was confirmed.
+        displace: standard deviation, in octaves, of how far blocks have default and range of the
+            learning rate displaced. What is minimised is the same in all of a task's blocks.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Comparison:
     curves: Mapping[tuple[str, str, int], Curve]
     confirmed: Mapping[tuple[str, str], Judged]
     best_values: Mapping[tuple[str, str], float]
+    displace: float = 0.0
 
     @property
     def checkpoints(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from ..report.page.tried import ended
 from ..wording import counted
 from .figures import regret_curves, task_curves
 from .outcome import Comparison
+from .tables import displaced
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure  # type: ignore[import-untyped]
@@ -31,6 +32,7 @@ def write_comparison_report(
         path: of the file to write, in the comparison's folder.
     """
     title = f"{comparison.name}: {', '.join(comparison.searchers)}"
+    title += ", learning rates displaced" if comparison.displace else ""
     sections = [*_drawn(comparison), *_tables(comparison, verdict, studies)]
     text = page(title, _summary(comparison, verdict), sections, shared_script(path))
     path.write_text(text, encoding="utf-8")
@@ -54,6 +56,8 @@ def _summary(comparison: Comparison, verdict: Mapping[str, Any]) -> str:
         "equivalent being the cost of one full trial of the default configuration. The searcher "
         f"to compare with, named beforehand, is {comparison.against}."
     )
+    if comparison.displace:
+        asked += f" {displaced(comparison.displace)}"
     missing = wanted - len(comparison.curves)
     told = [f"Missing, as not finished or failed: {missing} of {wanted} studies."]
     return "\n".join(
@@ -98,7 +102,8 @@ def _tables(comparison: Comparison, verdict: Mapping[str, Any], studies: Studies
             "Normalised regret at a cost in full-run equivalents: interquartile mean [bootstrap "
             "95% interval]. Rank: average at the final cost, 1 the best. Better: probability of "
             f"improvement over {comparison.against}. p: sign-flip test against "
-            f"{comparison.against} at the final cost, after Holm's correction.",
+            f"{comparison.against} at the final cost, after Holm's correction."
+            + (f" {displaced(comparison.displace)}" if comparison.displace else ""),
             html=_checkpoints(verdict),
         ),
         Section(
@@ -110,7 +115,11 @@ def _tables(comparison: Comparison, verdict: Mapping[str, Any], studies: Studies
             figure=None if judged else "nothing has been confirmed",
             html=fresh,
         ),
-        Section("studies", "Studies in this comparison", html=_listed(studies)),
+        Section(
+            "studies",
+            "Studies in this comparison",
+            html=_listed(studies, comparison.displace > 0),
+        ),
     ]
 
 
@@ -160,9 +169,13 @@ def _judged_rows(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def _listed(studies: Studies) -> str:
+def _listed(studies: Studies, displaced: bool) -> str:
     rows = [_study_row(*place, history) for place, history in sorted(studies.items())]
     head = ["study", "task", "searcher", "seed", "trials", "best", "cost (token-equivalents)"]
+    if displaced:
+        head.append("displaced (octaves)")
+        octaves = [history.settings["displacement"] for _, history in sorted(studies.items())]
+        rows = [(*row, f"{moved:+.2f}") for row, moved in zip(rows, octaves, strict=True)]
     return f"<details><summary>{counted(len(rows), 'row')}</summary>{table(head, rows)}</details>"
 
 

@@ -70,14 +70,27 @@ def table(verdict: Verdict) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
         for cells in grid
     ]
-    return [*lines, "", legend(verdict)]
+    return [*title(verdict), *lines, "", legend(verdict)]
 
 
 def markdown(verdict: Verdict) -> str:
     """Return the table for a README, with all intervals."""
     head, *rows = _grid(verdict, 0)
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([*title(verdict), *(f"| {' | '.join(cells)} |" for cells in lines)])
+
+
+def title(verdict: Verdict) -> list[str]:
+    """Return the lines above a table; none where all searchers began at the fitted default."""
+    return [displaced(verdict.displace), ""] if verdict.displace else []
+
+
+def displaced(spread: float) -> str:
+    """Return what is said of a comparison whose learning rates were displaced."""
+    return (
+        "Default and range of the learning rate are displaced by a normal draw, of standard "
+        f"deviation {spread:g} octaves, for each task and seed, alike for all searchers."
+    )
 
 
 def legend(verdict: Verdict) -> str:
@@ -112,6 +125,7 @@ def to_json(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict with its sentences as plain data; None stands for what isn't finite."""
     sentences = {row.searcher: sentence(verdict, row) for row in verdict.rows}
     plain: dict[str, Any] = _plain(asdict(verdict))
+    plain["title"] = "\n".join(title(verdict)).strip()
     for row in plain["rows"]:
         row["sentence"] = sentences[row["searcher"]]
     return plain

@@ -1,7 +1,7 @@
 """Real-valued parameters."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import checks
 from .checks import Value, clip, require
@@ -41,6 +41,14 @@ class FloatParameter(RangeParameter):
     @property
     def _where(self) -> str:
         return "be 0 or lie" if self.zero else "lie"
+
+    def displaced(self, octaves: float) -> "FloatParameter":
+        """Return the same, resolved, with default and range 2^octaves times as large."""
+        checks.check_resolved(self.name, self.octaves)
+        factor, default = 2.0**octaves, checks.checked_number(self.name, self.default)
+        return replace(
+            self, low=factor * self.low, high=factor * self.high, default=factor * default
+        )
 
     def contains(self, value: Value) -> bool:
         """Return whether a native value, at six significant digits, is in the range."""

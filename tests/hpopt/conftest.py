@@ -17,7 +17,6 @@ from hpopt.record.journal import Journal
 from hpopt.searchers.registry import find_agent
 from hpopt_envs.messages import Reply, Start, to_json
 from hpopt_envs.records import Control, Outcome, RunFacts, Segment
-from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
 from hpopt_search_spaces import SearchSpace, TrainingFacts, load_space
 
 SPACE = load_space("default").resolve(TrainingFacts(10, 10, 16384, 64, False))
@@ -228,7 +227,7 @@ def make_pool(tmp_path: Path) -> Iterator[Callable[..., MeteredPool]]:
             Budget(Limits(trials=trials), pool.facts, validates),
             seed=seed,
             snapshots=where / "snapshots",
-            shape=HELD_SHAPE if spec.holds else AGENT_SHAPE,
+            shape=spec.shape,
         )
 
     yield make

@@ -76,7 +76,7 @@ def study_of(world: World, k: int, base: Lanes, settings: EnvironmentSettings) -
     known = _training_facts(
         world, k, held, own_weight if weight is None else float(weight), settings.trial_tokens
     )
-    space, baseline = asked.resolve(known), dict(settings.baseline or {})
+    space, baseline = settings.displaced(asked.resolve(known)), dict(settings.baseline or {})
     beside, sizes = outside(space, baseline), batch_sizes(space, held, task.examples)
     check_baseline(beside, {**held, **space.defaults()}, None, sizes)
     _check_understood({name: (value,) for name, value in beside.items()}, "baseline")

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpopt_search_spaces import SearchSpace, SpaceError, Value, load_space
+from hpopt_search_spaces import FloatParameter, SearchSpace, SpaceError, Value, load_space
 from hpopt_search_spaces.checks import shown
 
 from ..errors import WorldError
 from .fields import BUDGET, DATA, MACHINE, TUNED, check_names, setting
 from .source import Source
 from .values import check_settings
+
+RATE = "learning_rate"  # what may be displaced
+FARTHEST = 30  # octaves: a factor of 1e9
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,12 @@ class EnvironmentSettings:
         metavar="VALUES",
         name="fix",
     )
+    displacement: float = setting(
+        0.0,
+        "octaves by which the learning rate's default and range are moved (default: 0.0)",
+        group=TUNED,
+        metavar="OCTAVES",
+    )
     device: str = setting(
         "auto",
         "where models are trained: cpu, cuda or auto (default: auto, cuda where there is one)",
@@ -163,6 +172,35 @@ class EnvironmentSettings:
         space = self.space or own
         loaded = SearchSpace.from_dict(space) if isinstance(space, Mapping) else load_space(space)
         try:
-            return loaded.holding(self.fixed or {})
+            searched = loaded.holding(self.fixed or {})
         except SpaceError as error:
             raise WorldError(f"fix: {error}") from None
+        self._check_displacement(searched)
+        return searched
+
+    def _check_displacement(self, space: SearchSpace) -> None:
+        """Make sure that a space has a learning rate that can be displaced, where that is asked."""
+        if not self.displacement:
+            return
+        if abs(self.displacement) > FARTHEST:
+            raise WorldError(
+                f"displacement: must be {FARTHEST} octaves at most, either way, but got "
+                f"{self.displacement:g}"
+            )
+        if RATE in (self.fixed or {}):
+            raise WorldError(f"displacement: must be left out where {RATE} is fixed")
+        if RATE not in space or not isinstance(space[RATE], FloatParameter):
+            raise WorldError(
+                f"displacement: must go with a space that has a {RATE} of type float, but "
+                f"{space.name!r} has none"
+            )
+
+    def displaced(self, space: SearchSpace) -> SearchSpace:
+        """Return a resolved space, its learning rate displaced as far as is asked for."""
+        if not self.displacement:
+            return space
+        rate = space[RATE]
+        assert isinstance(rate, FloatParameter)  # see `load_space`
+        moved = rate.displaced(self.displacement)
+        parameters = tuple(moved if p is rate else p for p in space.parameters)
+        return dataclasses.replace(space, parameters=parameters)

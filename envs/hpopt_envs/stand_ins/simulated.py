@@ -214,7 +214,7 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
         lora=False,
         retained_surprise=math.inf,  # "auto" is for distributions; this penalty is best at 0.1
     )
-    resolved = space.resolve(known)
+    resolved = settings.displaced(space.resolve(known))
     lengths = Lengths(SEQUENCE_LENGTH, True, examples * SEQUENCE_LENGTH, examples)
     baseline, sizes = dict(settings.baseline or {}), batch_sizes(resolved, held, examples)
     beside = outside(resolved, baseline)

@@ -143,7 +143,7 @@ def tabulated_run(settings: EnvironmentSettings) -> tuple[TabulatedRun, SearchSp
     settings.refuse(
         "a table of finished runs",
         *("model", "sequence_length", "segment_tokens", "trial_tokens", "forgetting_weight"),
-        *("max_divergence", "fixed", "precision", "gradient_checkpointing"),
+        *("max_divergence", "fixed", "displacement", "precision", "gradient_checkpointing"),
     )
     runs = read_runs(settings.task, settings.objective)
     space = settings.load_space(space_of(runs).to_dict())

@@ -75,7 +75,8 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
         if not drawn:
             surprise, look_cost = _surprise(space, task, weights.model, data, precision)
         known = _training_facts(held, task, weights, lengths, settings.trial_tokens, surprise)
-        clipped, space = space.clipped(known), space.resolve(known)
+        clipped, resolved = space.clipped(known), space.resolve(known)
+        space = settings.displaced(resolved)
         sizes = batch_sizes(space, held, lengths.examples)
         baseline = dict(settings.baseline or {})
         beside = outside(space, baseline)
@@ -98,7 +99,7 @@ def real_run(settings: EnvironmentSettings) -> tuple[RealRun, SearchSpace]:
             max_divergence=limit,
             setup_cost=setup_cost + look_cost,
             baseline=baseline,
-            notes=(*_notes(space, clipped), *note(beside, space)),
+            notes=(*_notes(resolved, clipped), *note(beside, space)),
         )
         return measured(parts), space
 

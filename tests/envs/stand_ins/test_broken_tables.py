@@ -43,6 +43,7 @@ MISTAKES: list[tuple[str, Mapping[str, Any], str]] = [
     ("unknown.csv", {"objective": "goodness"}, "must be goodness:min or goodness:max"),
     ("unknown.csv", {"objective": "goodnes:max"}, "has no column 'goodnes' (nearest: goodness)"),
     ("rows.csv:small", {"objective": "loss:up"}, "must be COLUMN, COLUMN:min or COLUMN:max"),
+    ("rows.csv:small", {"displacement": 1.0}, "displacement: must be left out for a table of"),
     (
         "rows.csv:small",
         {"space": "default"},

@@ -12,9 +12,9 @@ from scipy.stats import trim_mean  # type: ignore[import-untyped]
 from hpopt.record.history import History
 from hpopt.record.judged import Judged
 from hpopt.verdict.judging import judge
-from hpopt.verdict.outcome import Comparison, Curve
+from hpopt.verdict.outcome import Comparison, Curve, grid
 from hpopt.verdict.page import comparison_figures, write_comparison_report
-from hpopt.verdict.tables import to_json
+from hpopt.verdict.tables import markdown, to_json
 from hpopt_envs.records import RunFacts
 
 TASKS, SEARCHERS, SEEDS = ("lm", "<i>table</i>"), ("tpe", "ppo", "random"), (0, 1, 2)
@@ -62,6 +62,29 @@ def test_curves_are_the_interquartile_means_of_the_regrets(comparison: Compariso
             regrets = comparison.regrets(checkpoint)[row].ravel()
             expected = trim_mean(regrets[~np.isnan(regrets)], 0.25)
             assert at[checkpoint] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("equivalents", "later"), [(20, ()), (60, (50,)), (200, (50, 100)), (400, (50, 100, 200))]
+)
+def test_checkpoints_go_on_as_far_as_the_budget(
+    equivalents: int, later: tuple[int, ...], comparison: Comparison
+) -> None:
+    long = replace(comparison, equivalents=equivalents)
+    early = (1, 2, 3, 5, 8, 10, 20)
+    expected = tuple(dict.fromkeys([*early, *later, equivalents]))
+    verdict = judge(long, np.random.default_rng(0))
+    assert verdict.checkpoints == expected
+    head = ["searcher", "regret at 1", *map(str, expected[1:]), "rank"]
+    assert [cell.strip() for cell in markdown(verdict).split("|")[1 : len(head) + 1]] == head
+    figure = comparison_figures(long)["regret"]
+    line = next(trace for trace in figure.data if trace.name == "tpe")
+    assert set(expected) <= set(line.x)
+    assert max(line.x) == equivalents
+    on_log = figure.layout.xaxis.type == "log"
+    assert on_log == (equivalents > 20)
+    assert min(line.x) == (1 if on_log else 0)
+    assert list(grid(long)["full_run_equivalents"]) == list(range(1, equivalents + 1))
 
 
 def test_a_band_lies_around_its_line(comparison: Comparison) -> None:
