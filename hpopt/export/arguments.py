@@ -25,6 +25,7 @@ _OPTIMIZERS: dict[str, dict[str, Value]] = {
     "rmsprop": {"optim": "rmsprop"},
     "adam": {"optim": "adamw_torch_fused"},
     "adamw": {"optim": "adamw_torch_fused"},
+    "schedule-free": {"optim": "schedule_free_adamw"},
 }
 _F_DIVERGENCES = {  # as trl has them
     "reverse_kl": "reverse_kl",
@@ -158,6 +159,8 @@ def _of_hyperparameters(exported: Exported) -> str:
     optimizer = str(exported.held.get("optimizer", "adamw"))
     if is_reference(optimizer):
         return f"no argument names an optimizer of your own ({optimizer})"
+    if optimizer not in _OPTIMIZERS:
+        return f"transformers has no optimizer {optimizer}"
     if optimizer == "adam" and _weight_decay(exported) > 0:
         return "transformers has no Adam with weight decay, only AdamW"
     return ""

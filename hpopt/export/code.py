@@ -178,6 +178,11 @@ def _notes(exported: Exported) -> list[str]:
         )
     if arguments(exported)["weight_decay"]:
         notes.append("Trainers spare norms and biases from weight decay; the search didn't.")
+    if exported.averages:
+        notes.append(
+            "The package schedulefree must be installed. It trains at one point and is measured at "
+            "another, an average: optimizer.eval() goes there before the model is saved."
+        )
     if is_classifier(exported):
         notes.append(
             "The search began with a head that was fitted to the base model's features by "
@@ -218,5 +223,6 @@ def _usage(exported: Exported, to: str) -> str:
         *(f"    {argument}," for argument in given),
         ")",
         "trainer.train()",
+        *(["trainer.optimizer.eval()"] if exported.averages else []),
     ]
     return indent("\n".join(shown), "    ")

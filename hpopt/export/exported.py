@@ -57,8 +57,18 @@ class Exported:
 
     @property
     def steady(self) -> bool:
-        """Whether it is a configuration, with a shape that a trainer knows."""
-        return len(self.stretches) == 1 and (self.recommended.reach == 1.0 or not self.shaped)
+        """Whether it is a configuration, with a shape that a trainer knows.
+
+        A trainer gives its warm-up to Schedule-Free a second time, and a share of the run as if it
+        were steps.
+        """
+        whole = self.recommended.reach == 1.0 and not self.averages
+        return len(self.stretches) == 1 and (whole or not self.shaped)
+
+    @property
+    def averages(self) -> bool:
+        """Whether its optimizer is Schedule-Free, which is measured at an average."""
+        return self.held.get("optimizer") == "schedule-free"
 
     @property
     def task(self) -> str:

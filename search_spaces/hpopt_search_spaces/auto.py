@@ -19,6 +19,9 @@ OPTIMIZER_FACTORS = {
 }
 """Best learning rate relative to AdamW's, to the nearest round number; rmsprop's is a guess."""
 
+OPTIMIZER_RATES = {"prodigy": 1.0, "schedule-free": 0.0025}
+"""Learning rates that their authors document for models of any size, in place of the rule."""
+
 LORA_FACTOR = 5.0
 """Best learning rate of LoRA relative to full fine-tuning's."""
 
@@ -36,8 +39,8 @@ class TrainingFacts:
         training_tokens: task tokens of one trial.
         sequence_length: tokens a sequence.
         lora: whether an adapter is trained instead of the weights.
-        optimizer: where the space doesn't say, a key of `OPTIMIZER_FACTORS`, or "module:Class",
-            whose factor is 1, since nothing is known of it.
+        optimizer: where the space doesn't say, a key of `OPTIMIZER_FACTORS` or `OPTIMIZER_RATES`,
+            or "module:Class", whose factor is 1, since nothing is known of it.
         task_factor: best learning rate relative to that of plain fine-tuning.
         forgetting_weight: what a nat of forgetting costs, relative to the objective's scale; 0
             where forgetting doesn't count.
@@ -61,7 +64,9 @@ def auto_learning_rate(facts: TrainingFacts) -> float:
     """Return the learning rate to start from, to two significant digits.
 
     0.42 · N^−0.45, times 5 for LoRA, times the optimizer's and the task's factor; N: parameters of
-    the model (of its trained part, where that is a part and not an adapter).
+    the model (of its trained part, where that is a part and not an adapter). Where the optimizer's
+    authors document one rate for every model, it is that: 1 for Prodigy, which finds the scale
+    itself, and 0.0025 for Schedule-Free AdamW.
 
     It is ours, for fine-tuning. Its scale is what was best for the embedded model (0.56 M
     parameters, 0.0011 as the geometric mean of three tasks; 32,768 tokens, batch 4 to 8, linear
@@ -75,11 +80,13 @@ def auto_learning_rate(facts: TrainingFacts) -> float:
     is four times too high for fine-tuning the embedded model; and SmolLM2 (135 M, LoRA) in a run
     of 60 steps is best at 0.01, where it gives 4.6e-4.
     """
+    if facts.optimizer in OPTIMIZER_RATES:
+        return OPTIMIZER_RATES[facts.optimizer]
     whole = facts.lora or facts.trainable_parameters == facts.total_parameters
     parameters = facts.total_parameters if whole else facts.trainable_parameters
     factor = 1.0 if ":" in facts.optimizer else OPTIMIZER_FACTORS.get(facts.optimizer)
     if factor is None:
-        near = nearest_names(facts.optimizer, OPTIMIZER_FACTORS)
+        near = nearest_names(facts.optimizer, [*OPTIMIZER_FACTORS, *OPTIMIZER_RATES])
         raise SpaceError(f'learning_rate: "auto" has no rule for {facts.optimizer!r} ({near})')
     adamw = 0.42 * parameters**-0.45
     rate = adamw * factor * facts.task_factor * (LORA_FACTOR if facts.lora else 1.0)

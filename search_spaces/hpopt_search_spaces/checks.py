@@ -118,3 +118,11 @@ def check_auto(name: str) -> None:
 def check_resolved(name: str, octaves: object) -> None:
     """Require that the range is in numbers."""
     require(octaves is None, name, "the space must be resolved first", octaves=octaves)
+
+
+def check_fixed(name: str, fixed: Any) -> None:
+    """Require that what a space has fixed is a table of plain values."""
+    what = "fixed must be a table of numbers, strings or booleans"
+    require(isinstance(fixed, Mapping), name, what, fixed=fixed)
+    for key, value in fixed.items():
+        require(isinstance(value, str | bool) or is_number(value), name, what, **{str(key): value})

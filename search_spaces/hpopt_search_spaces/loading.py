@@ -12,6 +12,7 @@ from .parameters import parameter_from_table
 from .space import SearchSpace
 
 _LONGEST = 10**7  # characters
+_KEYS = ("description", "parameters", "fixed")
 
 
 def available_spaces() -> list[tuple[str, str]]:
@@ -24,7 +25,7 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
 
     A file has an optional `description` and a table `[parameters.NAME]` for each parameter, with
     `type` ("float", "integer" or "choice") and that type's attributes (see `FloatParameter`,
-    `IntegerParameter`, `ChoiceParameter`).
+    `IntegerParameter`, `ChoiceParameter`). A table `[fixed]` has values that aren't searched.
 
     Args:
         name_or_path: a name, or a path that ends in ".toml".
@@ -79,12 +80,13 @@ def _parse(name: str, text: str, file: str) -> SearchSpace:
     content = _read(text, file)
     try:
         for key in content:
-            if key not in ("description", "parameters"):
-                near = nearest_names(key, ["description", "parameters"])
+            if key not in _KEYS:
+                near = nearest_names(key, _KEYS)
                 raise SpaceError(f"unknown key {key!r} ({near})")
         tables = content.get("parameters", {})
         if not isinstance(tables, dict):
             raise SpaceError(f"parameters must be a table, but got {tables!r}")
-        return SearchSpace(name, tuple(parameter_from_table(k, t) for k, t in tables.items()))
+        parameters = tuple(parameter_from_table(k, t) for k, t in tables.items())
+        return SearchSpace(name, parameters, content.get("fixed", {}))
     except SpaceError as error:
         raise SpaceError(f"{error} (file {file})") from error

@@ -5,9 +5,10 @@ Whatever `from_unit` and `snap` return is legal, and `from_unit(to_unit(v)) == v
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
+from .auto import TrainingFacts, auto_default
 from .checks import Value, nearest_names, require
 from .choices import ChoiceParameter
 from .errors import SpaceError
@@ -76,3 +77,25 @@ def check_value(parameter: Parameter, value: Value) -> None:
         zero = "0 or " if isinstance(parameter, FloatParameter) and parameter.zero else ""
         legal = f"{zero}{kind} between {parameter.low} and {parameter.high}"
     raise SpaceError(f"{parameter.name}: must be {legal}, but got {value!r}")
+
+
+def resolved(parameter: Parameter, facts: TrainingFacts) -> Parameter:
+    """Return a parameter with numbers for "auto" and octaves."""
+    if isinstance(parameter, ChoiceParameter) or parameter.is_resolved:
+        return parameter
+    auto = parameter.default == "auto"
+    default = auto_default(parameter.name, facts) if auto else float(parameter.default)
+    if isinstance(parameter, IntegerParameter):
+        return parameter.resolve(round(default))
+    return parameter.resolve(default)
+
+
+def with_default(parameter: Parameter, value: Value) -> Parameter:
+    """Return a parameter with another default.
+
+    Raises:
+        SpaceError: its range doesn't have it.
+    """
+    if isinstance(parameter, ChoiceParameter) or parameter.octaves is None:
+        check_value(parameter, value)
+    return replace(parameter, default=value)  # type: ignore[arg-type]  # checked by the class

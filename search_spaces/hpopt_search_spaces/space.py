@@ -3,16 +3,23 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from . import checks
 from .auto import TrainingFacts, auto_default
 from .checks import Value, nearest_names, require
 from .choices import ChoiceParameter
 from .errors import SpaceError
-from .integers import IntegerParameter
-from .parameters import Parameter, check_value, parameter_from_table, parameter_to_table
+from .parameters import (
+    Parameter,
+    check_value,
+    parameter_from_table,
+    parameter_to_table,
+    resolved,
+    with_default,
+)
 
 
 @dataclass(frozen=True)
@@ -25,16 +32,20 @@ class SearchSpace:
     Attributes:
         name: of the space; a file's stem.
         parameters: in order; the parents in `active_when` come before their children.
+        fixed: values of hyperparameters that aren't searched, which every trial has.
 
     Raises:
-        SpaceError: a name that occurs twice, or an `active_when` that nothing can meet.
+        SpaceError: a name that occurs twice, an `active_when` that nothing can meet, or a fixed
+            value of a wrong type.
     """
 
     name: str
     parameters: tuple[Parameter, ...]
+    fixed: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         require(len(self.parameters) > 0, self.name, "must have a parameter", parameters=[])
+        checks.check_fixed(self.name, self.fixed)
         before: dict[str, Parameter] = {}
         for parameter in self.parameters:
             name = parameter.name
@@ -45,6 +56,9 @@ class SearchSpace:
                 for value in allowed if before[parent].is_resolved else ():
                     check_value(before[parent], value)
             before[parameter.name] = parameter
+        for name in self.fixed:
+            what = "must be fixed or a parameter, not both"
+            require(name not in before, self.name, what, twice=name)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -71,17 +85,23 @@ class SearchSpace:
     def resolve(self, facts: TrainingFacts) -> "SearchSpace":
         """Return the space with numbers for "auto" and octave ranges.
 
-        Where the space has a parameter `optimizer`, its default counts, not that of `facts`.
+        Where the space says the optimizer, as a parameter's default or fixed, that counts, not that
+        of `facts`.
         """
+        facts = self._told(facts)
+        return replace(self, parameters=tuple(resolved(p, facts) for p in self.parameters))
+
+    def _told(self, facts: TrainingFacts) -> TrainingFacts:
         if "optimizer" in self:
-            facts = replace(facts, optimizer=str(self["optimizer"].default))
-        return replace(self, parameters=tuple(_resolved(p, facts) for p in self.parameters))
+            return replace(facts, optimizer=str(self["optimizer"].default))
+        return replace(facts, optimizer=str(self.fixed.get("optimizer", facts.optimizer)))
 
     def clipped(self, facts: TrainingFacts) -> dict[str, float]:
         """Return what the rule says of defaults that are "auto", where a fixed range lacks it.
 
         The end of the range stands for these once the space is resolved.
         """
+        facts = self._told(facts)
         return {
             parameter.name: rule
             for parameter in self.parameters
@@ -168,7 +188,7 @@ class SearchSpace:
         Raises:
             SpaceError: an unknown name, or a value that the range doesn't have.
         """
-        changed = {name: _with_default(self[name], value) for name, value in values.items()}
+        changed = {name: with_default(self[name], value) for name, value in values.items()}
         return replace(self, parameters=tuple(changed.get(p.name, p) for p in self.parameters))
 
     def nearest(self, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -199,7 +219,8 @@ class SearchSpace:
         Conditions on them are settled: what they switch off goes too, with all that hangs on it.
 
         Args:
-            values: by name; names that the space doesn't have change nothing.
+            values: by name, in place of those that the space has fixed; names that it doesn't have
+                change nothing.
 
         Raises:
             SpaceError: no parameter is left.
@@ -223,12 +244,15 @@ class SearchSpace:
                 f"space {self.name!r} must have a parameter to search, but all are held: "
                 f"{', '.join(self.names)}"
             )
-        return replace(self, parameters=tuple(left))
+        fixed = {name: value for name, value in self.fixed.items() if name not in values}
+        return replace(self, parameters=tuple(left), fixed=fixed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can carry and `from_dict` reads back exactly."""
         tables = [{"name": p.name} | parameter_to_table(p) for p in self.parameters]
-        return {"name": self.name, "parameters": tables}
+        # Without a fixed value it is as it was before there were any, and so is the fingerprint.
+        fixed = {"fixed": dict(self.fixed)} if self.fixed else {}
+        return {"name": self.name, "parameters": tables, **fixed}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchSpace":
@@ -240,12 +264,12 @@ class SearchSpace:
         try:
             tables = [dict(table) for table in data["parameters"]]
             named = [(str(table.pop("name")), table) for table in tables]
-            name = str(data["name"])
+            name, fixed = str(data["name"]), data.get("fixed", {})
         except (KeyError, TypeError, ValueError) as error:
             raise SpaceError(
                 f"a space must have a name and named parameters ({error!r})"
             ) from error
-        return cls(name, tuple(parameter_from_table(key, table) for key, table in named))
+        return cls(name, tuple(parameter_from_table(key, table) for key, table in named), fixed)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -273,19 +297,3 @@ def _is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
         parent in values and values[parent] in allowed
         for parent, allowed in parameter.active_when.items()
     )
-
-
-def _resolved(parameter: Parameter, facts: TrainingFacts) -> Parameter:
-    if isinstance(parameter, ChoiceParameter) or parameter.is_resolved:
-        return parameter
-    auto = parameter.default == "auto"
-    default = auto_default(parameter.name, facts) if auto else float(parameter.default)
-    if isinstance(parameter, IntegerParameter):
-        return parameter.resolve(round(default))
-    return parameter.resolve(default)
-
-
-def _with_default(parameter: Parameter, value: Value) -> Parameter:
-    if isinstance(parameter, ChoiceParameter) or parameter.octaves is None:
-        check_value(parameter, value)
-    return replace(parameter, default=value)  # type: ignore[arg-type]  # checked by the class

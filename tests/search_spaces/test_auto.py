@@ -78,6 +78,23 @@ def test_the_optimizer_of_the_space_counts():
     assert other["learning_rate"] == pytest.approx(50 * rule(560_000), rel=0.05)
 
 
+@pytest.mark.parametrize(("optimizer", "rate"), [("prodigy", 1.0), ("schedule-free", 0.0025)])
+def test_documented_rates_are_for_every_model_however_the_optimizer_is_said(
+    optimizer: str, rate: float
+):
+    other = replace(NANO, lora=True, task_factor=3.0, total_parameters=7 * 10**9)
+    for facts in (NANO, other):
+        assert learning_rate(replace(facts, optimizer=optimizer)) == rate
+        space = load_space(optimizer).resolve(facts)
+        assert space.defaults()["learning_rate"] == rate
+        held = load_space(optimizer).holding({"optimizer": "adamw"}).resolve(facts)
+        assert held.defaults()["learning_rate"] == learning_rate(facts)
+    batch = load_space("default")["batch_size"]
+    narrow = FloatParameter("learning_rate", 1e-5, 1e-4, "auto", log=True)
+    space = SearchSpace("s", (narrow, batch), {"optimizer": optimizer})
+    assert space.clipped(NANO) == {"learning_rate": rate}
+
+
 @given(st.integers(10**3, 10**12), st.integers(1, 10**4))
 def test_the_batch_size_is_the_nearest_power_of_two(tokens: int, sequence_length: int):
     facts = TrainingFacts(10**6, 10**6, tokens, sequence_length, lora=False)

@@ -46,6 +46,17 @@ def test_what_is_left_is_what_the_whole_space_has_at_these_values(held: dict[str
     assert found == wanted
 
 
+def test_what_a_space_has_fixed_goes_with_it_and_gives_way() -> None:
+    space = SearchSpace("own", (RATE, KIND), {"optimizer": "prodigy", "dropout": 0.1})
+    assert space.fixed == SearchSpace.from_dict(space.to_dict()).fixed
+    assert SearchSpace.from_dict(space.to_dict()) == space
+    assert space.fingerprint != SearchSpace("own", (RATE, KIND)).fingerprint
+    assert "fixed" not in SearchSpace("own", (RATE, KIND)).to_dict()  # as journals have it
+    smaller = space.holding({"dropout": 0.2, "kind": "a"})
+    assert (smaller.names, smaller.fixed) == (("rate",), {"optimizer": "prodigy"})
+    assert space.with_defaults({"kind": "b"}).fixed == space.fixed
+
+
 def test_something_must_be_left() -> None:
     with pytest.raises(SpaceError, match="must have a parameter to search, but all are held"):
         SearchSpace("own", (RATE, KIND, ALPHA)).holding({"rate": 0.01, "kind": "a"})

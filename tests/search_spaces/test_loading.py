@@ -16,6 +16,7 @@ from hpopt_search_spaces import (
 
 RATE = '[parameters.learning_rate]\ntype = "float"\n'
 BATCH = '[parameters.batch_size]\ntype = "integer"\n'
+FIXABLE = RATE + "low = 0.1\nhigh = 1\ndefault = 1\n"
 SHAPE = '[parameters.shape]\ntype = "choice"\n'
 
 
@@ -170,6 +171,18 @@ BROKEN = [
     ("parameters = 3", "parameters must be a table, but got 3"),
     ("[parameter.x]", "unknown key 'parameter' (nearest: parameters)"),
     ("[parameters]\nx = 3", "x: must be a table, but got value=3"),
+    (
+        "fixed = 3\n" + FIXABLE,
+        "space: fixed must be a table of numbers, strings or booleans, but got fixed=3",
+    ),
+    (
+        FIXABLE + "[fixed]\nx = [1]",
+        "space: fixed must be a table of numbers, strings or booleans, but got x=[1]",
+    ),
+    (
+        FIXABLE + "[fixed]\nlearning_rate = 0.2",
+        "space: must be fixed or a parameter, not both, but got twice='learning_rate'",
+    ),
 ]
 
 

@@ -69,8 +69,7 @@ def study_of(world: World, k: int, base: Lanes, settings: EnvironmentSettings) -
     )
     task, tokens = world.tasks[k], world.form.tokens
     asked = settings.load_space(own_space(task.family).to_dict())
-    unsaid = {} if "optimizer" in asked else {"optimizer": task.optimizer}
-    held: dict[str, Value] = {**unsaid, **(settings.fixed or {})}
+    held = settings.held(asked, {"optimizer": task.optimizer})
     _check(asked, held)
     own_weight, weight = task.forgetting_weight, settings.forgetting_weight
     known = _training_facts(

@@ -204,3 +204,13 @@ class EnvironmentSettings:
         moved = rate.displaced(self.displacement)
         parameters = tuple(moved if p is rate else p for p in space.parameters)
         return dataclasses.replace(space, parameters=parameters)
+
+    def held(self, space: SearchSpace, own: Mapping[str, Value]) -> dict[str, Value]:
+        """Return what every trial has beside a loaded space's parameters.
+
+        Args:
+            space: its fixed values go before the task's, and `fixed` before both.
+            own: the task's, which count where the space doesn't say.
+        """
+        unsaid = {name: value for name, value in own.items() if name not in space}
+        return {**unsaid, **space.fixed, **(self.fixed or {})}

@@ -203,7 +203,8 @@ def simulated_run(settings: EnvironmentSettings) -> tuple[SimulatedRun, SearchSp
         *("model", "sequence_length", "objective", "forgetting_weight"),
         *("precision", "gradient_checkpointing"),
     )
-    space, held = settings.load_space("default"), dict(settings.fixed or {})
+    space = settings.load_space("default")
+    held = settings.held(space, {})
     check_hyperparameters(space, held)
     examples, segment, trial = 10**7, settings.segment_tokens, settings.trial_tokens
     known = TrainingFacts(

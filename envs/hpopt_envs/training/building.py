@@ -27,7 +27,7 @@ from .baseline import check_baseline, note, outside
 from .facts import Parts, measured
 from .hyperparameters import check_hyperparameters, extremes
 from .machine import casting, checkpoint_gradients, find_device, find_precision, is_large
-from .optimizers import build_optimizer
+from .optimizers import build_optimizer, with_shape
 from .plan import Lengths, batch_sizes, plan_trial
 from .real import RealRun
 from .surprise import retained_surprise
@@ -109,10 +109,9 @@ def _searched(
 ) -> tuple[SearchSpace, dict[str, Value]]:
     """Return the space, and what every trial holds beside it; both checked."""
     space = space_of(task, settings)
-    unsaid = {name: value for name, value in task.fixed.items() if name not in space}
-    held = {**unsaid, **(settings.fixed or {})}
+    held = settings.held(space, task.fixed)
     check_hyperparameters(space, held, loss, reference=isinstance(task, Reference))
-    return space, held
+    return space, with_shape(held, space)
 
 
 def _load(

@@ -11,7 +11,14 @@ from ..errors import WorldError
 from ..schedules import AGENT_SHAPE, HELD_SHAPE, SHAPES
 from ..tasks.roles import ParametricLoss, Rule
 from .gradients import DIVERGENCE, DIVERGENCE_ALPHA
-from .optimizers import ADAMW_WEIGHT_DECAY, MAX_GRADIENT_NORM, OPTIMIZERS, is_optimizer
+from .optimizers import (
+    ADAMW_WEIGHT_DECAY,
+    MAX_GRADIENT_NORM,
+    OPTIMIZERS,
+    advised,
+    check_shapes,
+    is_optimizer,
+)
 from .plan import WHOLE_BATCH
 
 
@@ -87,12 +94,14 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "schedule_shape": Hyperparameter(
         _one_of(SHAPES),
         "how the learning rate falls over the run after the warm-up",
-        f"`{HELD_SHAPE['schedule_shape']}`; with agents `{AGENT_SHAPE['schedule_shape']}`",
+        f"`{HELD_SHAPE['schedule_shape']}`; with agents `{AGENT_SHAPE['schedule_shape']}`; "
+        f"{advised('schedule_shape')}",
     ),
     "warmup_fraction": Hyperparameter(
         _number("from 0 to below 1", lambda value: 0 <= value < 1),
         "share of the run in which the learning rate rises",
-        f"{HELD_SHAPE['warmup_fraction']:g}; with agents {AGENT_SHAPE['warmup_fraction']:g}",
+        f"{HELD_SHAPE['warmup_fraction']:g}; with agents {AGENT_SHAPE['warmup_fraction']:g}; "
+        f"{advised('warmup_fraction')}",
     ),
     "final_fraction": Hyperparameter(
         _number("from 0 to 1", lambda value: 0 <= value <= 1),
@@ -173,6 +182,7 @@ def check_hyperparameters(
                 f"space {space.name!r}: lora_rank must not have active_when: adapters are in all "
                 "trials of a study, or in none"
             )
+    check_values(space.fixed, f"space {space.name!r}", loss)
     check_values(fixed, "fix", loss)
     names = [*space.names, *fixed]
     missing = [name for name in (*NEEDED, *needed) if name not in names]
@@ -181,6 +191,7 @@ def check_hyperparameters(
     for name, parent in DEPENDS_ON.items():
         if name in names and parent not in names and name not in own:
             raise WorldError(f"space {space.name!r}: {name} must go with {parent}")
+    check_shapes(space, names)
     if "divergence_weight" in names and not reference and "divergence_weight" not in own:
         raise WorldError(
             f"space {space.name!r}: divergence_weight needs a task with a reference, but this one "

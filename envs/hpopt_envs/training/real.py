@@ -19,7 +19,13 @@ from ..tasks.roles import Rollouts, samples_per_example, weighs_divergence
 from ..training_run import Evaluation, Probe, Progress
 from .evaluation import Evaluator
 from .gradients import Gradients, StepGradient
-from .optimizers import MAX_GRADIENT_NORM, build_optimizer, set_dropout, set_weight_decay
+from .optimizers import (
+    MAX_GRADIENT_NORM,
+    as_measured,
+    build_optimizer,
+    set_dropout,
+    set_weight_decay,
+)
 from .plan import WHOLE_BATCH
 from .samples import write_samples
 from .states import RunState, restore_optimizer, restore_state, snapshot_state
@@ -220,7 +226,7 @@ class RealRun:
         # The same for all trials, so that the base model's loss on it is measured once.
         kept = None if retained is None else self._probed(retained, 0, PROBE_EXAMPLES // 2)
         self._point_to(state)
-        with using_threads(self._threads):
+        with using_threads(self._threads), as_measured(state.optimizer):
             return self._evaluator.probe(own, kept, state.asked)
 
     def _probed(self, split: Split, seed: int, examples: int) -> Split:
@@ -229,7 +235,7 @@ class RealRun:
 
     def evaluate(self, state: RunState, split: str, whole: bool) -> Evaluation:
         self._point_to(state)
-        with using_threads(self._threads):
+        with using_threads(self._threads), as_measured(state.optimizer):
             return self._evaluator.evaluate(split, whole, state.asked)
 
     def snapshot(self, state: RunState) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -245,8 +251,8 @@ class RealRun:
 
     def save_weights(self, state: RunState, folder: Path) -> None:
         self._point_to(state)
-        self.task.save_model(self.weights.model, folder)
-        with using_threads(self._threads):
+        with using_threads(self._threads), as_measured(state.optimizer):
+            self.task.save_model(self.weights.model, folder)
             write_samples(self.task, self.weights, self._evaluator.data.test, folder)
 
     def _activate(self, state: RunState, hyperparameters: Mapping[str, Value]) -> None:

@@ -49,11 +49,12 @@ def snapshot_state(state: RunState) -> tuple[Tensors, dict[str, Any]]:
                 tensors[f"optimizer.{index}.{name}"] = _copied(entry)
             elif entry is not None:
                 numbers.setdefault(str(index), {})[name] = entry
-    meta = {
+    meta: dict[str, Any] = {
         "seed": state.seed,
         "structure": None if state.structure is None else asdict(state.structure),
         "optimizer_name": state.optimizer_name,
         "optimizer_numbers": numbers,
+        "optimizer_groups": _own_numbers(state.optimizer),
         "mark": state.mark,
         "training_tokens": state.training_tokens,
         "cursors": dict(state.cursors),
@@ -97,7 +98,27 @@ def restore_optimizer(
             _, index, moment = name.split(".", 2)
             moments.setdefault(int(index), {})[moment] = tensor.clone()
     groups = optimizer.state_dict()["param_groups"]
+    # Snapshots before 0.3 have none.
+    for group, own in zip(groups, meta.get("optimizer_groups", ()), strict=False):
+        group.update(own)
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _own_numbers(optimizer: torch.optim.Optimizer | None) -> list[dict[str, Any]]:
+    """Return the numbers of an optimizer's groups that aren't what it was made with.
+
+    Prodigy has its scale there, Schedule-Free the weights of its average.
+    """
+    groups = [] if optimizer is None else optimizer.param_groups
+    made_with = {} if optimizer is None else optimizer.defaults
+    return [
+        {
+            name: number
+            for name, number in group.items()
+            if isinstance(number, int | float) and number != made_with.get(name)
+        }
+        for group in groups
+    ]
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:

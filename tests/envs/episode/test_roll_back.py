@@ -24,7 +24,7 @@ from tests.envs.episode.straying import (
     words,
 )
 
-OPTIMIZERS = ["adamw", "momentum", "adagrad", "sgd"]
+OPTIMIZERS = ["adamw", "momentum", "adagrad", "sgd", "schedule-free"]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

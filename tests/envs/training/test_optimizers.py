@@ -1,11 +1,14 @@
-"""Optimizers are torch's own."""
+"""Optimizers are torch's own, or their authors'."""
 
 import copy
+import sys
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
+from prodigyopt import Prodigy
+from schedulefree import AdamWScheduleFree
 
 from hpopt_envs import Outcome, make_env
 from hpopt_envs.episode.actions import absolute_action
@@ -15,6 +18,13 @@ from hpopt_envs.training.real import RealRun
 from hpopt_search_spaces import FloatParameter, SearchSpace
 from tests.envs.tiny import HERE
 
+
+def schedule_free(parameters: list[torch.nn.Parameter], **options: float) -> torch.optim.Optimizer:
+    optimizer: torch.optim.Optimizer = AdamWScheduleFree(parameters, **options)
+    optimizer.train()  # type: ignore[attr-defined]
+    return optimizer
+
+
 BY_HAND: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "momentum": partial(torch.optim.SGD, momentum=0.9),
@@ -23,6 +33,8 @@ BY_HAND: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "prodigy": Prodigy,
+    "schedule-free": schedule_free,
     "torch.optim:NAdam": torch.optim.NAdam,
 }
 
@@ -47,7 +59,7 @@ def start() -> torch.nn.Parameter:
 
 @pytest.mark.parametrize("decay", [None, 0.0, 0.1])
 @pytest.mark.parametrize("name", [*OPTIMIZERS, "torch.optim:NAdam"])
-def test_optimizers_are_torchs_own(name: str, decay: float | None) -> None:
+def test_optimizers_are_their_authors_own(name: str, decay: float | None) -> None:
     expected = BY_HAND[name](
         [start()], lr=0.5, **({} if decay is None else {"weight_decay": decay})
     )
@@ -57,6 +69,18 @@ def test_optimizers_are_torchs_own(name: str, decay: float | None) -> None:
     assert sum(torch.allclose(got, other, atol=1e-6) for other in others) == (
         2 if name.startswith("adam") and decay == 0.0 else 1
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("prodigy", "prodigyopt"), ("schedule-free", "schedulefree")]
+)
+def test_an_optimizer_that_isnt_installed_says_what_is_to_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as Python has it where an import fails
+    with pytest.raises(WorldError, match=f"pip install {package}.* extra optimizers") as raised:
+        make_env(f"{HERE}:Words", fixed={"optimizer": name}, trial_tokens=1024, device="cpu")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

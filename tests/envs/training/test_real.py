@@ -1,6 +1,7 @@
 """Real fine-tuning of the embedded model: the segment loop against steps taken by hand."""
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from itertools import count, islice
 
@@ -17,6 +18,7 @@ from hpopt_envs.training.states import RunState
 from hpopt_search_spaces import Value, load_space
 from tests.envs.tiny import HERE, RaggedWords, Words
 
+IMPORTED = ("torch.optim:NAdam", "schedulefree:RAdamScheduleFree")
 HYPERPARAMETERS = {"learning_rate": 1e-3, "batch_size": 32, "divergence_weight": 0.3}
 
 
@@ -74,15 +76,25 @@ def test_a_segment_is_the_steps_that_one_would_take_by_hand(run: RealRun) -> Non
         torch.testing.assert_close(state.tensors[name], parameter.data, rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "torch.optim:NAdam"])
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *IMPORTED])
 def test_a_snapshot_continues_bit_for_bit(tiny: RealRun, optimizer: str) -> None:
     asked = {**HYPERPARAMETERS, "optimizer": optimizer, "dropout": 0.1}
     state = tiny.start(seed=1)
     tiny.advance(state, asked, segment=0)
-    restored = tiny.restore(*tiny.snapshot(state))
+    tensors, meta = tiny.snapshot(state)
+    restored = tiny.restore(tensors, json.loads(json.dumps(meta)))
     first, second = (tiny.advance(s, asked, segment=1) for s in (state, restored))
     assert torch.equal(weights(state), weights(restored))
     assert first == second
+
+
+def test_a_snapshot_of_before_optimizers_had_numbers_in_their_groups_goes_on(tiny: RealRun) -> None:
+    state = tiny.start(seed=1)
+    tiny.advance(state, HYPERPARAMETERS, segment=0)
+    tensors, meta = tiny.snapshot(state)
+    del meta["optimizer_groups"]
+    restored = tiny.restore(tensors, meta)
+    assert tiny.advance(state, HYPERPARAMETERS, 1) == tiny.advance(restored, HYPERPARAMETERS, 1)
 
 
 def test_a_trial_without_a_dropout_of_its_own_has_the_models_whoever_came_before() -> None:
