@@ -81,6 +81,8 @@ class LineDisplay(Display):
         ended = self._ended(event)
         if ended is not None and ended.id not in self.history.tests:
             self.line(self._trial_line(ended))
+        if event["event"] == "chosen":
+            self.line(f"{event['trial']:5d}        {event['why']['text']}")
         if event["event"] == "lost":
             self.line(f"trial {event['trial']}: a segment was lost, and is charged in full")
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,6 @@ def save_policy(folder: Path, values: Values, about: Mapping[str, Any]) -> str:
     return digest
 
 
-@lru_cache(maxsize=4)
 def load_policy(folder: str = "") -> Policy:
     """Read a policy.
 

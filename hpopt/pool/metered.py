@@ -178,6 +178,15 @@ class MeteredPool:
         trial = self.history.running[worker]
         self._decide(worker, trial, Advance(hyperparameters=dict(hyperparameters), **how))
 
+    def explain(self, trial: int, why: Mapping[str, Any]) -> None:
+        """Put on record why a trial is trained as it is.
+
+        Args:
+            trial: its id.
+            why: what JSON can carry: "text", a line, and what a page can draw.
+        """
+        self._happen({"event": "chosen", "trial": trial, "why": dict(why)})
+
     def close_trial(self, worker: int) -> None:
         """End the worker's trial for a pruner."""
         trial = self.history.running[worker]

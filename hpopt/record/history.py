@@ -44,6 +44,7 @@ class History:
         trials: by id, in the order in which they were started; running ones included.
         tests: ids of trials that are judged on the test split too; they are never the best.
         entrants: of those since the study was last extended, by id, what they test.
+        chosen: why trials are trained as they are, where their searcher says so, by id.
         running: trial by worker.
         paused: ids of trials that were set aside and may go on, on any worker.
         best: the trial of lowest value among those that can win and keep the limit on divergence,
@@ -62,6 +63,7 @@ class History:
         self.trials: dict[int, Trial] = {}
         self.tests: set[int] = set()
         self.entrants: dict[int, str] = {}
+        self.chosen: dict[int, dict[str, Any]] = {}
         self.running: dict[int, int] = {}
         self.paused: set[int] = set()
         self.best: Trial | None = None
@@ -118,6 +120,8 @@ class History:
                 self.running[event["worker"]] = event["trial"]
             case "lost":
                 self._spend(event["trial"], event["cost"], event["tokens"])
+            case "chosen":
+                self.chosen[event["trial"]] = event["why"]
             case "extended":
                 self._extend(event)
             case "refused" | "resumed":

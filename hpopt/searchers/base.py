@@ -82,10 +82,12 @@ class Proposal:
     Attributes:
         number: which of its proposer's proposals this is, from 0.
         values: of the active hyperparameters, native and legal.
+        why: where it is to be told why, see `MeteredPool.explain`.
     """
 
     number: int
     values: Mapping[str, Value]
+    why: Mapping[str, Any] | None = None
 
 
 class Proposer(Protocol):

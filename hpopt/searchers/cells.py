@@ -87,6 +87,11 @@ class Cells:
             chosen[BATCH] = self.batches[multiple]
         return self.space.snap({**self.space.defaults(), **chosen})
 
+    def shown(self, cell: int) -> dict[str, Value]:
+        """Return divergence weight and batch size of a cell."""
+        column, multiple = divmod(cell, len(BATCH_MULTIPLES))
+        return {WEIGHT: DIVERGENCE_WEIGHTS[column], BATCH: self.batches[multiple]}
+
     def place(self, values: Mapping[str, Value]) -> tuple[int, int]:
         """Return the level and the cell that are nearest to a configuration."""
         level = round(self.level_of(float(values[RATE])))

@@ -29,6 +29,8 @@ def drive(proposer: Proposer, pool: MeteredPool) -> None:
             else:
                 worker = idle.pop(0)
                 running[worker] = proposal, pool.start(worker)
+                if proposal.why is not None:
+                    pool.explain(running[worker][1], proposal.why)
         if not running:
             return
         while (ended := _take_reply(proposer, pool, running)) is None:

@@ -9,24 +9,21 @@ ramp, or no loss to probe, networks choose the first trial without one. `docs/le
 they learned, and what they are worth.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from hpopt_envs.records import RunFacts
-from hpopt_search_spaces import Value
 
 from ..policies.files import load_policy
 from ..policies.grid import ramp_steps
-from ..policies.sight import RAMP_CHANNELS, RISE, Sight
-from ..policies.values import Values, refined
+from ..policies.sight import RISE
 from ..pool.metered import MeteredPool
 from .base import Proposal, SearchPlan
-from .cells import WEIGHT, Cells
+from .cells import BATCH, RATE, WEIGHT, Cells
 from .driver import drive
+from .judge import Judge
 from .optuna_proposer import OptunaProposer
 from .steered import SteeredTrial
 
@@ -60,89 +57,22 @@ class LearnedSearcher:
 
 
 def may_ramp(pool: MeteredPool) -> bool:
-    """Return whether the learning rate may move inside a trial, and there is something to probe."""
-    return pool.space["learning_rate"].dynamic and pool.facts.has_probe
-
-
-class Judge:
-    """What is known of a task so far, and what the networks make of it.
-
-    Args:
-        values: the networks.
-        cells: of the space.
-        facts: of the training run.
-
-    Attributes:
-        cells: of the space.
-    """
-
-    def __init__(self, values: Values, cells: Cells, facts: RunFacts) -> None:
-        self.cells = cells
-        self._values, self._facts = values, facts
-        self._weight = facts.forgetting_weight / facts.objective_scale
-        default = float(cells.rate.default)
-        legal = cells.legal
-        self._ramp = torch.full((cells.levels, len(RAMP_CHANNELS)), torch.nan)
-        self._gains = torch.full((cells.levels, len(legal)), torch.nan)
-        self._open = legal.expand(cells.levels, -1).clone()  # what is neither tried nor under way
-        self._sight = Sight(
-            ramps=self._ramp[None],
-            base_loss=torch.tensor([facts.base_loss]),
-            forgetting_weight=torch.tensor([self._weight]),
-            steps=torch.tensor([float(cells.steps)]),
-            adapters=torch.tensor([float(facts.lora)]),
-            default=torch.tensor([cells.level_of(default)]),
-            gains=self._gains[None],
-        )
-
-    def see(self, level: int, segment: "Segment") -> None:
-        """Take in what a ramp's level showed."""
-        assert segment.probe_loss is not None
-        forgetting = segment.probe_forgetting or 0.0
-        shown = torch.tensor([segment.probe_loss, forgetting, segment.gradient_norm])
-        lost = not bool(shown.isfinite().all())
-        self._ramp[level] = torch.inf if lost else shown
-
-    def choose(self) -> tuple[int, float] | None:
-        """Return the cell and the level of the lowest expected regret; None if none is left.
-
-        It counts as under way from then on. Its level is refined between those of the grid.
-        """
-        if not bool(self._open.any()):
-            return None
-        mean, _ = self._values.predict(self._sight)
-        expected = torch.where(self._open, mean[0], torch.inf)
-        cell = int(expected.min(0).values.argmin())
-        level, offset = refined(expected[:, cell])
-        self._open[level, cell] = False
-        return cell, level + offset
-
-    def learn(self, values: Mapping[str, Value], trial: "Trial") -> None:
-        """Take in how a trial ended that held a configuration, or ended with one."""
-        level, cell = self.cells.place(values)
-        self._open[level, cell] = False
-        self._gains[level, cell] = self._gain(trial)
-
-    def _gain(self, trial: "Trial") -> float:
-        """Return (base objective − objective)/base loss, in nats whatever the objective is."""
-        metrics = trial.segments[-1].metrics if trial.segments else {}
-        if trial.value is None or "loss" not in metrics:
-            return -math.inf
-        value = metrics["loss"] + self._weight * metrics.get("forgetting", 0.0)
-        return (self._facts.base_metrics["loss"] - value) / self._facts.base_loss
+    """Return whether all that the networks choose may move inside a trial, and probes see it."""
+    chosen = [pool.space[name] for name in (RATE, BATCH, WEIGHT) if name in pool.space]
+    return all(parameter.dynamic for parameter in chosen) and pool.facts.has_probe
 
 
 def _first_trial(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPool) -> None:
     """Run a trial to its end: a ramp, a choice, a decay."""
     _ramp(trial, judge, steps, pool)
-    chosen = judge.choose()
-    assert chosen is not None
-    values = judge.cells.values(*chosen)
-    own = trial.configuration(**{n: v for n, v in values.items() if n in pool.space})
-    peak = trial.decay(own, float(values["learning_rate"]))
-    if not trial.failed:
-        held = {**values, "learning_rate": judge.cells.rate.snap(peak)}
-        judge.learn(held, pool.trials[0])
+    if trial.ended:
+        return
+    choice = judge.choose()
+    assert choice is not None
+    pool.explain(0, choice.why)
+    own = trial.configuration(**choice.values)
+    peak = trial.decay(own, float(choice.values["learning_rate"]))
+    judge.learn({**choice.values, "learning_rate": judge.cells.rate.snap(peak)}, pool.trials[0])
 
 
 def _ramp(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPool) -> None:
@@ -178,11 +108,12 @@ class LearnedProposer:
         self._proposed = 0
 
     def ask(self) -> Proposal | None:
-        chosen = self._judge.choose() if self._proposed < PROPOSED else None
-        if chosen is not None:
-            self._proposed += 1
-            self._tpe.enqueue(self._judge.cells.values(*chosen))
-        return self._tpe.ask()
+        choice = self._judge.choose() if self._proposed < PROPOSED else None
+        if choice is None:
+            return self._tpe.ask()
+        self._proposed += 1
+        self._tpe.enqueue(choice.values)
+        return replace(self._tpe.ask(), why=choice.why)
 
     def report(self, proposal: Proposal, segment: "Segment") -> bool:
         """End what is worse than the base model after a quarter of the trial."""

@@ -94,7 +94,8 @@ class OptunaProposer:
         if trial.outcome is Outcome.FAILED:
             self.study.tell(asked, state=TrialState.FAIL)
             return
-        if trial.outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+        ended = trial.outcome in (Outcome.COMPLETED, Outcome.STOPPED)
+        if ended and trial.segments[-1].objective is not None:
             self._take_in(trial.segments[-1])
             value, excess = self._values[-1], self._excesses[-1]
         else:

@@ -18,6 +18,7 @@ from .space_figures import MOST_LINES, contour, importance_bars, parallel_coordi
 from .summary import summary
 from .trade import trade
 from .tried import AVERAGED
+from .why import why, why_lines
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure  # type: ignore[import-untyped]
@@ -61,6 +62,19 @@ def study_figures(history: History) -> "dict[str, Figure]":
     return figures_of(_sections(history, importances(history)))
 
 
+def _why(history: History) -> list[Section]:
+    """Return why trials are as they are, where their searcher says so."""
+    if not history.chosen:
+        return []
+    caption = (
+        "What the value networks saw, and what they expected: regret is 0 for the best "
+        "configuration of their grid, 1 for the base model. Above, the ramp of the first trial, "
+        "without a penalty, as far as it went. Below, the regrets that they expected when they "
+        "chose last; numbers are the trials that they chose, where these were held."
+    )
+    return [Section("why", "Why it chose", caption, why(history), why_lines(history))]
+
+
 def _sections(history: History, known: Importances | str) -> list[Section]:
     return [
         Section(
@@ -79,6 +93,7 @@ def _sections(history: History, known: Importances | str) -> list[Section]:
             "learning rate on top of what is drawn.",
             schedules(history),
         ),
+        *_why(history),
         Section(
             "importance",
             "Importance of the hyperparameters",

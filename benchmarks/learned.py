@@ -1,0 +1,176 @@
+"""What agent learned is worth beside its rivals, on tasks that its policy never saw.
+
+    python benchmarks/learned.py nano:adagrad,nano:text [--tasks 64] [--displace 2]
+    python benchmarks/learned.py lm,lm-lora,classify --seeds 3 --tokens 32768 [--displace 2]
+
+Every searcher has the same budget in token-equivalents, the default rule, and the same seeds; all
+ramps and probes are charged. Regret is 0 for the best that anybody found on a task, and 1 for its
+base model. Values are each study's own, on validation: whoever tries more often has more luck in
+them. A nano family stands for its tasks 0 to N − 1; with `--displace SD` each block's default
+learning rate is multiplied by 2^N(0, SD²), as in `compare`. p: sign flips over blocks, of the
+learned searcher after 1, 2 and 3 trials against each rival after each number of trials. Results are
+appended to `--out` as JSON, and what is there isn't run again.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpopt.comparison.sharing import make_env
+from hpopt.pool.budget import Budget, Limits
+from hpopt.pool.local import LocalPool
+from hpopt.pool.metered import MeteredPool
+from hpopt.record.history import History
+from hpopt.record.journal import Journal
+from hpopt.searchers.base import SearchPlan
+from hpopt.searchers.registry import build_searcher, find_agent
+from hpopt.verdict.statistics import sign_flip_p
+from hpopt_envs.nano.families import named_families
+from hpopt_envs.randomness import key
+
+SHOWN = (1, 2, 3, 5, 8, 10)  # trials
+LEAST_GAIN = 0.02  # of the base loss, for a task to say anything
+Key = tuple[str, int, float]  # task, seed, displacement
+
+
+def displacement(task: str, seed: int, spread: float) -> float:
+    random = np.random.default_rng(key("displacement", task, seed))
+    return float(random.normal(0.0, 1.0) * spread)
+
+
+def environment(block: Key, tokens: int | None, spec: Any) -> dict[str, Any]:
+    task, _, off = block
+    own: dict[str, Any] = {} if tokens is None else {"trial_tokens": tokens}
+    view = {"view": spec.view, "validate_segments": spec.validates}
+    return {"task": task, "displacement": off, **view, **own}
+
+
+def study(block: Key, agent: str, trials: int, tokens: int | None, policy: str) -> dict[str, Any]:
+    """Search once; return the base objective and what each trial came to."""
+    spec, seed = find_agent(agent), block[1]
+    arguments = environment(block, tokens, spec)
+    pool = LocalPool(f"{make_env.__module__}:make_env", arguments)
+    header = {"event": "study", "facts": vars(pool.facts), "settings": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal.create(Path(folder) / "journal.jsonl", header)
+        history = History()
+        history.apply(journal.events[0])
+        metered = MeteredPool(
+            pool,
+            journal,
+            history,
+            Budget(Limits(trials=trials), pool.facts, spec.validates),
+            seed=seed,
+            snapshots=Path(folder) / "snapshots",
+            shape=spec.shape,
+        )
+        plan = SearchPlan(agent, "none", trials, seed, "default", policy=policy)
+        build_searcher(plan).search(metered)
+        journal.close()
+    values = [trial.value for trial in metered.trials]
+    facts = pool.facts
+    return {"base": facts.base_objective, "scale": facts.base_loss, "values": values}
+
+
+def blocks_of(tasks: str, count: int, seeds: int, spread: float) -> Iterator[Key]:
+    for task in tasks.split(","):
+        family = task.removeprefix("nano:")
+        numbers = range(count) if family in named_families() else [None]
+        for number in numbers:
+            name = task if number is None else f"{task}:{number}"
+            for seed in range(seeds):
+                yield name, seed, displacement(name, seed, spread)
+
+
+def best_so_far(found: dict[str, Any], lowest: float) -> np.ndarray[Any, Any]:
+    """Regret after each trial, clipped to [0, 1]."""
+    values = np.array([math.inf if v is None else v for v in found["values"]] or [math.inf])
+    gain = max(found["base"] - lowest, 1e-9)
+    regret = np.clip((np.minimum.accumulate(values) - lowest) / gain, 0.0, 1.0)
+    more = max(SHOWN) - len(regret)
+    return np.pad(regret, (0, max(0, more)), mode="edge")[: max(SHOWN)]
+
+
+def told(results: dict[str, Any], agents: list[str], family: str) -> None:
+    """Print the table of some blocks."""
+    rows: dict[str, list[np.ndarray[Any, Any]]] = {agent: [] for agent in agents}
+    for name, found in results.items():
+        if family not in ("", name.partition("|")[0].rpartition(":")[0], name.partition("|")[0]):
+            continue
+        values = [v for one in found.values() for v in one["values"] if v is not None]
+        if len(found) < len(agents) or not values:
+            continue
+        base = next(iter(found.values()))
+        if base["base"] - min(values) < LEAST_GAIN * base["scale"]:
+            continue
+        for agent in agents:
+            rows[agent].append(best_so_far(found[agent], min(values)))
+    count = len(rows[agents[0]])
+    print(f"\n{family or 'all'}: {count} blocks")
+    if not count:
+        return
+    print(f"  {'trials':<12}" + "".join(f"{n:>9}" for n in SHOWN))
+    for agent in agents:
+        mean = np.mean(rows[agent], axis=0)
+        print(f"  {agent:<12}" + "".join(f"{mean[n - 1]:>9.3f}" for n in SHOWN))
+    own = np.array(rows["learned"])
+    for agent in agents:
+        if agent == "learned":
+            continue
+        other = np.array(rows[agent])
+        for mine in (1, 2, 3):
+            line = []
+            for n in SHOWN:
+                differences = own[:, mine - 1] - other[:, n - 1]
+                p = sign_flip_p(differences, np.random.default_rng(0))
+                line.append(f"{differences.mean():+.3f} p {p:.4f}")
+            print(f"    learned after {mine} − {agent} after {SHOWN}: {'; '.join(line)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("names", help="tasks and nano families, comma-separated")
+    parser.add_argument("--agents", default="learned:3,range-test:3,default:1,tpe:10")
+    parser.add_argument("--tasks", type=int, default=64, help="of a nano family")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--displace", type=float, default=0.0, help="octaves, standard deviation")
+    parser.add_argument("--tokens", type=int, default=None, help="of a trial")
+    parser.add_argument("--policy", default="")
+    parser.add_argument("--out", type=Path, default=None)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    agents = {name: int(n) for name, _, n in (a.partition(":") for a in asked.agents.split(","))}
+    results: dict[str, Any] = {}
+    if asked.out is not None and asked.out.exists():
+        for text in asked.out.read_text(encoding="utf-8").splitlines():
+            results.update(json.loads(text))
+    for block in blocks_of(asked.names, asked.tasks, asked.seeds, asked.displace):
+        name = "|".join(map(str, block))
+        found = results.setdefault(name, {})
+        for agent, trials in agents.items():
+            if agent not in found:
+                found[agent] = study(block, agent, trials, asked.tokens, asked.policy)
+        if asked.out is not None:
+            with asked.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({name: found}) + "\n")
+        if not name.startswith("nano:"):
+            shown = {
+                agent: [round(v, 3) if v else v for v in found[agent]["values"]] for agent in agents
+            }
+            print(name, shown, flush=True)
+    for family in (*asked.names.split(","), ""):
+        told(results, list(agents), family)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What is known of a task so far, and what the value networks make of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hpopt_envs.records import Outcome, RunFacts
+from hpopt_search_spaces import Value
+
+from ..policies.sight import RAMP_CHANNELS, Sight
+from ..policies.values import Values, refined
+from .cells import BATCH, RATE, WEIGHT, Cells
+
+if TYPE_CHECKING:
+    from hpopt_envs.records import Segment, Trial
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A configuration that the networks expect the most of.
+
+    Attributes:
+        values: native and legal, of the whole space.
+        why: see `MeteredPool.explain`; beside "text", "rates" are the grid's learning rates,
+            "expected" has the regrets there by divergence weight and batch size, "row" says which
+            of these it is; "loss" and "objective" are what the ramp saw, None for what isn't known.
+    """
+
+    values: Mapping[str, Value]
+    why: Mapping[str, Any]
+
+
+class Judge:
+    """What is known of a task so far, and what the networks make of it.
+
+    Args:
+        values: the networks.
+        cells: of the space.
+        facts: of the training run.
+
+    Attributes:
+        cells: of the space.
+    """
+
+    def __init__(self, values: Values, cells: Cells, facts: RunFacts) -> None:
+        self.cells = cells
+        self._values, self._facts = values, facts
+        self._weight = facts.forgetting_weight / facts.objective_scale
+        default = float(cells.rate.default)
+        legal = cells.legal
+        self._ramp = torch.full((cells.levels, len(RAMP_CHANNELS)), torch.nan)
+        self._gains = torch.full((cells.levels, len(legal)), torch.nan)
+        self._open = legal.expand(cells.levels, -1).clone()  # what is neither tried nor under way
+        self._sight = Sight(
+            ramps=self._ramp[None],
+            base_loss=torch.tensor([facts.base_loss]),
+            forgetting_weight=torch.tensor([self._weight]),
+            steps=torch.tensor([float(cells.steps)]),
+            adapters=torch.tensor([float(facts.lora)]),
+            default=torch.tensor([cells.level_of(default)]),
+            gains=self._gains[None],
+        )
+
+    def see(self, level: int, segment: "Segment") -> None:
+        """Take in what a ramp's level showed."""
+        assert segment.probe_loss is not None
+        forgetting = segment.probe_forgetting or 0.0
+        shown = torch.tensor([segment.probe_loss, forgetting, segment.gradient_norm])
+        lost = not bool(shown.isfinite().all())
+        self._ramp[level] = torch.inf if lost else shown
+
+    def choose(self) -> Choice | None:
+        """Return the configuration of the lowest expected regret; None if none is left.
+
+        It counts as under way from then on. Its learning rate is refined between the grid's.
+        """
+        if not bool(self._open.any()):
+            return None
+        mean, spread = self._values.predict(self._sight)
+        expected = torch.where(self._open, mean[0], torch.inf)
+        cell = int(expected.min(0).values.argmin())
+        level, offset = refined(expected[:, cell])
+        values = self.cells.values(cell, level + offset)
+        self._open[level, cell] = False
+        regret, sure = (float(one[0, level, cell]) for one in (mean, spread))
+        text = f"expected regret {regret:.2f} ± {sure:.2f} at {self._told(values)}"
+        drawn = self._drawn(mean[0])
+        place = {"learning_rate": values[RATE], "row": drawn.pop("rows").index(cell)}
+        return Choice(values, {"text": self._seen() + text, **place, **drawn})
+
+    def _told(self, values: Mapping[str, Value]) -> str:
+        names = [name for name in (RATE, BATCH, WEIGHT) if name in values]
+        return ", ".join(f"{name}={values[name]:.4g}" for name in names)
+
+    def _seen(self) -> str:
+        """Return what the ramp showed, in words; "" where a trial's end was seen since."""
+        objective = self._objective()
+        if not bool(self._gains.isnan().all()) or not bool(objective.isfinite().any()):
+            return ""
+        lowest = int(objective.nan_to_num(torch.inf).argmin())
+        last = int((~objective.isnan()).nonzero().max())
+        rates = [self.cells.rate.low * 2.0**level for level in (lowest, last)]
+        ended = "rose" if last > lowest else "ended"
+        return f"the ramp was lowest at {rates[0]:.4g} and {ended} at {rates[1]:.4g}; "
+
+    def _objective(self) -> torch.Tensor:
+        """Return the objective at the ramp's levels, nats, shape (L,); NaN for what isn't known."""
+        return self._ramp[:, 0] + self._weight * self._ramp[:, 1]
+
+    def _drawn(self, mean: torch.Tensor) -> dict[str, Any]:
+        """Return what a page can draw."""
+        rows = self.cells.legal.nonzero()[:, 0].tolist()
+        expected = [{**self.cells.shown(row), "regret": _plain(mean[:, row])} for row in rows]
+        rates = [float(f"{self.cells.rate.low * 2.0**k:.6g}") for k in range(self.cells.levels)]
+        seen = {"loss": _plain(self._ramp[:, 0]), "objective": _plain(self._objective())}
+        return {"rows": rows, "rates": rates, "expected": expected, **seen}
+
+    def learn(self, values: Mapping[str, Value], trial: "Trial") -> None:
+        """Take in how a trial ended that held a configuration, or ended with one."""
+        level, cell = self.cells.place(values)
+        self._open[level, cell] = False
+        if trial.outcome is not Outcome.FAILED:  # which says nothing of the configuration
+            self._gains[level, cell] = self._gain(trial)
+
+    def _gain(self, trial: "Trial") -> float:
+        """Return (base objective − objective)/base loss, in nats whatever the objective is."""
+        metrics = trial.segments[-1].metrics if trial.segments else {}
+        if trial.value is None or "loss" not in metrics:
+            return -math.inf
+        value = metrics["loss"] + self._weight * metrics.get("forgetting", 0.0)
+        value = self._facts.constrained(value, metrics)
+        return (self._facts.base_metrics["loss"] - value) / self._facts.base_loss
+
+
+def _plain(numbers: torch.Tensor) -> list[float | None]:
+    """Return numbers to four digits, as JSON has them; None for those that aren't finite."""
+    return [float(f"{n:.4g}") if math.isfinite(n) else None for n in numbers.tolist()]

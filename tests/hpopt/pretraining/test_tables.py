@@ -1,0 +1,197 @@
+"""Tables of nano tasks, against trials of the environment and sums by hand."""
+
+import math
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hpopt.policies.grid import BATCH_MULTIPLES, CELLS, DIVERGENCE_WEIGHTS
+from hpopt.policies.values import Values
+from hpopt.pretraining import fitting
+from hpopt.pretraining.families import HELD_OUT, LARGEST, LONGEST, seen_of, training_families
+from hpopt.pretraining.fitting import drawn_lesson, fit, lesson
+from hpopt.pretraining.judging import default_regret, replay
+from hpopt.pretraining.tables import OCTAVES, RAMP_LEVELS, RAMP_STARTS, Table, make_table
+from hpopt_envs import make_env
+from hpopt_envs.nano.families import named_families
+from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
+
+MARKOV = replace(named_families()["markov"], optimizers=("adamw",))
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return make_table(MARKOV, 3)
+
+
+# ---- families
+
+
+def test_nothing_of_what_is_held_out_is_learned_from() -> None:
+    families = list(islice(training_families(0), 30))
+    assert len({family.name for family in families}) == 30
+    for family in families:
+        assert not family.architecture.attention
+        assert family.architecture.parameters <= LARGEST
+        assert family.horizon <= LONGEST
+        assert "text" not in family.sources
+        assert "adagrad" not in family.optimizers
+        assert not family.name.isdecimal()  # nobody else's tasks are called so
+    held_out = [named_families()[name] for name in HELD_OUT]
+    unseen = [seen_of(family) for family in held_out]
+    assert all(
+        one is None or one.optimizers != two.optimizers or one.sources != two.sources
+        for one, two in zip(unseen, held_out, strict=True)
+    )
+
+
+def test_another_seed_draws_other_families() -> None:
+    first, second = (list(islice(training_families(seed), 5)) for seed in (0, 1))
+    assert {f.name for f in first}.isdisjoint(f.name for f in second)
+
+
+# ---- tables
+
+
+def test_a_cell_is_what_a_trial_of_the_environment_comes_to(table: Table) -> None:
+    """Side by side or alone, with the same draws."""
+    env = make_env("nano:markov:1", fixed={"optimizer": "adamw"}, validate_segments=False)
+    default = float(env.space.defaults()["learning_rate"])
+    for octave, weight, multiple in ((0, 0.3, 1), (2, 1.0, 4), (-3, 0.0, 1)):
+        env.reset(seed=0)
+        values = {**HELD_SHAPE, **env.facts.fixed, "learning_rate": default * 2.0**octave}
+        values |= {"divergence_weight": weight, "batch_size": 4 * multiple}
+        env.train(values, tokens=env.facts.trial_tokens)
+        place = (
+            OCTAVES.index(octave),
+            DIVERGENCE_WEIGHTS.index(weight),
+            BATCH_MULTIPLES.index(multiple),
+        )
+        metrics = env.trial.segments[-1].metrics
+        assert float(table.loss[1][place]) == pytest.approx(metrics["loss"], rel=1e-3)
+        forgetting = float(table.forgetting[1][place])
+        assert forgetting == pytest.approx(metrics["forgetting"], rel=0.02, abs=2e-3)
+
+
+def test_a_ramp_is_what_probed_training_of_the_environment_sees(table: Table) -> None:
+    env = make_env("nano:markov:1", fixed={"optimizer": "adamw"}, validate_segments=False)
+    default = float(env.space.defaults()["learning_rate"])
+    start = 2
+    env.reset(seed=start + 1)
+    for level in range(4):
+        rate = default * 2.0 ** (RAMP_STARTS[start] + level)
+        values = {**AGENT_SHAPE, **env.facts.fixed, "learning_rate": rate}
+        values |= {"divergence_weight": 0.0, "batch_size": 4}
+        env.train(values, tokens=4 * env.facts.sequence_length, probe=True)
+        segment = env.trial.segments[-1]
+        seen = table.ramps[1, start, level].tolist()
+        shown = [segment.probe_loss, segment.probe_forgetting, segment.gradient_norm]
+        assert seen == pytest.approx(shown, rel=1e-3, abs=1e-4)
+
+
+def test_a_table_is_read_as_it_was_written(table: Table, tmp_path: Path) -> None:
+    path = tmp_path / "table.safetensors"
+    table.save(path, {"family": "markov"})
+    again = Table.load(path)
+    assert all(torch.equal(getattr(table, name), getattr(again, name)) for name in vars(table))
+    assert Table.about(path)["family"] == "markov"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+# ---- lessons
+
+
+def made_up(count: int = 40, seed: int = 0) -> Table:
+    """Tasks whose best rate can be seen in a ramp: the loss is least there, and rises above."""
+    random = np.random.default_rng(seed)
+    best = random.integers(-4, 4, size=count)
+    octaves = np.arange(OCTAVES[0], OCTAVES[-1] + 1)
+    distance = octaves[None, :] - best[:, None]
+    curve = np.where(distance > 0, distance * 0.5, -distance * 0.15)
+    shape = (count, len(OCTAVES), len(DIVERGENCE_WEIGHTS), len(BATCH_MULTIPLES))
+    loss = np.broadcast_to(2.0 + curve[..., None, None], shape).astype(np.float32)
+    levels = octaves[0] + np.arange(len(RAMP_STARTS))[:, None] + np.arange(RAMP_LEVELS)
+    away = levels[None] - best[:, None, None]
+    ramp = np.where(away > 0, 3.0 + 0.5 * away, 3.0 - 0.02 * (8 + away)).astype(np.float32)
+    ramps = np.stack([ramp, 0 * ramp, 1 + 0 * ramp], -1)
+    one = torch.ones(count)
+    return Table(
+        loss=torch.from_numpy(loss.copy()),
+        forgetting=torch.zeros(shape),
+        base_loss=3 * one,
+        probe_loss=3 * torch.ones(count, len(RAMP_STARTS)),
+        ramps=torch.from_numpy(ramps),
+        forgetting_weight=0.5 * one,
+        steps=128 * one,
+        adapters=0 * one,
+    )
+
+
+def test_a_lesson_is_a_window_of_the_table(table: Table) -> None:
+    weights = torch.tensor([0.0, 0.5, 1.0])
+    starts = torch.tensor([0, 2, 4])
+    drawn = lesson(table, starts, weights)
+    for k in range(3):
+        objective = {}
+        for o, octave in enumerate(OCTAVES):
+            for c in range(CELLS):
+                w, m = divmod(c, len(BATCH_MULTIPLES))
+                loss, forgotten = float(table.loss[k, o, w, m]), float(table.forgetting[k, o, w, m])
+                lost = math.isinf(loss)
+                objective[octave, c] = math.inf if lost else loss + float(weights[k]) * forgotten
+        base, best = float(table.base_loss[k]), min(objective.values())
+        for level in range(RAMP_LEVELS):
+            octave = RAMP_STARTS[int(starts[k])] + level
+            for c in range(CELLS):
+                gain = (base - objective[octave, c]) / base
+                regret = min(1.5, (objective[octave, c] - best) / max(base - best, 0.02 * base))
+                assert float(drawn.gains[k, level, c]) == pytest.approx(gain, abs=1e-4)
+                if base - best > 0.02 * base:
+                    assert float(drawn.regrets[k, level, c]) == pytest.approx(regret, abs=1e-3)
+        assert bool(drawn.worth[k]) == (base - best > 0.02 * base)
+
+
+def test_situations_are_drawn_with_histories_and_without() -> None:
+    sight, regrets, counts = drawn_lesson(made_up(400), torch.Generator().manual_seed(0))
+    trials = (~sight.gains.isnan()).flatten(1).sum(1)
+    assert trials.min() == 0
+    assert trials.max() == fitting.HISTORY
+    tried = torch.where(sight.gains.isnan(), torch.nan, regrets)
+    assert float(tried.nanmean()) < float(regrets.mean())  # more of them are good
+    blind = sight.ramps[..., 0].isnan().all(1).float().mean()
+    assert 0.05 < float(blind) < 0.3
+    assert counts.all()
+
+
+def test_a_network_learns_to_see_the_best_rate_in_a_ramp() -> None:
+    network, error = fit(made_up(200), seed=1, steps=250)
+    assert error < 0.2  # the mean of all steps; nothing known is 0.3
+    values = Values(1)
+    values.networks[0] = network
+    fresh = made_up(100, seed=7)
+    first = replay(values, fresh, 1)[:, 0]
+    assert float(first.mean()) < 0.5 * float(default_regret(fresh).mean())
+
+
+def test_the_same_seed_fits_the_same_network() -> None:
+    table = made_up(30)
+    one, two, other = (fit(table, seed=seed, steps=5)[0] for seed in (1, 1, 2))
+    weights = [
+        torch.cat([p.flatten() for p in network.parameters()]) for network in (one, two, other)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_replay_never_tries_a_cell_twice_and_keeps_the_best(table: Table) -> None:
+    torch.manual_seed(0)
+    regrets = replay(Values(1).eval(), table, 20)
+    assert (regrets[:, 1:] <= regrets[:, :-1]).all()
+    whole = replay(Values(1).eval(), table, RAMP_LEVELS * CELLS)
+    drawn = lesson(table, torch.full((3,), RAMP_STARTS.index(-6)), table.forgetting_weight)
+    least = drawn.regrets.flatten(1).min(1).values[drawn.worth]
+    assert torch.allclose(whole[:, -1], least)
