@@ -7,9 +7,12 @@ Every searcher has the same budget in token-equivalents, the default rule, and t
 ramps and probes are charged. Regret is 0 for the best that anybody found on a task, and 1 for its
 base model. Values are each study's own, on validation: whoever tries more often has more luck in
 them. A nano family stands for its tasks 0 to N − 1; with `--displace SD` each block's default
-learning rate is multiplied by 2^N(0, SD²), as in `compare`. p: sign flips over blocks, of the
-learned searcher after 1, 2 and 3 trials against each rival after each number of trials. Results are
-appended to `--out` as JSON, and what is there isn't run again.
+learning rate is multiplied by 2^N(0, SD²), as in `compare`. Below are differences of the
+learned searcher after 1, 2 and 3 trials to each rival after each number of trials; * p < .05,
+** p < .01, sign flips over blocks. Results are appended to `--out` as JSON, and what is there isn't
+run again. Beside agents of `hpopt agents`, `portfolio` tries the ten configurations that did best
+together on the tasks that the policy learned from, relative to the default, and `tpe-portfolio` is
+TPE that begins with three of them.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +28,25 @@ import numpy as np
 import torch
 
 from hpopt.comparison.sharing import make_env
+from hpopt.policies.files import load_policy
 from hpopt.pool.budget import Budget, Limits
 from hpopt.pool.local import LocalPool
 from hpopt.pool.metered import MeteredPool
 from hpopt.record.history import History
 from hpopt.record.journal import Journal
-from hpopt.searchers.base import SearchPlan
+from hpopt.searchers.base import Searcher, SearchPlan
+from hpopt.searchers.cells import Cells
+from hpopt.searchers.default import ListProposer
+from hpopt.searchers.driver import ProposerSearcher
+from hpopt.searchers.optuna_proposer import OptunaProposer
 from hpopt.searchers.registry import build_searcher, find_agent
 from hpopt.verdict.statistics import sign_flip_p
 from hpopt_envs.nano.families import named_families
 from hpopt_envs.randomness import key
+from hpopt_search_spaces import Value
 
 SHOWN = (1, 2, 3, 5, 8, 10)  # trials
+LEARNED = (1, 2, 3)  # trials of the learned searcher that rivals are set against
 LEAST_GAIN = 0.02  # of the base loss, for a task to say anything
 Key = tuple[str, int, float]  # task, seed, displacement
 
@@ -54,7 +65,8 @@ def environment(block: Key, tokens: int | None, spec: Any) -> dict[str, Any]:
 
 def study(block: Key, agent: str, trials: int, tokens: int | None, policy: str) -> dict[str, Any]:
     """Search once; return the base objective and what each trial came to."""
-    spec, seed = find_agent(agent), block[1]
+    named = {"portfolio": "tpe", "tpe-portfolio": "tpe"}.get(agent, agent)
+    spec, seed = find_agent(named), block[1]
     arguments = environment(block, tokens, spec)
     pool = LocalPool(f"{make_env.__module__}:make_env", arguments)
     header = {"event": "study", "facts": vars(pool.facts), "settings": {}}
@@ -71,12 +83,37 @@ def study(block: Key, agent: str, trials: int, tokens: int | None, policy: str) 
             snapshots=Path(folder) / "snapshots",
             shape=spec.shape,
         )
-        plan = SearchPlan(agent, "none", trials, seed, "default", policy=policy)
-        build_searcher(plan).search(metered)
+        searcher(agent, trials, seed, policy).search(metered)
         journal.close()
     values = [trial.value for trial in metered.trials]
     facts = pool.facts
     return {"base": facts.base_objective, "scale": facts.base_loss, "values": values}
+
+
+def searcher(agent: str, trials: int, seed: int, policy: str) -> Searcher:
+    plan = SearchPlan(agent, "none", trials, seed, "default", policy=policy)
+    if agent == "portfolio":
+        return ProposerSearcher(lambda pool: ListProposer(known(pool, policy)))
+    if agent == "tpe-portfolio":
+        tpe = replace(plan, agent="tpe")
+        return ProposerSearcher(
+            lambda pool: OptunaProposer(pool.space, tpe, pool.facts, known(pool, policy)[:3])
+        )
+    return build_searcher(plan)
+
+
+def known(pool: MeteredPool, policy: str) -> list[dict[str, Value]]:
+    """Return the portfolio of the policy's card, where the task's default is."""
+    cells, defaults = Cells.of(pool.space, pool.facts), pool.space.defaults()
+    found = []
+    for octave, weight, multiple in load_policy(policy).card["portfolio"]:
+        own: dict[str, Value] = {"learning_rate": float(defaults["learning_rate"]) * 2.0**octave}
+        if cells.weights:
+            own["divergence_weight"] = weight
+        if "batch_size" in pool.space:
+            own["batch_size"] = cells.batches[0] * multiple
+        found.append(pool.space.snap({**defaults, **own}))
+    return found
 
 
 def blocks_of(tasks: str, count: int, seeds: int, spread: float) -> Iterator[Key]:
@@ -116,22 +153,21 @@ def told(results: dict[str, Any], agents: list[str], family: str) -> None:
     print(f"\n{family or 'all'}: {count} blocks")
     if not count:
         return
-    print(f"  {'trials':<12}" + "".join(f"{n:>9}" for n in SHOWN))
+    print(f"  {'after trials':<24}" + "".join(f"{n:>9}" for n in SHOWN))
     for agent in agents:
         mean = np.mean(rows[agent], axis=0)
-        print(f"  {agent:<12}" + "".join(f"{mean[n - 1]:>9.3f}" for n in SHOWN))
+        print(f"  {agent:<24}" + "".join(f"{mean[n - 1]:>9.3f}" for n in SHOWN))
     own = np.array(rows["learned"])
-    for agent in agents:
-        if agent == "learned":
-            continue
+    for agent in (agent for agent in agents if agent != "learned"):
         other = np.array(rows[agent])
-        for mine in (1, 2, 3):
-            line = []
+        for mine in LEARNED:
+            cells = []
             for n in SHOWN:
                 differences = own[:, mine - 1] - other[:, n - 1]
                 p = sign_flip_p(differences, np.random.default_rng(0))
-                line.append(f"{differences.mean():+.3f} p {p:.4f}")
-            print(f"    learned after {mine} − {agent} after {SHOWN}: {'; '.join(line)}")
+                mark = "**" if p < 0.01 else "*" if p < 0.05 else ""
+                cells.append(f"{differences.mean():+.3f}{mark}")
+            print(f"  learned({mine}) − {agent:<11}" + "".join(f"{cell:>9}" for cell in cells))
 
 
 def main() -> None:
@@ -139,7 +175,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("names", help="tasks and nano families, comma-separated")
-    parser.add_argument("--agents", default="learned:3,range-test:3,default:1,tpe:10")
+    parser.add_argument(
+        "--agents",
+        default="learned:5,range-test:5,default:1,hold:1,tpe:10,portfolio:10,tpe-portfolio:10",
+    )
     parser.add_argument("--tasks", type=int, default=64, help="of a nano family")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--displace", type=float, default=0.0, help="octaves, standard deviation")

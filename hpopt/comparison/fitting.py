@@ -31,9 +31,10 @@ def fitting(labels: Sequence[str], study: Settings, tasks: Sequence[str]) -> tup
 def _fits(who: Contestant, study: Settings) -> bool:
     environment = study.environment
     world = world_of(environment.task)
+    needs_rate = who.spec.needs_dynamic_rate or who.spec.has_policy
     if not world.may_move:
-        return who.spec.holds and not who.spec.needs_dynamic_rate
-    if not who.spec.needs_dynamic_rate:
+        return who.spec.holds and not needs_rate
+    if not needs_rate:
         return True
     if world.trains:
         from hpopt_envs.tasks import load_task

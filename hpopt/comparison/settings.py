@@ -22,7 +22,7 @@ from .contestants import FORM, Contestant, parse_contestants
 from .displacing import check_displaced, displacement
 from .fitting import fitting
 
-AGENTS = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
+AGENTS = ("learned", "range-test", "tpe", "tpe-cold", "gp", "ppo")
 OWN = (  # settings of a study that the comparison decides
     *("agent", "portfolio", "seed", "displacement", "in_order"),
     *("cost", "time_limit", "target", "track", "finalists"),

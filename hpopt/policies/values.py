@@ -11,7 +11,7 @@ from torch.nn import functional
 from .grid import CELLS
 from .sight import CHANNELS, Sight
 
-WIDTH = 48
+WIDTH = 64
 LAYERS = 4
 KERNEL = 5  # learning rates
 

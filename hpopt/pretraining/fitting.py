@@ -11,7 +11,7 @@ from ..policies.values import ValueNetwork
 from .tables import OCTAVES, RAMP_LEVELS, RAMP_STARTS, Table
 
 DEFAULT_LEVEL = 6.0  # of the default space's range, 6 octaves below it and 5 above
-WORST = 1.5  # regret; all above is the same
+WORST = 0.7  # regret; what is worse is all the same, and must not cost precision where it counts
 LEAST_GAIN = 0.02  # of the base loss; tasks with less to gain than that teach nothing but noise
 HISTORY = 6  # trials at most
 BATCH = 256
@@ -26,7 +26,8 @@ class Lesson:
     Attributes:
         sight: without history.
         gains: of all configurations, (base objective − objective)/base loss, shape (n, L, CELLS).
-        regrets: 0 for the best of the whole table, 1 for the base model, shape (n, L, CELLS).
+        regrets: 0 for the best of the whole table, 1 for the base model and for what is worse,
+            shape (n, L, CELLS).
         worth: whether there is enough to gain, shape (n,).
     """
 
@@ -49,7 +50,7 @@ def lesson(table: Table, starts: torch.Tensor, weights: torch.Tensor) -> Lesson:
     objective = table.loss + weights.view(-1, 1, 1, 1) * forgotten
     gains = (1.0 - objective / table.base_loss.view(-1, 1, 1, 1)).view(count, len(OCTAVES), CELLS)
     most = gains.flatten(1).max(1).values
-    regrets = (1.0 - gains / most.clamp(min=LEAST_GAIN).view(-1, 1, 1)).clamp(max=WORST)
+    regrets = (1.0 - gains / most.clamp(min=LEAST_GAIN).view(-1, 1, 1)).clamp(max=1.0)
     rows = torch.arange(count)
     window = (starts[:, None] + torch.arange(RAMP_LEVELS)) + RAMP_STARTS[0] - OCTAVES[0]
     base_loss = table.probe_loss[rows, starts]
@@ -88,7 +89,7 @@ def fit(table: Table, seed: int, steps: int = STEPS) -> tuple[ValueNetwork, floa
     for step in range(steps):
         rows = torch.randint(len(table.base_loss), (BATCH,), generator=random)
         sight, regrets, counts = drawn_lesson(table.of(rows), random)
-        error = (network(sight.inputs()) - regrets).square().mean((1, 2))
+        error = (network(sight.inputs()) - regrets.clamp(max=WORST)).square().mean((1, 2))
         loss = (error * counts).sum() / counts.sum()
         optimizer.zero_grad()
         loss.backward()

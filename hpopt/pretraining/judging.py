@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from ..policies.grid import BATCH_MULTIPLES, DIVERGENCE_WEIGHTS
+from ..policies.grid import BATCH_MULTIPLES, CELLS, DIVERGENCE_WEIGHTS
 from ..policies.sight import Sight
 from ..policies.values import Values
 from .fitting import DEFAULT_LEVEL, Lesson, lesson
@@ -49,6 +49,35 @@ def _told(sight: Sight, drawn: Lesson, chosen: torch.Tensor) -> Sight:
     value = drawn.gains.flatten(1).gather(1, chosen[:, None])
     gains.scatter_(1, chosen[:, None], value.clamp(min=-10.0))
     return replace(sight, gains=gains.view_as(sight.gains))
+
+
+def portfolio(table: Table, length: int, seed: int) -> list[tuple[int, float, int]]:
+    """Return the configurations that do best together, each given those before it.
+
+    Defaults are displaced as they are in lessons.
+
+    Args:
+        table: of all training tasks.
+        length: of the portfolio.
+        seed: of the displacements.
+
+    Returns:
+        Octaves from the default learning rate, divergence weights, and multiples of the smallest
+        batch.
+    """
+    random, count = torch.Generator().manual_seed(seed), len(table.base_loss)
+    starts = torch.randint(len(RAMP_STARTS), (count,), generator=random)
+    drawn = lesson(table, starts, table.forgetting_weight)
+    regrets = drawn.regrets[drawn.worth].flatten(1)
+    best, found = torch.ones(len(regrets)), []
+    for _ in range(length):
+        chosen = int(torch.minimum(best[:, None], regrets).mean(0).argmin())
+        best = torch.minimum(best, regrets[:, chosen])
+        level, cell = divmod(chosen, CELLS)
+        column, multiple = divmod(cell, len(BATCH_MULTIPLES))
+        octave = level - int(DEFAULT_LEVEL)
+        found.append((octave, DIVERGENCE_WEIGHTS[column], BATCH_MULTIPLES[multiple]))
+    return found
 
 
 def default_regret(table: Table, start: int = STANDARD) -> torch.Tensor:

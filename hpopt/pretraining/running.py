@@ -23,7 +23,7 @@ from ..policies.files import save_policy
 from ..policies.values import ValueNetwork, Values
 from .families import training_families
 from .fitting import fit
-from .judging import default_regret, replay
+from .judging import default_regret, portfolio, replay
 from .settings import PretrainingSettings
 from .tables import VERSION, Table, make_table
 
@@ -31,6 +31,7 @@ SETTINGS, TABLES = "pretraining.json", "tables"
 # Of the families that are held out, those whose tables are soon made.
 JUDGED = ("adagrad", "attention", "text")
 REPLAYED = 6  # trials
+PORTFOLIO = 10  # configurations
 FAMILIES_APART = 1_000_000  # tasks' seeds of one pretraining seed from the next
 Told = Callable[[str], None]
 
@@ -62,6 +63,7 @@ def pretrain(folder: Path, settings: PretrainingSettings, told: Told) -> None:
         values = _fit(processes, paths, settings, told)
     tables = [Table.load(path) for path in paths]
     cost = [Table.about(path)["cpu_seconds"] for path in paths]
+    known = portfolio(Table.joined(tables), PORTFOLIO, settings.seed)
     card = {
         "families": settings.families,
         "tasks": sum(len(table.base_loss) for table in tables),
@@ -69,6 +71,7 @@ def pretrain(folder: Path, settings: PretrainingSettings, told: Told) -> None:
         "seed": settings.seed,
         "date": time.strftime("%Y-%m-%d"),
         "cpu_seconds_of_tables": round(sum(cost)),
+        "portfolio": known,
         "held_out": {job.family.name: _judged(values, Table.load(job.path)) for job in held_out},
     }
     digest = save_policy(folder, values, card)

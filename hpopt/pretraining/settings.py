@@ -16,7 +16,7 @@ class PretrainingSettings:
     """`hpopt pretrain --help` explains each."""
 
     families: int = setting(
-        64, "families of tiny models (default: 64)", group=TASK, metavar="N", least=1
+        48, "families of tiny models (default: 48)", group=TASK, metavar="N", least=1
     )
     tasks: int = setting(48, "tasks of each family (default: 48)", group=TASK, metavar="N", least=1)
     networks: int = setting(

@@ -14,7 +14,7 @@ from hpopt.policies.values import Values
 from hpopt.pretraining import fitting
 from hpopt.pretraining.families import HELD_OUT, LARGEST, LONGEST, seen_of, training_families
 from hpopt.pretraining.fitting import drawn_lesson, fit, lesson
-from hpopt.pretraining.judging import default_regret, replay
+from hpopt.pretraining.judging import default_regret, portfolio, replay
 from hpopt.pretraining.tables import OCTAVES, RAMP_LEVELS, RAMP_STARTS, Table, make_table
 from hpopt_envs import make_env
 from hpopt_envs.nano.families import named_families
@@ -148,7 +148,7 @@ def test_a_lesson_is_a_window_of_the_table(table: Table) -> None:
             octave = RAMP_STARTS[int(starts[k])] + level
             for c in range(CELLS):
                 gain = (base - objective[octave, c]) / base
-                regret = min(1.5, (objective[octave, c] - best) / max(base - best, 0.02 * base))
+                regret = min(1.0, (objective[octave, c] - best) / max(base - best, 0.02 * base))
                 assert float(drawn.gains[k, level, c]) == pytest.approx(gain, abs=1e-4)
                 if base - best > 0.02 * base:
                     assert float(drawn.regrets[k, level, c]) == pytest.approx(regret, abs=1e-3)
@@ -195,3 +195,18 @@ def test_a_replay_never_tries_a_cell_twice_and_keeps_the_best(table: Table) -> N
     drawn = lesson(table, torch.full((3,), RAMP_STARTS.index(-6)), table.forgetting_weight)
     least = drawn.regrets.flatten(1).min(1).values[drawn.worth]
     assert torch.allclose(whole[:, -1], least)
+
+
+def test_a_portfolio_is_what_does_best_together() -> None:
+    """Brute force over the first two, on tasks whose best rates differ."""
+    tasks = made_up(60)
+    (first, *_), second = portfolio(tasks, 2, seed=5)
+    starts = torch.randint(len(RAMP_STARTS), (60,), generator=torch.Generator().manual_seed(5))
+    regrets = lesson(tasks, starts, tasks.forgetting_weight).regrets.clamp(max=1.0)
+    means = regrets.mean(0)
+    assert float(means[first + 6].min()) == pytest.approx(float(means.min()), abs=1e-6)
+    together = [
+        float(torch.minimum(regrets[:, first + 6, 0], regrets[:, level, 0]).mean())
+        for level in range(RAMP_LEVELS)
+    ]
+    assert together[second[0] + 6] == pytest.approx(min(together), abs=1e-6)
