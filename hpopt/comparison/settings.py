@@ -149,6 +149,7 @@ class ComparisonSettings:
             agent=who.agent,
             pruner=who.pruner,
             prior=who.prior,
+            policy=self.study.searcher.policy if who.spec.has_policy else None,
             space=who.space or self.study.environment.space,
             seed=seed,
             displacement=self.displacement(task, seed),

@@ -167,8 +167,8 @@ def choose_agent(
 ) -> str:
     """Return the agent itself, or who decides where that is left to us.
 
-    That is `range-test` where it can be had, which did best in the comparison on ten tasks among
-    those that need no earlier study (`docs/results.md`), else `tpe`.
+    That is `learned` where the first trial can be steered, else `tpe`; `docs/results.md` has what
+    both are worth.
 
     Args:
         agent: see `find_agent`, or "auto".
@@ -176,13 +176,13 @@ def choose_agent(
         space: resolved; where it isn't known yet, `tpe` stands for both, whose environments are
             the same.
         has_probe: whether the task's loss on a probe batch can be compared over a trial.
-        prior: "none" where the default isn't to be tried first, with which range-test begins.
+        prior: "none" where nothing that is known before is to be made use of.
     """
     if agent != AUTO:
         return agent
     can_test = space is not None and _has_rate(space, moving=True) and has_probe
     free = pruner == NO_PRUNER and prior == "default"
-    return "range-test" if can_test and free else "tpe"
+    return "learned" if can_test and free else "tpe"
 
 
 def _has_rate(space: SearchSpace, moving: bool) -> bool:

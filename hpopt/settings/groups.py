@@ -24,7 +24,7 @@ class SearcherSettings:
     agent: str = setting(
         "auto",
         f"who decides, {LABEL}: of `hpopt agents`, or module:Class of your own "
-        "(default: auto: range-test where it can act, else tpe)",
+        "(default: auto: learned where it can act, else tpe)",
         group=WHO,
     )
     pruner: str = "none"

@@ -105,7 +105,7 @@ def test_a_comparison_is_the_same_after_it_was_written_down() -> None:
 @pytest.mark.parametrize(
     ("agent", "pruner", "has_probe", "chosen"),
     [
-        ("auto", "none", True, "range-test"),
+        ("auto", "none", True, "learned"),
         ("auto", "none", False, "tpe"),
         ("auto", "median", True, "tpe"),
         ("gp", "none", False, "gp"),

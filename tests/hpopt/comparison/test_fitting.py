@@ -9,7 +9,7 @@ import pytest
 from hpopt.comparison.compare import compare, open_comparison
 from hpopt.comparison.settings import ComparisonSettings
 
-EVERYBODY = ("range-test", "tpe", "tpe-cold", "gp", "ppo")
+EVERYBODY = ("learned", "range-test", "tpe", "tpe-cold", "gp", "ppo")
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def table(tmp_path: Path) -> str:
     [
         ({"task": "lm,classify"}, EVERYBODY),
         ({"task": "simulated"}, EVERYBODY),
-        ({"task": "lm,align"}, EVERYBODY[1:]),
-        ({"task": "lm", "fix": {"learning_rate": 1e-3}}, EVERYBODY[1:]),
+        ({"task": "lm,align"}, ("learned", *EVERYBODY[2:])),
+        ({"task": "lm", "fix": {"learning_rate": 1e-3}}, EVERYBODY[2:]),
         ({"task": "align", "agents": ("range-test", "tpe")}, ("range-test", "tpe")),
     ],
 )
@@ -48,3 +48,13 @@ def test_a_table_is_compared_without_naming_anybody(table: str, tmp_path: Path) 
     compared = compare(settings, open_comparison(settings), lambda line: None)
     assert compared.tracking_error is None
     assert (runs / "mlflow.db").is_file()
+
+
+def test_a_policy_is_for_those_who_go_by_one() -> None:
+    asked = {"task": "lm", "agents": ("learned", "tpe"), "policy": "mine"}
+    settings = ComparisonSettings.of(asked)
+    policies = {
+        who.agent: settings.study_settings("otters", "lm", who, 0).searcher.policy
+        for who in settings.contestants
+    }
+    assert policies == {"learned": "mine", "tpe": None, "default": None, "random": None}

@@ -12,7 +12,7 @@ from tests.hpopt.searching import events_of, killed, outcome, resume, search, te
 NANO = {"task": "nano:templates:2", "trial_tokens": None}
 
 
-@pytest.mark.parametrize("agent", ["tpe", "range-test", "ppo"])
+@pytest.mark.parametrize("agent", ["tpe", "range-test", "learned", "ppo"])
 def test_a_killed_study_goes_on_as_if_nothing_had_happened(agent: str, tmp_path: Path) -> None:
     whole = search(tmp_path / "whole", agent=agent, **NANO)
     draw = random.Random(agent)
