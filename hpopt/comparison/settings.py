@@ -98,6 +98,10 @@ class ComparisonSettings:
         shared = {name: value for name, value in values.items() if name not in mine}
         budget = {"trials": DEFAULT_TRIALS, "confirm_seeds": CONFIRM_SEEDS}
         settings = cls(**mine, study=Settings.of({**budget, **shared}))
+        if settings.study.searcher.policy and not any(
+            Contestant.parse(label).spec.has_policy for label in mine.get("agents", AGENTS)
+        ):
+            raise StudyError("policy: must go with agent learned, but it doesn't take part")
         who = mine.get("agents") or fitting(AGENTS, settings.study, settings.tasks)
         settings = dataclasses.replace(settings, agents=tuple(who))
         settings._check()

@@ -101,7 +101,9 @@ def _claim(folder: Path, settings: PretrainingSettings) -> None:
             raise StudyError(f"folder: {folder} must be new, or of {asked}, but is of {there}")
         return
     (folder / TABLES).mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    half.replace(path)
 
 
 def _jobs(folder: Path, settings: PretrainingSettings) -> tuple[list[_Job], list[_Job]]:

@@ -26,7 +26,6 @@ from ..policies.grid import BATCH_MULTIPLES, DIVERGENCE_WEIGHTS, ramp_steps
 OCTAVES = range(-8, 8)  # of the learning rate, from the default
 RAMP_LEVELS = 12  # of the default space's range
 RAMP_STARTS = range(OCTAVES[0], OCTAVES[-1] - RAMP_LEVELS + 2)
-RAMP_CHANNELS = ("loss", "forgetting", "gradient_norm")
 VERSION = "1"
 
 
@@ -38,7 +37,7 @@ class Table:
         loss, forgetting: on validation at a trial's end, shape (K, octaves, weights, batches).
         base_loss: the base models' loss there, shape (K,).
         probe_loss: the base models' loss on the ramps' probe batches, shape (K, starts).
-        ramps: `RAMP_CHANNELS` after each level of ramps that begin at each of `RAMP_STARTS`, shape
+        ramps: what `Sight.ramps` has, of ramps that begin at each of `RAMP_STARTS`, shape
             (K, starts, levels, 3).
         forgetting_weight: of the tasks' own objectives, shape (K,).
         steps: of the least batch in a trial, shape (K,).

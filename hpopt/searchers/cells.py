@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from hpopt_envs.records import RunFacts
-from hpopt_search_spaces import FloatParameter, SearchSpace, Value
+from hpopt_envs.training.plan import WHOLE_BATCH
+from hpopt_search_spaces import FloatParameter, IntegerParameter, SearchSpace, Value
 
 from ..policies.grid import BATCH_MULTIPLES, DIVERGENCE_WEIGHTS
 
@@ -21,19 +22,23 @@ class Cells:
     Attributes:
         space: resolved.
         rate: its learning rate, on a logarithmic scale.
-        levels: learning rates, from the low end of the range on.
-        batches: batch size of each multiple; one where the space leaves no choice.
-        weights: divergence weights, in the same order as the grid's; empty where it is held at the
-            default, since it isn't in the space, or nothing says what is forgotten.
+        lowest: learning rate of the grid; the default is on it.
+        levels: learning rates.
+        batches: batch sizes of the grid; empty where the batch is held at its default.
+        weights: divergence weights of the grid; empty where it is held, since it isn't in the
+            space, or nothing says what is forgotten.
+        held: what is held of these two.
         column: of the grid's divergence weights, that stands for one which is held.
         steps: of the smallest batch in a trial.
     """
 
     space: SearchSpace
     rate: FloatParameter
+    lowest: float
     levels: int
     batches: tuple[int, ...]
     weights: tuple[float, ...]
+    held: Mapping[str, Value]
     column: int
     steps: int
 
@@ -42,21 +47,24 @@ class Cells:
         """Lay the grid over a space."""
         rate = space[RATE]
         assert isinstance(rate, FloatParameter)  # see `registry.check_space`
-        levels = math.floor(math.log2(rate.high / rate.low) + 1e-3) + 1
+        default = float(rate.default)
+        lowest = default / 2.0 ** math.floor(math.log2(default / rate.low) + 1e-3)
         held = {**space.defaults(), **facts.fixed}
         forgets = "forgetting" in facts.base_metrics
-        weights = _legal(space, WEIGHT, DIVERGENCE_WEIGHTS) if forgets else ()
-        smallest = _smallest_batch(space, held)
-        wanted = tuple(smallest * multiple for multiple in BATCH_MULTIPLES)
-        batches = tuple(int(size) for size in _legal(space, BATCH, wanted)) or (smallest,)
+        weights = _weights(space) if forgets else ()
+        batches = _batches(space)
+        size = batches[0] if batches else held.get(BATCH, 1)
+        tokens = facts.epoch_tokens if size == WHOLE_BATCH else int(size) * facts.sequence_length
         return cls(
             space=space,
             rate=rate,
-            levels=levels,
+            lowest=lowest,
+            levels=math.floor(math.log2(rate.high / lowest) + 1e-3) + 1,
             batches=batches,
-            weights=tuple(float(weight) for weight in weights),
+            weights=weights,
+            held={name: held[name] for name in (BATCH, WEIGHT) if name in held},
             column=_nearest(float(held.get(WEIGHT, 0.0))) if forgets else 0,
-            steps=max(1, facts.trial_tokens // (smallest * facts.sequence_length)),
+            steps=max(1, facts.trial_tokens // max(1, tokens)),
         )
 
     @property
@@ -65,12 +73,16 @@ class Cells:
         columns = range(len(DIVERGENCE_WEIGHTS))
         weights = [DIVERGENCE_WEIGHTS[c] in self.weights for c in columns]
         weights = weights if self.weights else [c == self.column for c in columns]
-        batches = [m < len(self.batches) for m in range(len(BATCH_MULTIPLES))]
+        batches = [m < max(1, len(self.batches)) for m in range(len(BATCH_MULTIPLES))]
         return torch.tensor([w and b for w in weights for b in batches])
+
+    def rate_at(self, level: float) -> float:
+        """Return the learning rate of a level, which needn't be whole; it stays in its range."""
+        return float(self.rate.snap(min(self.rate.high, self.lowest * 2.0**level)))
 
     def level_of(self, rate: float) -> float:
         """Return where a learning rate lies, which needn't be whole."""
-        return math.log2(rate / self.rate.low)
+        return math.log2(rate / self.lowest)
 
     def values(self, cell: int, level: float) -> dict[str, Value]:
         """Return the configuration of a cell, all others at their defaults.
@@ -79,43 +91,49 @@ class Cells:
             cell: of the grid.
             level: of the learning rate, which needn't be whole.
         """
-        column, multiple = divmod(cell, len(BATCH_MULTIPLES))
-        chosen: dict[str, Value] = {RATE: self.rate.snap(self.rate.low * 2.0**level)}
-        if self.weights:
-            chosen[WEIGHT] = DIVERGENCE_WEIGHTS[column]
-        if BATCH in self.space:
-            chosen[BATCH] = self.batches[multiple]
+        chosen: dict[str, Value] = {RATE: self.rate_at(level)}
+        shown = self.shown(cell)
+        chosen |= {name: shown[name] for name in (BATCH, WEIGHT) if name in self.space}
         return self.space.snap({**self.space.defaults(), **chosen})
 
     def shown(self, cell: int) -> dict[str, Value]:
-        """Return divergence weight and batch size of a cell."""
+        """Return divergence weight and batch size of a cell, as far as there are any."""
         column, multiple = divmod(cell, len(BATCH_MULTIPLES))
-        return {WEIGHT: DIVERGENCE_WEIGHTS[column], BATCH: self.batches[multiple]}
+        own: dict[str, Value] = dict(self.held)
+        if self.weights:
+            own[WEIGHT] = DIVERGENCE_WEIGHTS[column]
+        if self.batches:
+            own[BATCH] = self.batches[multiple]
+        return own
 
     def place(self, values: Mapping[str, Value]) -> tuple[int, int]:
         """Return the level and the cell that are nearest to a configuration."""
         level = round(self.level_of(float(values[RATE])))
-        weight = float(values.get(WEIGHT, 0.0))
-        column = _nearest(weight) if self.weights else self.column
-        batch = int(values.get(BATCH, self.batches[0]))
-        distances = [abs(math.log2(max(1, batch) / size)) for size in self.batches]
-        multiple = distances.index(min(distances))
+        column, multiple = self.column, 0
+        if self.weights:
+            column = _nearest(float(values[WEIGHT]))
+        if self.batches:
+            sizes = [abs(math.log2(int(values[BATCH]) / size)) for size in self.batches]
+            multiple = sizes.index(min(sizes))
         return min(max(level, 0), self.levels - 1), column * len(BATCH_MULTIPLES) + multiple
 
 
-def _legal(space: SearchSpace, name: str, wanted: tuple[float, ...]) -> tuple[Value, ...]:
-    """Return those of the wanted values that a parameter can have; none where there is none."""
-    if name not in space:
+def _weights(space: SearchSpace) -> tuple[float, ...]:
+    """Return the grid's divergence weights that a space has; none where it isn't a number there."""
+    if WEIGHT not in space or not isinstance(space[WEIGHT], FloatParameter):
         return ()
-    parameter = space[name]
-    snapped = [(value, parameter.snap(value)) for value in wanted]
-    return tuple(v for v, s in snapped if math.isclose(float(v), float(s), rel_tol=1e-6))
+    snap = space[WEIGHT].snap
+    return tuple(w for w in DIVERGENCE_WEIGHTS if math.isclose(w, float(snap(w)), rel_tol=1e-6))
 
 
-def _smallest_batch(space: SearchSpace, held: Mapping[str, Value]) -> int:
-    """Return sequences; 1 for a batch of the whole set, which has no multiples."""
-    smallest = space[BATCH].from_unit(0.0) if BATCH in space else held.get(BATCH, 1)
-    return max(1, int(smallest))
+def _batches(space: SearchSpace) -> tuple[int, ...]:
+    """Return the multiples of the smallest batch that a space has, in the order of the grid's."""
+    if BATCH not in space or not isinstance(space[BATCH], IntegerParameter):
+        return ()
+    parameter = space[BATCH]
+    smallest = max(1, int(parameter.from_unit(0.0)))
+    wanted = [smallest * multiple for multiple in BATCH_MULTIPLES]
+    return tuple(size for size in wanted if int(parameter.snap(size)) == size)
 
 
 def _nearest(weight: float) -> int:

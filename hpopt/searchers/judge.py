@@ -10,7 +10,7 @@ import torch
 from hpopt_envs.records import Outcome, RunFacts
 from hpopt_search_spaces import Value
 
-from ..policies.sight import RAMP_CHANNELS, Sight
+from ..policies.sight import RAMP_CHANNELS, RISE, Sight
 from ..policies.values import Values, refined
 from .cells import BATCH, RATE, WEIGHT, Cells
 
@@ -93,7 +93,7 @@ class Judge:
 
     def _told(self, values: Mapping[str, Value]) -> str:
         names = [name for name in (RATE, BATCH, WEIGHT) if name in values]
-        return ", ".join(f"{name}={values[name]:.4g}" for name in names)
+        return ", ".join(f"{name}={_shown(values[name])}" for name in names)
 
     def _seen(self) -> str:
         """Return what the ramp showed, in words; "" where a trial's end was seen since."""
@@ -102,19 +102,21 @@ class Judge:
             return ""
         lowest = int(objective.nan_to_num(torch.inf).argmin())
         last = int((~objective.isnan()).nonzero().max())
-        rates = [self.cells.rate.low * 2.0**level for level in (lowest, last)]
-        ended = "rose" if last > lowest else "ended"
+        rates = [self.cells.rate_at(level) for level in (lowest, last)]
+        limit = float(objective[lowest]) + RISE * self._facts.base_loss
+        ended = "ended" if objective[last] <= limit else "rose"
         return f"the ramp was lowest at {rates[0]:.4g} and {ended} at {rates[1]:.4g}; "
 
     def _objective(self) -> torch.Tensor:
         """Return the objective at the ramp's levels, nats, shape (L,); NaN for what isn't known."""
-        return self._ramp[:, 0] + self._weight * self._ramp[:, 1]
+        loss, forgetting = self._ramp[:, 0], self._ramp[:, 1]
+        return torch.where(loss.isinf(), loss, loss + self._weight * forgetting)
 
     def _drawn(self, mean: torch.Tensor) -> dict[str, Any]:
         """Return what a page can draw."""
         rows = self.cells.legal.nonzero()[:, 0].tolist()
         expected = [{**self.cells.shown(row), "regret": _plain(mean[:, row])} for row in rows]
-        rates = [float(f"{self.cells.rate.low * 2.0**k:.6g}") for k in range(self.cells.levels)]
+        rates = [float(f"{self.cells.rate_at(k):.6g}") for k in range(self.cells.levels)]
         seen = {"loss": _plain(self._ramp[:, 0]), "objective": _plain(self._objective())}
         return {"rows": rows, "rates": rates, "expected": expected, **seen}
 
@@ -124,6 +126,11 @@ class Judge:
         self._open[level, cell] = False
         if trial.outcome is not Outcome.FAILED:  # which says nothing of the configuration
             self._gains[level, cell] = self._gain(trial)
+
+    def lose(self, values: Mapping[str, Value]) -> None:
+        """Take in that training with a configuration had to be undone."""
+        level, cell = self.cells.place(values)
+        self._gains[level, cell] = -math.inf
 
     def _gain(self, trial: "Trial") -> float:
         """Return (base objective − objective)/base loss, in nats whatever the objective is."""
@@ -138,3 +145,7 @@ class Judge:
 def _plain(numbers: torch.Tensor) -> list[float | None]:
     """Return numbers to four digits, as JSON has them; None for those that aren't finite."""
     return [float(f"{n:.4g}") if math.isfinite(n) else None for n in numbers.tolist()]
+
+
+def _shown(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
 
 PROPOSED = 5  # trials after which TPE goes on
-RISEN = 0.03  # of the base model's loss: a held trial whose training loss is so far above it ends
-PATIENCE = 0.25  # of a trial, before that
+FINAL_WEIGHT = "final_divergence_weight"
 
 
 def build(plan: SearchPlan) -> "LearnedSearcher":
@@ -50,16 +49,16 @@ class LearnedSearcher:
         torch.set_num_threads(1)  # the same sums in the same order on every machine
         cells = Cells.of(pool.space, pool.facts)
         judge = Judge(load_policy(self.plan.policy).values, cells, pool.facts)
-        steps = ramp_steps(cells.steps, cells.levels) if may_ramp(pool) else 0
+        steps = ramp_steps(cells.steps, cells.levels) if _may_ramp(pool) else 0
         if steps and pool.can_start():
             _first_trial(SteeredTrial(pool, cells.rate, self.plan.observation), judge, steps, pool)
         drive(LearnedProposer(judge, self.plan, pool.facts), pool)
 
 
-def may_ramp(pool: MeteredPool) -> bool:
-    """Return whether all that the networks choose may move inside a trial, and probes see it."""
+def _may_ramp(pool: MeteredPool) -> bool:
+    """Return whether all that the networks choose may move inside a trial."""
     chosen = [pool.space[name] for name in (RATE, BATCH, WEIGHT) if name in pool.space]
-    return all(parameter.dynamic for parameter in chosen) and pool.facts.has_probe
+    return all(parameter.dynamic for parameter in chosen)
 
 
 def _first_trial(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPool) -> None:
@@ -70,18 +69,21 @@ def _first_trial(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPoo
     choice = judge.choose()
     assert choice is not None
     pool.explain(0, choice.why)
-    own = trial.configuration(**choice.values)
-    peak = trial.decay(own, float(choice.values["learning_rate"]))
-    judge.learn({**choice.values, "learning_rate": judge.cells.rate.snap(peak)}, pool.trials[0])
+    rate = float(choice.values[RATE])
+    known = {name: choice.values[name] for name in (BATCH, WEIGHT) if name in pool.space}
+    peak = trial.decay(trial.configuration(**known), rate)
+    if peak < rate:  # which was too high
+        judge.lose(choice.values)
+    judge.learn({**choice.values, RATE: judge.cells.rate.snap(peak)}, pool.trials[0])
 
 
 def _ramp(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPool) -> None:
     """Raise the learning rate by the octave until the objective rises, and go back to its best."""
-    free = {WEIGHT: 0.0} if judge.cells.weights and 0.0 in judge.cells.weights else {}
+    ends_elsewhere = FINAL_WEIGHT in {*pool.space.names, *pool.facts.fixed}
+    free = {WEIGHT: 0.0} if 0.0 in judge.cells.weights and not ends_elsewhere else {}
     values = trial.configuration(**trial.smallest_batch(), **free)
     for level in range(judge.cells.levels):
-        rate = judge.cells.rate.low * 2.0**level
-        trial.train({**values, "learning_rate": rate}, steps)
+        trial.train({**values, RATE: judge.cells.rate_at(level)}, steps)
         if trial.ended:
             return
         judge.see(level, pool.trials[0].segments[-1])
@@ -102,7 +104,7 @@ class LearnedProposer:
     """
 
     def __init__(self, judge: Judge, plan: SearchPlan, facts: RunFacts) -> None:
-        self._judge, self._facts = judge, facts
+        self._judge = judge
         rest = replace(plan, agent="tpe", prior="none")
         self._tpe = OptunaProposer(judge.cells.space, rest, facts)
         self._proposed = 0
@@ -116,9 +118,7 @@ class LearnedProposer:
         return replace(self._tpe.ask(), why=choice.why)
 
     def report(self, proposal: Proposal, segment: "Segment") -> bool:
-        """End what is worse than the base model after a quarter of the trial."""
-        late = segment.training_tokens >= PATIENCE * self._facts.trial_tokens
-        return late and segment.train_loss > (1 + RISEN) * self._facts.base_loss
+        return False
 
     def tell(self, proposal: Proposal, trial: "Trial") -> None:
         self._judge.learn(proposal.values, trial)

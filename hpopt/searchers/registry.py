@@ -16,6 +16,7 @@ from ..errors import StudyError
 from .base import NO_PRUNER, AgentSpec, PrunerSpec, Searcher, SearchPlan
 
 AUTO = "auto"  # in place of an agent
+KNOWN_OCTAVES = 3  # of a learning rate's range, at least, for policies to say something of it
 
 
 def _sampler(description: str) -> AgentSpec:
@@ -180,14 +181,19 @@ def choose_agent(
     """
     if agent != AUTO:
         return agent
-    can_test = space is not None and _has_rate(space, moving=True) and has_probe
     free = pruner == NO_PRUNER and prior == "default"
-    return "learned" if can_test and free else "tpe"
+    steered = space is not None and _has_rate(space, True, KNOWN_OCTAVES) and has_probe
+    return "learned" if steered and free else "tpe"
 
 
-def _has_rate(space: SearchSpace, moving: bool) -> bool:
+def _has_rate(space: SearchSpace, moving: bool, octaves: float = 0.0) -> bool:
+    """Return whether a space has a learning rate on a logarithmic scale, always, and so wide."""
     return any(
-        isinstance(p, FloatParameter) and p.log and not p.active_when and (p.dynamic or not moving)
+        isinstance(p, FloatParameter)
+        and p.log
+        and not p.active_when
+        and (p.dynamic or not moving)
+        and p.high >= p.low * 2.0**octaves
         for p in space.parameters
         if p.name == "learning_rate"
     )
@@ -200,7 +206,7 @@ def check_prior(agent: str, prior: str) -> None:
         StudyError: it begins with the default whatever is asked.
     """
     if prior == "none" and agent != AUTO and not find_agent(agent).takes_prior:
-        raise StudyError(f"agent: {agent} begins with the default, so {agent}-cold can't be")
+        raise StudyError(f"agent: {agent} begins with what is known, so {agent}-cold can't be")
 
 
 def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
@@ -211,19 +217,19 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
             the task has no loss that could tell.
     """
     spec = find_agent(agent)
-    if spec.has_policy and not _has_rate(space, moving=False):
+    if spec.has_policy and not _has_rate(space, moving=False, octaves=KNOWN_OCTAVES):
         raise StudyError(
-            f"agent: {agent} needs a space with a learning_rate that is a float with log = true "
-            f"and no active_when, but {space.name!r} has none"
+            f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
+            f"{KNOWN_OCTAVES} octaves or more and no active_when, but {space.name!r} has none"
         )
-    if not spec.needs_dynamic_rate:
+    if not (spec.needs_dynamic_rate or spec.has_policy):
         return
     if not has_probe:
         raise StudyError(
             f"agent: {agent} needs a task with a loss on fixed examples, but this one has none, "
             "since samples are new in every step or runs are looked up; tpe and others do without"
         )
-    if not _has_rate(space, moving=True):
+    if spec.needs_dynamic_rate and not _has_rate(space, moving=True):
         raise StudyError(
             f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
             f"dynamic = true and no active_when, but {space.name!r} has none"

@@ -16,7 +16,8 @@ Values = Mapping[str, Value]
 RISE = 0.03  # of the base model's loss: a probe so far above the best one ends a ramp
 GUARD = 0.02  # likewise, of the decay
 LAST_GUARD = 0.002  # likewise, before its last stretch, so that a trial ends at its best point
-STRETCHES = 10  # of the decay; the learning rate of each is constant
+STRETCHES = 5  # of the decay, each with a constant rate; a probe costs as much as training does
+STRETCHES_BEFORE = 10  # up to version 3 of the controls
 FALL = 3.0  # what the rate is divided by after a rise in the decay
 
 
@@ -40,6 +41,7 @@ class SteeredTrial:
     def __init__(self, pool: MeteredPool, rate: FloatParameter, observation: int) -> None:
         self._pool, self._rate = pool, rate
         self._last_guard = LAST_GUARD if observation >= 4 else GUARD
+        self._stretches = STRETCHES if observation >= 4 else STRETCHES_BEFORE
         self._limit = full_run_cost(pool.facts, pool.space) - pool.facts.final_validation_cost
         self._worse = False  # the next stretch begins with a roll-back
         self.seen, self.best = math.nan, math.inf
@@ -110,7 +112,8 @@ class SteeredTrial:
             values: all others.
             peak: learning rate that the decay begins near.
         """
-        count = max(1, min(STRETCHES, self._steps_left(values, probes=STRETCHES - 1)))
+        most = self._stretches
+        count = max(1, min(most, self._steps_left(values, probes=most - 1)))
         for k in range(count):
             left = count - k
             possible = self._steps_left(values, probes=left - 1)

@@ -66,13 +66,16 @@ def _why(history: History) -> list[Section]:
     """Return why trials are as they are, where their searcher says so."""
     if not history.chosen:
         return []
+    told = why_lines(history)
+    if not all("expected" in said for said in history.chosen.values()):  # somebody else's
+        return [Section("why", "Why it chose", html=told)]
     caption = (
         "What the value networks saw, and what they expected: regret is 0 for the best "
         "configuration of their grid, 1 for the base model. Above, the ramp of the first trial, "
         "without a penalty, as far as it went. Below, the regrets that they expected when they "
         "chose last; numbers are the trials that they chose, where these were held."
     )
-    return [Section("why", "Why it chose", caption, why(history), why_lines(history))]
+    return [Section("why", "Why it chose", caption, why(history), told)]
 
 
 def _sections(history: History, known: Importances | str) -> list[Section]:

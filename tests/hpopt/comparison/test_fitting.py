@@ -31,7 +31,7 @@ def table(tmp_path: Path) -> str:
     [
         ({"task": "lm,classify"}, EVERYBODY),
         ({"task": "simulated"}, EVERYBODY),
-        ({"task": "lm,align"}, ("learned", *EVERYBODY[2:])),
+        ({"task": "lm,align"}, EVERYBODY[2:]),
         ({"task": "lm", "fix": {"learning_rate": 1e-3}}, EVERYBODY[2:]),
         ({"task": "align", "agents": ("range-test", "tpe")}, ("range-test", "tpe")),
     ],

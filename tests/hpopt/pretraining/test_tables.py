@@ -167,6 +167,17 @@ def test_situations_are_drawn_with_histories_and_without() -> None:
     assert counts.all()
 
 
+def test_what_exploded_is_in_histories_as_the_worst() -> None:
+    table = made_up(400)
+    lost = replace(table, loss=torch.full_like(table.loss, torch.inf))
+    lost.loss[:, 0, 0, 0] = 1.0
+    sight, _, _ = drawn_lesson(lost, torch.Generator().manual_seed(0))
+    other, _, _ = drawn_lesson(table, torch.Generator().manual_seed(0))
+    trials, others = ((~s.gains.isnan()).flatten(1).sum(1) for s in (sight, other))
+    assert torch.equal(trials, others)
+    assert sight.gains.isneginf().any()
+
+
 def test_a_network_learns_to_see_the_best_rate_in_a_ramp() -> None:
     network, error = fit(made_up(200), seed=1, steps=250)
     assert error < 0.2  # the mean of all steps; nothing known is 0.3

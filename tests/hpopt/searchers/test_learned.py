@@ -21,7 +21,7 @@ from hpopt.searchers.judge import Judge
 from hpopt.searchers.learned import PROPOSED
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
-from hpopt_envs.records import Outcome, Trial
+from hpopt_envs.records import Control, Outcome, Trial
 from hpopt_envs.schedules import HELD_SHAPE
 from hpopt_search_spaces import load_space
 from tests.displaced import displaced
@@ -73,15 +73,22 @@ def without_rate(values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "learning_rate"}
 
 
-def test_the_ramp_ends_where_it_explodes_and_its_trial_does_not(make_pool: MakePool) -> None:
-    space = displaced({"learning_rate": 0.03})  # all that is high explodes
+def test_the_ramp_ends_where_the_objective_rises_and_its_trial_does_not(
+    make_pool: MakePool,
+) -> None:
+    space = displaced({"learning_rate": 0.03})  # all that is high is too high
     pool = run(make_pool, trials=3, trial_tokens=65536, space=space)
-    first = pool.trials[0]
-    exploded = [s for s in first.segments if s.probe_loss == math.inf]
-    assert exploded
+    first, facts = pool.trials[0], pool.facts
+    seen = [facts.probed(segment) for segment in first.segments]
+    known = [math.inf if objective is None else objective for objective in seen]
+    number = next(k for k in range(1, 12) if known[k] > min(known[:k]) + 0.03 * facts.base_loss)
+    best = min(known[:number])
+    assert number < 11
+    after = first.segments[number + 1]
+    assert after.control is Control.ROLL_BACK
+    assert after.parent == seen.index(best)
     assert first.value is not None
-    kept = {s.id for s in first.path}
-    assert not kept & {s.id for s in exploded}
+    assert number not in [segment.id for segment in first.path]
 
 
 def static_space() -> dict[str, Any]:
@@ -151,25 +158,30 @@ def test_a_choice_is_the_lowest_expected_regret_of_what_is_untried() -> None:
         seen.add((row, level))
 
 
-def test_it_ends_trials_that_are_worse_than_the_base_model(make_pool: MakePool) -> None:
-    pool = run(make_pool, trials=6, factory=f"{__name__}:hopeless_env")
-    later = [trial for trial in pool.trials[1:] if trial.pruned]
-    assert later
-    for trial in later:
-        assert trial.segments[-1].training_tokens == pool.facts.trial_tokens // 4
-    assert len(pool.trials) > 6  # what they save is given back
+def test_a_rate_that_had_to_be_undone_is_not_proposed_again(make_pool: MakePool) -> None:
+    """What the guard divided by three was too high, and counts as lost."""
+    pool = run(make_pool, trials=3, factory=f"{__name__}:treacherous_env")
+    first, second = pool.trials[:2]
+    rates = [float(s.hyperparameters["learning_rate"]) for s in first.segments]
+    undone = [s.id for s in first.segments if s.probe_loss == math.inf]
+    assert undone
+    assert first.value is not None
+    assert float(values_of(second)["learning_rate"]) < 0.75 * rates[undone[-1]]
 
 
-def hopeless_env(**settings: Any) -> FineTuneEnv:
-    """Training makes the loss twice what it was, whatever is done."""
+def treacherous_env(**settings: Any) -> FineTuneEnv:
+    """Above a rate that a ramp doesn't mind, training explodes after a quarter of the trial."""
     env = make_env("simulated", trial_tokens=65536, **settings)
-    advance = env.run.advance
+    advance, trained = env.run.advance, [0]
 
-    def worse(*asked: Any) -> Any:
-        progress = advance(*asked)
-        return replace(progress, train_loss=2 * env.facts.base_loss)
+    def later(state: Any, hyperparameters: Any, segment: int, tokens: int | None = None) -> Any:
+        trained[0] += tokens or 4096
+        progress = advance(state, hyperparameters, segment, tokens)
+        if trained[0] > 20_000 and hyperparameters["learning_rate"] > 0.0005:
+            return replace(progress, train_loss=math.inf, outcome=Outcome.EXPLODED, reason="inf")
+        return progress
 
-    env.run.advance = worse  # type: ignore[method-assign]
+    env.run.advance = later  # type: ignore[method-assign]
     return env
 
 
@@ -181,7 +193,8 @@ def hopeless_env(**settings: Any) -> FineTuneEnv:
     [
         ({}, (4, 16), DIVERGENCE_WEIGHTS),
         ({"divergence_weight": 0.4}, (4, 16), ()),
-        ({"batch_size": 8}, (8,), DIVERGENCE_WEIGHTS),
+        ({"batch_size": 8}, (), DIVERGENCE_WEIGHTS),
+        ({"batch_size": "all"}, (), DIVERGENCE_WEIGHTS),
     ],
 )
 def test_the_grid_is_what_the_space_leaves_free(
@@ -193,13 +206,15 @@ def test_the_grid_is_what_the_space_leaves_free(
     assert cells.weights == weights
     assert cells.levels == 12
     legal = cells.legal.nonzero()[:, 0].tolist()
-    assert len(legal) == len(batches) * (len(weights) or 1)
+    assert len(legal) == (len(batches) or 1) * (len(weights) or 1)
     for cell in legal:
         values = cells.values(cell, 3.0)
         assert cells.place(values) == (3, cell)
         assert set(values) == set(env.space.names)
     held = {cells.shown(cell)["divergence_weight"] for cell in legal}
-    assert held == (set(weights) or {0.3})  # the nearest of the grid
+    assert held == (set(weights) or {fixed.get("divergence_weight")})
+    level = cells.level_of(float(env.space.defaults()["learning_rate"]))
+    assert level == pytest.approx(6.0, abs=1e-3)
 
 
 def test_where_nothing_says_what_is_forgotten_the_weight_stays_at_its_default() -> None:
@@ -209,6 +224,44 @@ def test_where_nothing_says_what_is_forgotten_the_weight_stays_at_its_default() 
     assert cells.weights == ()
     values = cells.values(int(cells.legal.nonzero()[0, 0]), 2.0)
     assert values["divergence_weight"] == env.space.defaults()["divergence_weight"]
+
+
+@pytest.mark.parametrize("name", ["scheduled", "full", "lora", "choices", "default"])
+def test_what_a_space_holds_still_stays_still_in_the_first_trial(
+    name: str, make_pool: MakePool
+) -> None:
+    space: Any = name
+    if name == "choices":
+        space = load_space("default").to_dict()
+        space["parameters"] = [
+            {
+                "name": "batch_size",
+                "type": "choice",
+                "choices": [8, 4],
+                "default": 8,
+                "dynamic": True,
+            }
+            if parameter["name"] == "batch_size"
+            else parameter
+            for parameter in space["parameters"]
+        ]
+    pool = run(make_pool, trials=3, trial_tokens=65536, space=space)
+    first = pool.trials[0]
+    for parameter in pool.space.parameters:
+        seen = {segment.hyperparameters.get(parameter.name) for segment in first.segments}
+        assert parameter.dynamic or len(seen) == 1
+    if len({s.hyperparameters["learning_rate"] for s in first.segments}) > 1:
+        assert {s.hyperparameters["schedule_shape"] for s in first.segments} == {"constant"}
+    for trial in pool.trials[1:3]:
+        values = values_of(trial)
+        own = {n: v for n, v in values.items() if n in pool.space}
+        assert pool.space.snap(own) == own
+
+
+NARROW = load_space("default").to_dict()
+for _parameter in NARROW["parameters"]:
+    if _parameter["name"] == "learning_rate":
+        _parameter["octaves"] = [-1, 1]
 
 
 # ---- studies
@@ -244,9 +297,11 @@ def test_another_policy_than_the_studys_is_refused(tmp_path: Path) -> None:
     [
         ({"agent": "tpe", "policy": "x"}, "policy: must go with agent learned, but got agent"),
         ({"agent": "learned", "policy": "nowhere"}, "policy: nowhere must have"),
-        ({"agent": "learned-cold"}, "agent: learned begins with the default"),
+        ({"agent": "learned-cold"}, "agent: learned begins with what is known"),
         ({"agent": "learned+median"}, "pruner: must go with one of"),
         ({"agent": "learned", "fix": {"learning_rate": 0.001}}, "agent: learned needs a space"),
+        ({"agent": "learned", "space": NARROW}, "agent: learned needs a space"),
+        ({"agent": "learned", "task": "align"}, "agent: learned needs a task with a loss"),
     ],
 )
 def test_what_it_cannot_do_is_refused_in_a_line(

@@ -117,15 +117,15 @@ def test_the_rate_rises_until_the_probe_loss_does_and_falls_under_guard(
     assert rolled_back or len(ramp) == len(planned)
     good = [s for s in ramp if objective_of(s) == min(map(objective_of, ramp))]
     peak = rate_of(good[0] if rolled_back else ramp[-1])
-    assert len(decay) == 10
+    assert len(decay) == 5
     for k, segment in enumerate(decay):
         if k > 0 and segment.control is Control.ROLL_BACK:
             peak /= 3
-        asked = max(rate_in(pool).low, peak * (1 - (k + 0.5) / 10))
+        asked = max(rate_in(pool).low, peak * (1 - (k + 0.5) / 5))
         assert rate_of(segment) == pytest.approx(asked, rel=1e-5)
     assert held(second) == pytest.approx(peak, rel=1e-5)
     sizes = [segment.hyperparameters["batch_size"] for segment in trial.segments]
-    assert sizes == [4] * len(ramp) + [8] * 10
+    assert sizes == [4] * len(ramp) + [8] * 5
     assert {s.hyperparameters["divergence_weight"] for s in trial.segments} == {0.1}
 
 
@@ -201,7 +201,7 @@ def test_where_every_rate_explodes_it_stays_at_the_lowest_and_holds_that_once(
     first, second, *later = pool.trials
     assert {trial.outcome for trial in pool.trials} == {Outcome.EXPLODED}
     low = rate_in(pool).low
-    assert [rate_of(segment) for segment in first.segments] == [low] * 11
+    assert [rate_of(segment) for segment in first.segments] == [low] * 6
     assert held(second) == low
     assert later
     assert low not in map(held, later[:2])
