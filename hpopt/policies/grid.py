@@ -3,8 +3,8 @@
 DIVERGENCE_WEIGHTS = (0.0, 0.3, 1.0, 3.0)
 BATCH_MULTIPLES = (1, 4)  # of the smallest batch
 CELLS = len(DIVERGENCE_WEIGHTS) * len(BATCH_MULTIPLES)  # of a learning rate, batches varying faster
-RAMP_SHARE = 0.15  # of a trial's tokens, where a step a level takes no more
-LARGEST_SHARE = 0.3  # of a trial's tokens; where a step a level takes more, there is no ramp
+RAMP_SHARE = 0.3  # of a trial's tokens, at most
+RAMP_STEPS = 2  # of each level, where there is room
 
 
 def ramp_steps(steps: int, levels: int) -> int:
@@ -14,6 +14,4 @@ def ramp_steps(steps: int, levels: int) -> int:
         steps: of the smallest batch in a trial.
         levels: of the ramp, an octave apart.
     """
-    if levels > LARGEST_SHARE * steps:
-        return 0
-    return max(1, int(RAMP_SHARE * steps / levels))
+    return min(RAMP_STEPS, int(RAMP_SHARE * steps / levels))

@@ -147,10 +147,13 @@ def _ramp(world: World, studies: Sequence[Study], start: int) -> tuple[torch.Ten
     before, _ = world.probe(lanes)
     tokens = LEAST_BATCH * world.form.tokens
     tokens *= ramp_steps(facts.trial_tokens // tokens, RAMP_LEVELS)
-    own: dict[str, Value] = {**AGENT_SHAPE, "divergence_weight": 0.0, "batch_size": LEAST_BATCH}
+    own: dict[str, Value] = {**AGENT_SHAPE, "batch_size": LEAST_BATCH}
     lost, seen = torch.zeros(count, dtype=torch.bool), []
     for level in range(RAMP_LEVELS):
-        asked = [_asked(study, 2.0 ** (start + level), own) for study in studies]
+        asked = [
+            {**study.space.defaults(), **_asked(study, 2.0 ** (start + level), own)}
+            for study in studies
+        ]
         came = world.train(lanes, asked, [level] * count, tokens, facts.trial_tokens)
         loss, forgetting = world.probe(lanes)
         lost |= came.exploded(_limits(studies)) | ~(loss + forgetting).isfinite()

@@ -127,6 +127,10 @@ class Judge:
         if trial.outcome is not Outcome.FAILED:  # which says nothing of the configuration
             self._gains[level, cell] = self._gain(trial)
 
+    def reopen(self, values: Mapping[str, Value]) -> None:
+        """Let a configuration be chosen again."""
+        self._open[self.cells.place(values)] = True
+
     def lose(self, values: Mapping[str, Value]) -> None:
         """Take in that training with a configuration had to be undone."""
         level, cell = self.cells.place(values)

@@ -1,11 +1,11 @@
 """A searcher that learned: what a ramp shows, and what trials came to, read by value networks.
 
-In the first trial the learning rate rises an octave at a time, without a penalty, while each level
-is probed. Where the objective rises the trial goes back to its best point; the networks say which
-learning rate, divergence weight and batch size are best, and the trial goes on with these to its
-end, with linear decay under guard. The next trials hold what the networks then say, from all that
-was seen; later ones are TPE's, which is told of the held ones. Where a trial has no room for a
-ramp, or no loss to probe, networks choose the first trial without one. `docs/learned.md` has how
+In the first trial the learning rate rises an octave at a time, while each level is probed. Where
+the objective rises the trial goes back to its best point; the networks say which learning rate,
+divergence weight and batch size are best, and the trial goes on with these to its end, with linear
+decay under guard. The second holds the same, the next ones what the networks then say, from what
+was seen and what came of it; later ones are TPE's, which is told of the held ones. Where a trial
+has no room for a ramp, networks choose the first trial without one. `docs/learned.md` has how
 they learned, and what they are worth.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hpopt_envs.records import RunFacts
+from hpopt_envs.records import Outcome, RunFacts
 
 from ..policies.files import load_policy
 from ..policies.grid import ramp_steps
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
 
 PROPOSED = 5  # trials after which TPE goes on
-FINAL_WEIGHT = "final_divergence_weight"
 
 
 def build(plan: SearchPlan) -> "LearnedSearcher":
@@ -72,16 +71,16 @@ def _first_trial(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPoo
     rate = float(choice.values[RATE])
     known = {name: choice.values[name] for name in (BATCH, WEIGHT) if name in pool.space}
     peak = trial.decay(trial.configuration(**known), rate)
-    if peak < rate:  # which was too high
+    # What it came to isn't comparable with trials that were spared the ramp.
+    if peak < rate or pool.trials[0].outcome is Outcome.EXPLODED:
         judge.lose(choice.values)
-    judge.learn({**choice.values, RATE: judge.cells.rate.snap(peak)}, pool.trials[0])
+    else:
+        judge.reopen(choice.values)
 
 
 def _ramp(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPool) -> None:
     """Raise the learning rate by the octave until the objective rises, and go back to its best."""
-    ends_elsewhere = FINAL_WEIGHT in {*pool.space.names, *pool.facts.fixed}
-    free = {WEIGHT: 0.0} if 0.0 in judge.cells.weights and not ends_elsewhere else {}
-    values = trial.configuration(**trial.smallest_batch(), **free)
+    values = trial.configuration(**trial.smallest_batch())
     for level in range(judge.cells.levels):
         trial.train({**values, RATE: judge.cells.rate_at(level)}, steps)
         if trial.ended:

@@ -72,7 +72,7 @@ def _why(history: History) -> list[Section]:
     caption = (
         "What the value networks saw, and what they expected: regret is 0 for the best "
         "configuration of their grid, 1 for the base model. Above, the ramp of the first trial, "
-        "without a penalty, as far as it went. Below, the regrets that they expected when they "
+        "as far as it went. Below, the regrets that they expected when they "
         "chose last; numbers are the trials that they chose, where these were held."
     )
     return [Section("why", "Why it chose", caption, why(history), told)]

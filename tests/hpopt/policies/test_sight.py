@@ -87,6 +87,8 @@ def test_a_ramp_ends_with_its_first_rise(losses: list[float], weight: float) -> 
     assert cut[len(kept) :].isnan().all()
 
 
-@pytest.mark.parametrize(("steps", "wanted"), [(39, 0), (40, 1), (128, 1), (160, 2), (640, 8)])
-def test_a_ramp_of_twelve_levels_takes_15_percent_or_a_step_each(steps: int, wanted: int) -> None:
+@pytest.mark.parametrize(("steps", "wanted"), [(39, 0), (40, 1), (79, 1), (80, 2), (640, 2)])
+def test_a_ramp_of_twelve_levels_takes_two_steps_each_or_one_or_there_is_none(
+    steps: int, wanted: int
+) -> None:
     assert ramp_steps(steps, 12) == wanted

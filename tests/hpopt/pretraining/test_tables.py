@@ -85,7 +85,7 @@ def test_a_ramp_is_what_probed_training_of_the_environment_sees(table: Table) ->
     for level in range(4):
         rate = default * 2.0 ** (RAMP_STARTS[start] + level)
         values = {**AGENT_SHAPE, **env.facts.fixed, "learning_rate": rate}
-        values |= {"divergence_weight": 0.0, "batch_size": 4}
+        values |= {"divergence_weight": env.space.defaults()["divergence_weight"], "batch_size": 4}
         env.train(values, tokens=4 * env.facts.sequence_length, probe=True)
         segment = env.trial.segments[-1]
         seen = table.ramps[1, start, level].tolist()
