@@ -41,7 +41,6 @@ from hpopt.searchers.driver import ProposerSearcher
 from hpopt.searchers.optuna_proposer import OptunaProposer
 from hpopt.searchers.registry import build_searcher, find_agent
 from hpopt.verdict.statistics import sign_flip_p
-from hpopt_envs.nano.families import named_families
 from hpopt_envs.randomness import key
 from hpopt_search_spaces import Value
 
@@ -120,7 +119,7 @@ def known(pool: MeteredPool, policy: str) -> list[dict[str, Value]]:
 def blocks_of(tasks: str, numbered: range, seeds: int, spread: float) -> Iterator[Key]:
     for task in tasks.split(","):
         family = task.removeprefix("nano:")
-        numbers = numbered if family in named_families() else [None]
+        numbers = numbered if task != family else [None]
         for number in numbers:
             name = task if number is None else f"{task}:{number}"
             for seed in range(seeds):

@@ -64,9 +64,11 @@ class Judge:
             gains=self._gains[None],
         )
 
-    def see(self, level: int, segment: "Segment") -> None:
-        """Take in what a ramp's level showed."""
-        assert segment.probe_loss is not None
+    def see(self, segment: "Segment") -> None:
+        """Take in what a level of a ramp showed."""
+        level, _ = self.cells.place(segment.hyperparameters)
+        if segment.probe_loss is None:
+            return
         forgetting = segment.probe_forgetting or 0.0
         shown = torch.tensor([segment.probe_loss, forgetting, segment.gradient_norm])
         lost = not bool(shown.isfinite().all())
@@ -86,55 +88,50 @@ class Judge:
         values = self.cells.values(cell, level + offset)
         self._open[level, cell] = False
         regret, sure = (float(one[0, level, cell]) for one in (mean, spread))
-        text = f"expected regret {regret:.2f} ± {sure:.2f} at {self._told(values)}"
-        drawn = self._drawn(mean[0])
-        place = {"learning_rate": values[RATE], "row": drawn.pop("rows").index(cell)}
-        return Choice(values, {"text": self._seen() + text, **place, **drawn})
+        rows = self.cells.legal.nonzero()[:, 0].tolist()
+        why = {
+            "text": f"expected regret {regret:.2f} ± {sure:.2f} at {self._told(values)}",
+            "learning_rate": values[RATE],
+            "row": rows.index(cell),
+            "expected": [{**self.cells.shown(r), "regret": _plain(mean[0, :, r])} for r in rows],
+        }
+        return Choice(values, why | self._ramped())
 
     def _told(self, values: Mapping[str, Value]) -> str:
         names = [name for name in (RATE, BATCH, WEIGHT) if name in values]
         return ", ".join(f"{name}={_shown(values[name])}" for name in names)
 
-    def _seen(self) -> str:
-        """Return what the ramp showed, in words; "" where a trial's end was seen since."""
-        objective = self._objective()
-        if not bool(self._gains.isnan().all()) or not bool(objective.isfinite().any()):
-            return ""
-        lowest = int(objective.nan_to_num(torch.inf).argmin())
-        last = int((~objective.isnan()).nonzero().max())
-        rates = [self.cells.rate_at(level) for level in (lowest, last)]
-        limit = float(objective[lowest]) + RISE * self._facts.base_loss
-        ended = "ended" if objective[last] <= limit else "rose"
-        return f"the ramp was lowest at {rates[0]:.4g} and {ended} at {rates[1]:.4g}; "
+    def seen(self, found: float) -> dict[str, Any]:
+        """Return what the ramp showed, see `Choice.why`, where it found a learning rate."""
+        objective, text = self._objective(), f"on with learning_rate={found:.4g}"
+        if bool(objective.isfinite().any()):
+            lowest = int(objective.nan_to_num(torch.inf).argmin())
+            last = int((~objective.isnan()).nonzero().max())
+            rates = [self.cells.rate_at(level) for level in (lowest, last)]
+            limit = float(objective[lowest]) + RISE * self._facts.base_loss
+            ended = "ended" if objective[last] <= limit else "rose"
+            text = f"the ramp was lowest at {rates[0]:.4g} and {ended} at {rates[1]:.4g}; {text}"
+        return {"text": text, **self._ramped()}
+
+    def _ramped(self) -> dict[str, Any]:
+        rates = [float(f"{self.cells.rate_at(k):.6g}") for k in range(self.cells.levels)]
+        return {
+            "rates": rates,
+            "loss": _plain(self._ramp[:, 0]),
+            "objective": _plain(self._objective()),
+        }
 
     def _objective(self) -> torch.Tensor:
         """Return the objective at the ramp's levels, nats, shape (L,); NaN for what isn't known."""
         loss, forgetting = self._ramp[:, 0], self._ramp[:, 1]
         return torch.where(loss.isinf(), loss, loss + self._weight * forgetting)
 
-    def _drawn(self, mean: torch.Tensor) -> dict[str, Any]:
-        """Return what a page can draw."""
-        rows = self.cells.legal.nonzero()[:, 0].tolist()
-        expected = [{**self.cells.shown(row), "regret": _plain(mean[:, row])} for row in rows]
-        rates = [float(f"{self.cells.rate_at(k):.6g}") for k in range(self.cells.levels)]
-        seen = {"loss": _plain(self._ramp[:, 0]), "objective": _plain(self._objective())}
-        return {"rows": rows, "rates": rates, "expected": expected, **seen}
-
     def learn(self, values: Mapping[str, Value], trial: "Trial") -> None:
-        """Take in how a trial ended that held a configuration, or ended with one."""
+        """Take in how a trial ended that held a configuration."""
         level, cell = self.cells.place(values)
         self._open[level, cell] = False
         if trial.outcome is not Outcome.FAILED:  # which says nothing of the configuration
             self._gains[level, cell] = self._gain(trial)
-
-    def reopen(self, values: Mapping[str, Value]) -> None:
-        """Let a configuration be chosen again."""
-        self._open[self.cells.place(values)] = True
-
-    def lose(self, values: Mapping[str, Value]) -> None:
-        """Take in that training with a configuration had to be undone."""
-        level, cell = self.cells.place(values)
-        self._gains[level, cell] = -math.inf
 
     def _gain(self, trial: "Trial") -> float:
         """Return (base objective − objective)/base loss, in nats whatever the objective is."""

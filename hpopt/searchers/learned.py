@@ -1,12 +1,9 @@
 """A searcher that learned: what a ramp shows, and what trials came to, read by value networks.
 
-In the first trial the learning rate rises an octave at a time, while each level is probed. Where
-the objective rises the trial goes back to its best point; the networks say which learning rate,
-divergence weight and batch size are best, and the trial goes on with these to its end, with linear
-decay under guard. The second holds the same, the next ones what the networks then say, from what
-was seen and what came of it; later ones are TPE's, which is told of the held ones. Where a trial
-has no room for a ramp, networks choose the first trial without one. `docs/learned.md` has how
-they learned, and what they are worth.
+The first trial is that of `range_test`: it finds a learning rate by a ramp, and goes on with it;
+the second holds that rate. The next ones hold what the networks then expect the most of: a learning
+rate, a divergence weight and a batch size. Later ones are TPE's, which is told of the held ones.
+`docs/learned.md` has how the networks learned, and what they are worth.
 """
 
 from dataclasses import dataclass, replace
@@ -14,23 +11,24 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hpopt_envs.records import Outcome, RunFacts
+from hpopt_envs.records import RunFacts
+from hpopt_search_spaces import Value
 
 from ..policies.files import load_policy
 from ..policies.grid import ramp_steps
-from ..policies.sight import RISE
 from ..pool.metered import MeteredPool
 from .base import Proposal, SearchPlan
-from .cells import BATCH, RATE, WEIGHT, Cells
+from .cells import Cells
 from .driver import drive
 from .judge import Judge
 from .optuna_proposer import OptunaProposer
+from .range_test import find
 from .steered import SteeredTrial
 
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
 
-PROPOSED = 5  # trials after which TPE goes on
+PROPOSED = 4  # trials after the second one, before TPE goes on
 
 
 def build(plan: SearchPlan) -> "LearnedSearcher":
@@ -40,7 +38,7 @@ def build(plan: SearchPlan) -> "LearnedSearcher":
 
 @dataclass(frozen=True)
 class LearnedSearcher:
-    """See the module. Workers but the first have nothing to do during the first trial's ramp."""
+    """See the module. Workers but the first have nothing to do during the first trial."""
 
     plan: SearchPlan
 
@@ -48,71 +46,53 @@ class LearnedSearcher:
         torch.set_num_threads(1)  # the same sums in the same order on every machine
         cells = Cells.of(pool.space, pool.facts)
         judge = Judge(load_policy(self.plan.policy).values, cells, pool.facts)
-        steps = ramp_steps(cells.steps, cells.levels) if _may_ramp(pool) else 0
-        if steps and pool.can_start():
-            _first_trial(SteeredTrial(pool, cells.rate, self.plan.observation), judge, steps, pool)
-        drive(LearnedProposer(judge, self.plan, pool.facts), pool)
-
-
-def _may_ramp(pool: MeteredPool) -> bool:
-    """Return whether all that the networks choose may move inside a trial."""
-    chosen = [pool.space[name] for name in (RATE, BATCH, WEIGHT) if name in pool.space]
-    return all(parameter.dynamic for parameter in chosen)
-
-
-def _first_trial(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPool) -> None:
-    """Run a trial to its end: a ramp, a choice, a decay."""
-    _ramp(trial, judge, steps, pool)
-    if trial.ended:
-        return
-    choice = judge.choose()
-    assert choice is not None
-    pool.explain(0, choice.why)
-    rate = float(choice.values[RATE])
-    known = {name: choice.values[name] for name in (BATCH, WEIGHT) if name in pool.space}
-    peak = trial.decay(trial.configuration(**known), rate)
-    # What it came to isn't comparable with trials that were spared the ramp.
-    if peak < rate or pool.trials[0].outcome is Outcome.EXPLODED:
-        judge.lose(choice.values)
-    else:
-        judge.reopen(choice.values)
-
-
-def _ramp(trial: SteeredTrial, judge: Judge, steps: int, pool: MeteredPool) -> None:
-    """Raise the learning rate by the octave until the objective rises, and go back to its best."""
-    values = trial.configuration(**trial.smallest_batch())
-    for level in range(judge.cells.levels):
-        trial.train({**values, RATE: judge.cells.rate_at(level)}, steps)
-        if trial.ended:
+        if not pool.can_start():
             return
-        judge.see(level, pool.trials[0].segments[-1])
-        if trial.rose(RISE):
-            return
-        lowest = trial.keep()
-    if not lowest:
-        trial.go_back()
+        found = _first_trial(self.plan, pool, judge)
+        second = pool.space.defaults() | {"learning_rate": found}
+        drive(LearnedProposer(judge, self.plan, pool.facts, second), pool)
+
+
+def _first_trial(plan: SearchPlan, pool: MeteredPool, judge: Judge) -> float:
+    """Run the first trial to its end, and return the learning rate that it found.
+
+    What it came to isn't told to the networks: it isn't comparable with trials that were spared the
+    ramp. Nor is a ramp of a trial so short that levels were left out.
+    """
+    cells = judge.cells
+
+    def watch() -> None:
+        if ramp_steps(cells.steps, cells.levels):
+            judge.see(pool.trials[0].segments[-1])
+
+    found = find(SteeredTrial(pool, cells.rate, plan.observation), pool, cells.rate, watch)
+    pool.explain(0, judge.seen(found))
+    return found
 
 
 class LearnedProposer:
-    """What the networks say, then TPE; see `Proposer`.
+    """A configuration to begin with, what the networks say, then TPE; see `Proposer`.
 
     Args:
-        judge: that knows the first trial, where there was one.
+        judge: that knows the ramp of the first trial.
         plan: of the study.
         facts: of the training run.
+        second: the configuration to begin with.
     """
 
-    def __init__(self, judge: Judge, plan: SearchPlan, facts: RunFacts) -> None:
+    def __init__(
+        self, judge: Judge, plan: SearchPlan, facts: RunFacts, second: dict[str, Value]
+    ) -> None:
         self._judge = judge
-        rest = replace(plan, agent="tpe", prior="none")
-        self._tpe = OptunaProposer(judge.cells.space, rest, facts)
-        self._proposed = 0
+        rest = replace(plan, agent="tpe")
+        self._tpe = OptunaProposer(judge.cells.space, rest, facts, first=[second])
+        self._asked = 0
 
     def ask(self) -> Proposal | None:
-        choice = self._judge.choose() if self._proposed < PROPOSED else None
+        self._asked += 1
+        choice = self._judge.choose() if 1 < self._asked <= 1 + PROPOSED else None
         if choice is None:
             return self._tpe.ask()
-        self._proposed += 1
         self._tpe.enqueue(choice.values)
         return replace(self._tpe.ask(), why=choice.why)
 

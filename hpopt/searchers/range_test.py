@@ -10,6 +10,7 @@ space with the rate narrowed. No value leaves its range: a decay to nothing stay
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hpopt_search_spaces import FloatParameter, SearchSpace
@@ -42,7 +43,7 @@ class RangeTestSearcher:
         assert isinstance(rate, FloatParameter)  # see `check_space`
         if not pool.can_start():
             return
-        found = _find(SteeredTrial(pool, rate, self.plan.observation), pool, rate)
+        found = find(SteeredTrial(pool, rate, self.plan.observation), pool, rate)
         narrowed = _narrowed(pool.space, rate, found)
         held = narrowed.defaults()
         third = held | {"learning_rate": rate.snap(found / FALL)}
@@ -82,19 +83,32 @@ def plan_ramp(rate: FloatParameter, steps: int) -> list[tuple[float, int]]:
     return [(min(rate.high, start * factor**k), 1) for k in range(rises + 1)]
 
 
-def _find(trial: SteeredTrial, pool: MeteredPool, rate: FloatParameter) -> float:
+def find(
+    trial: SteeredTrial,
+    pool: MeteredPool,
+    rate: FloatParameter,
+    watch: Callable[[], None] = lambda: None,
+) -> float:
     """Run a trial to its end, and return the learning rate that it found.
 
     That is the default where the trial failed, since nothing is known then. The decay is at the
     default batch: the auto rule has no term for its size, so the rate found at the smallest one
     stays.
+
+    Args:
+        trial: that has just begun.
+        pool: where it runs.
+        rate: the space's learning rate.
+        watch: called after each level of the ramp.
     """
-    peak = _ramp(trial, pool, rate)
+    peak = _ramp(trial, pool, rate, watch)
     found = trial.decay(trial.configuration(), peak)
     return rate.snap(rate.default if trial.failed else found)
 
 
-def _ramp(trial: SteeredTrial, pool: MeteredPool, rate: FloatParameter) -> float:
+def _ramp(
+    trial: SteeredTrial, pool: MeteredPool, rate: FloatParameter, watch: Callable[[], None]
+) -> float:
     """Raise the learning rate until the probe rises; return the rate to go on with."""
     values = trial.configuration(**trial.smallest_batch())
     share = int(RAMP_SHARE * pool.facts.trial_tokens / trial.step_tokens(values))
@@ -104,6 +118,7 @@ def _ramp(trial: SteeredTrial, pool: MeteredPool, rate: FloatParameter) -> float
         trial.train({**values, "learning_rate": asked}, steps)
         if trial.ended:
             return asked
+        watch()
         if trial.rose(RISE):
             return peak
         if trial.keep():

@@ -46,8 +46,9 @@ AGENTS = {
         teaches=False,
     ),
     "learned": AgentSpec(
-        "learned on thousands of tiny models: reads a ramp in the first trial, proposes; then TPE",
+        "range-test's first trial, then value networks that learned on tiny models, then TPE",
         "learned:build",
+        needs_dynamic_rate=True,
         has_policy=True,
         takes_prior=False,
         teaches=False,
@@ -222,14 +223,14 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
             f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
             f"{KNOWN_OCTAVES} octaves or more and no active_when, but {space.name!r} has none"
         )
-    if not (spec.needs_dynamic_rate or spec.has_policy):
+    if not spec.needs_dynamic_rate:
         return
     if not has_probe:
         raise StudyError(
             f"agent: {agent} needs a task with a loss on fixed examples, but this one has none, "
             "since samples are new in every step or runs are looked up; tpe and others do without"
         )
-    if spec.needs_dynamic_rate and not _has_rate(space, moving=True):
+    if not _has_rate(space, moving=True):
         raise StudyError(
             f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
             f"dynamic = true and no active_when, but {space.name!r} has none"

@@ -101,10 +101,6 @@ class SteeredTrial:
         self.best = min(self.best, self.seen)
         return lowest
 
-    def go_back(self) -> None:
-        """Let the next stretch begin at the best point, else at the base weights."""
-        self._worse = True
-
     def decay(self, values: Values, peak: float) -> float:
         """Train to the end with linear decay; return the rate that held.
 

@@ -67,7 +67,8 @@ def _why(history: History) -> list[Section]:
     if not history.chosen:
         return []
     told = why_lines(history)
-    if not all("expected" in said for said in history.chosen.values()):  # somebody else's
+    last = history.chosen[max(history.chosen)]
+    if not {"expected", "rates", "row"} <= last.keys():  # of somebody else, or not yet
         return [Section("why", "Why it chose", html=told)]
     caption = (
         "What the value networks saw, and what they expected: regret is 0 for the best "

@@ -16,7 +16,10 @@ def why_lines(history: History) -> str:
 
 
 def why(history: History) -> "Figure":
-    """Return the ramp of the first trial over the regrets that were expected at the last choice."""
+    """Return the ramp of the first trial over the regrets that were expected at the last choice.
+
+    Some trial must have been chosen by regrets.
+    """
     from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
     first, last = (history.chosen[trial] for trial in (min(history.chosen), max(history.chosen)))
@@ -38,7 +41,7 @@ def why(history: History) -> "Figure":
         row=2,
         col=1,
     )
-    chosen = history.chosen.items()
+    chosen = [(trial, said) for trial, said in history.chosen.items() if "row" in said]
     figure.add_scatter(
         x=[said["learning_rate"] for _, said in chosen],
         y=[named[said["row"]] for _, said in chosen],

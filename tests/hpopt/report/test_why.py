@@ -14,7 +14,7 @@ from tests.hpopt.searching import search
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("runs")
-    search(folder, agent="learned", task="nano:markov:3", trials=3, trial_tokens=None)
+    search(folder, agent="learned", task="nano:markov:3", trials=4, trial_tokens=None)
     return folder
 
 
@@ -40,12 +40,12 @@ def test_the_page_shows_what_the_ramp_saw_and_what_was_expected(
     assert objective.y[2] - loss.y[2] == pytest.approx(weight * forgetting, abs=2e-3)
     assert len(expected.z) == len(expected.y) == 8
     assert {len(row) for row in expected.z} == {len(expected.x)} == {12}
-    assert list(trials.text) == ["0", "1", "2"]
-    for trial in (1, 2):
+    assert list(trials.text) == ["2", "3"]
+    for place, trial in enumerate((2, 3)):
         held = history.trials[trial].segments[0].hyperparameters
-        assert trials.x[trial] == held["learning_rate"]
+        assert trials.x[place] == held["learning_rate"]
         named = f"β {held['divergence_weight']:g}, batch {held['batch_size']}"
-        assert trials.y[trial] == named
+        assert trials.y[place] == named
     page = write_report(StudyFolder(runs / "otter"), history).read_text(encoding="utf-8")
     assert "Why it chose" in page
     for said in history.chosen.values():
@@ -61,9 +61,9 @@ def test_a_study_of_others_has_no_such_section(tmp_path: Path) -> None:
 def test_the_terminal_says_it_before_the_trial_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"agent": "learned", "task": "nano:markov:3", "trials": 2, "trial_tokens": None}
+    settings = {"agent": "learned", "task": "nano:markov:3", "trials": 3, "trial_tokens": None}
     search(tmp_path, LineDisplay(), **settings)
     lines = [line for line in capsys.readouterr().out.splitlines() if line[:5].strip().isdecimal()]
-    assert [line.split()[0] for line in lines[:4]] == ["0", "0", "1", "1"]
-    assert "expected regret" in lines[0]
-    assert "expected regret" in lines[2]
+    assert [line.split()[0] for line in lines[:5]] == ["0", "0", "1", "2", "2"]
+    assert "on with learning_rate=" in lines[1]
+    assert "expected regret" in lines[3]
