@@ -8,7 +8,7 @@ ramps and probes are charged. Regret is 0 for the best that anybody found on a t
 base model. Values are each study's own, on validation: whoever tries more often has more luck in
 them. A nano family stands for N of its tasks, from the thousandth on; with `--displace SD` each
 block's default learning rate is multiplied by 2^N(0, SD²), as in `compare`. Below are differences
-of the learned searcher after 1, 2 and 3 trials to each rival after each number of trials; * p <
+of the learned searcher after 1 to 6 trials to each rival after each number of trials; * p <
 .05, ** p < .01, sign flips over blocks. Results are appended to `--out` as JSON, and what is there
 isn't run again. Beside agents of `hpopt agents`, `portfolio` tries the ten configurations that did
 best together on the tasks that the policy learned from, relative to the default, and `tpe-
@@ -44,8 +44,8 @@ from hpopt.verdict.statistics import sign_flip_p
 from hpopt_envs.randomness import key
 from hpopt_search_spaces import Value
 
-SHOWN = (1, 2, 3, 5, 8, 10)  # trials
-LEARNED = (1, 2, 3)  # trials of the learned searcher that rivals are set against
+SHOWN = (1, 2, 3, 4, 5, 6, 8, 10)  # trials
+LEARNED = (1, 2, 3, 4, 5, 6)  # trials of the learned searcher that rivals are set against
 FIRST = 1000  # task of a nano family; earlier ones are in the tables that policies are chosen by
 LEAST_GAIN = 0.02  # of the base loss, for a task to say anything
 Key = tuple[str, int, float]  # task, seed, displacement
