@@ -82,7 +82,7 @@ class LineDisplay(Display):
         if ended is not None and ended.id not in self.history.tests:
             self.line(self._trial_line(ended))
         if event["event"] == "chosen":
-            self.line(f"{event['trial']:5d}        {event['why']['text']}")
+            self.line(f"       trial {event['trial']}: {event['why'].get('text', '')}")
         if event["event"] == "lost":
             self.line(f"trial {event['trial']}: a segment was lost, and is charged in full")
 

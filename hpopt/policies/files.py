@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -65,7 +66,8 @@ def load_policy(folder: str = "") -> Policy:
         card = json.loads((place / CARD).read_text(encoding="utf-8"))
         digest = hashlib.sha256(data).hexdigest()
         _check(place, card, digest)
-        values = Values(card["networks"])
+        with torch.random.fork_rng(devices=[]):  # new networks draw weights
+            values = Values(card["networks"])
         values.load_state_dict(load(data))
     except OSError as error:
         raise StudyError(

@@ -57,7 +57,9 @@ def test_a_users_text_is_trained_on_and_what_the_base_model_writes_is_retained(
     assert env.facts.forgetting_weight == 0.1
     assert env.facts.base_metrics["forgetting"] == env.facts.base_metrics["divergence"] == 0.0
     written = 192 * 7  # tokens, of which each passed forward
-    assert env.facts.setup_cost == pytest.approx(written / 3 + env.facts.final_validation_cost)
+    probed = 8 * 8  # tokens of the probe's retained examples, once by the base model
+    expected = (written + probed) / 3 + env.facts.final_validation_cost
+    assert env.facts.setup_cost == pytest.approx(expected)
     env.reset(seed=0)
     for _ in range(2):
         *_, info = env.train({"learning_rate": 3e-3, "batch_size": 4, "divergence_weight": 0.1})

@@ -54,7 +54,7 @@ def test_a_configuration_at_the_ends_of_its_ranges_is_trained_as_it_is(
     (trial,) = pool.trials
     for segment in trial.segments:
         assert {n: segment.hyperparameters[n] for n in asked} == asked
-        beside = {"schedule_shape", "warmup_fraction"} - set(asked)
+        beside = {"schedule_shape", "warmup_fraction", *pool.facts.fixed} - set(asked)
         assert set(segment.hyperparameters) == set(asked) | beside
 
 

@@ -63,7 +63,10 @@ def test_the_terminal_says_it_before_the_trial_ends(
 ) -> None:
     settings = {"agent": "learned", "task": "nano:markov:3", "trials": 3, "trial_tokens": None}
     search(tmp_path, LineDisplay(), **settings)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line[:5].strip().isdecimal()]
-    assert [line.split()[0] for line in lines[:5]] == ["0", "0", "1", "2", "2"]
-    assert "on with learning_rate=" in lines[1]
-    assert "expected regret" in lines[3]
+    lines = capsys.readouterr().out.splitlines()
+    begun = next(k for k, line in enumerate(lines) if line.startswith("trial  used"))
+    assert [line.split()[0] for line in lines[begun + 1 : begun + 6]] == [
+        *("0", "trial", "1", "trial", "2")
+    ]
+    assert lines[begun + 2].startswith("       trial 0: the ramp was lowest at")
+    assert lines[begun + 4].startswith("       trial 2: expected regret")
