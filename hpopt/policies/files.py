@@ -15,7 +15,7 @@ from ..errors import StudyError
 from .sight import SIGHT_VERSION
 from .values import Values
 
-OURS = Path(__file__).parent / "values"
+OURS = Path(__file__).parent / "shipped"
 WEIGHTS, CARD = "values.safetensors", "card.json"
 
 
