@@ -119,8 +119,10 @@ class Cells:
 
 
 def _weights(space: SearchSpace) -> tuple[float, ...]:
-    """Return the grid's divergence weights that a space has; none where it isn't a number there."""
+    """Return the grid's divergence weights that a space has; none where it may lack a number."""
     if WEIGHT not in space or not isinstance(space[WEIGHT], FloatParameter):
+        return ()
+    if space[WEIGHT].active_when:
         return ()
     snap = space[WEIGHT].snap
     return tuple(w for w in DIVERGENCE_WEIGHTS if math.isclose(w, float(snap(w)), rel_tol=1e-6))
@@ -131,6 +133,8 @@ def _batches(space: SearchSpace) -> tuple[int, ...]:
     if BATCH not in space or not isinstance(space[BATCH], IntegerParameter):
         return ()
     parameter = space[BATCH]
+    if parameter.active_when:
+        return ()
     smallest = max(1, int(parameter.from_unit(0.0)))
     wanted = [smallest * multiple for multiple in BATCH_MULTIPLES]
     return tuple(size for size in wanted if int(parameter.snap(size)) == size)

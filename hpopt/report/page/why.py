@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def why_lines(history: History) -> str:
     """Return what was said of each trial, as HTML."""
-    return paragraphs([f"Trial {trial}: {said['text']}." for trial, said in history.chosen.items()])
+    chosen = history.chosen.items()
+    return paragraphs([f"Trial {trial}: {said.get('text', 'not said')}." for trial, said in chosen])
 
 
 def why(history: History) -> "Figure":
