@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hpopt.comparison.displacing import displacement
 from hpopt.comparison.sharing import make_env
 from hpopt.policies.files import load_policy
 from hpopt.pool.budget import Budget, Limits
@@ -41,7 +42,6 @@ from hpopt.searchers.driver import ProposerSearcher
 from hpopt.searchers.optuna_proposer import OptunaProposer
 from hpopt.searchers.registry import build_searcher, find_agent
 from hpopt.verdict.statistics import sign_flip_p
-from hpopt_envs.randomness import key
 from hpopt_search_spaces import Value
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 10)  # trials
@@ -49,11 +49,6 @@ LEARNED = (1, 2, 3, 4, 5, 6)  # trials of the learned searcher that rivals are s
 FIRST = 1000  # task of a nano family; earlier ones are in the tables that policies are chosen by
 LEAST_GAIN = 0.02  # of the base loss, for a task to say anything
 Key = tuple[str, int, float]  # task, seed, displacement
-
-
-def displacement(task: str, seed: int, spread: float) -> float:
-    random = np.random.default_rng(key("displacement", task, seed))
-    return float(random.normal(0.0, 1.0) * spread)
 
 
 def environment(block: Key, tokens: int | None, spec: Any) -> dict[str, Any]:
@@ -123,7 +118,7 @@ def blocks_of(tasks: str, numbered: range, seeds: int, spread: float) -> Iterato
         for number in numbers:
             name = task if number is None else f"{task}:{number}"
             for seed in range(seeds):
-                yield name, seed, displacement(name, seed, spread)
+                yield name, seed, displacement(spread, name, seed)
 
 
 def best_so_far(found: dict[str, Any], lowest: float) -> np.ndarray[Any, Any]:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from hpopt_envs.worlds import world_of
 
-from ..errors import StudyError
-from ..searchers.registry import check_space
+from ..searchers.registry import misfit
 from ..settings.study import Settings
 from .contestants import Contestant
 
@@ -31,10 +30,9 @@ def fitting(labels: Sequence[str], study: Settings, tasks: Sequence[str]) -> tup
 def _fits(who: Contestant, study: Settings) -> bool:
     environment = study.environment
     world = world_of(environment.task)
-    needs_rate = who.spec.needs_dynamic_rate or who.spec.has_policy
     if not world.may_move:
-        return who.spec.holds and not needs_rate
-    if not needs_rate:
+        return who.spec.holds and not who.spec.needs_dynamic_rate
+    if not who.spec.needs_dynamic_rate:
         return True
     if world.trains:
         from hpopt_envs.tasks import load_task
@@ -44,8 +42,4 @@ def _fits(who: Contestant, study: Settings) -> bool:
         space, probed = space_of(task, environment), has_probe(task)
     else:
         space, probed = environment.load_space("default"), True
-    try:
-        check_space(who.agent, space, probed)
-    except StudyError:
-        return False
-    return True
+    return not misfit(who.agent, space, probed)

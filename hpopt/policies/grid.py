@@ -4,7 +4,8 @@ DIVERGENCE_WEIGHTS = (0.0, 0.3, 1.0, 3.0)
 BATCH_MULTIPLES = (1, 4)  # of the smallest batch
 CELLS = len(DIVERGENCE_WEIGHTS) * len(BATCH_MULTIPLES)  # of a learning rate, batches varying faster
 RAMP_SHARE = 0.3  # of a trial's tokens, at most
-RAMP_STEPS = 2  # of each level, where there is room
+RAMP_STEPS = 2  # of each octave, where there is room
+RISE = 0.03  # of the base loss: a ramp ends where the objective is so far above its best
 
 
 def ramp_steps(steps: int, levels: int) -> int:

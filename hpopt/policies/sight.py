@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from .grid import CELLS
+from .grid import CELLS, RISE
 
 SIGHT_VERSION = 1  # of all that is in here
 RAMP_CHANNELS = ("loss", "forgetting", "gradient_norm")  # after each level of a ramp
 CHANNELS = 12 + 3 * CELLS  # of the network's input
 CLIP = 1.0  # of changes of losses, in shares of the base model's
-RISE = 0.03  # of the base loss: a ramp ends where the objective is so far above its best
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Fitting value networks to tables: supervised, on histories such as a study has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -121,16 +121,8 @@ def drawn_lesson(table: Table, random: torch.Generator) -> tuple[Sight, torch.Te
     ramps = torch.where(unseen, torch.nan, sight.ramps * noise)
     # How many steps a trial has tells families apart, so it is blurred.
     steps = sight.steps * 2.0 ** (0.3 * torch.randn(count, generator=random))
-    sight = Sight(
-        ramps,
-        sight.base_loss,
-        weights,
-        steps,
-        sight.adapters,
-        sight.default,
-        _history(drawn, random),
-    )
-    return sight, drawn.regrets, drawn.worth.float()
+    seen = replace(sight, ramps=ramps, steps=steps, gains=_history(drawn, random))
+    return seen, drawn.regrets, drawn.worth.float()
 
 
 def _history(drawn: Lesson, random: torch.Generator) -> torch.Tensor:

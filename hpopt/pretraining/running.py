@@ -30,9 +30,9 @@ from .tables import VERSION, Table, make_table
 SETTINGS, TABLES = "pretraining.json", "tables"
 # Of the families that are held out, those whose tables are soon made.
 JUDGED = ("adagrad", "attention", "text")
+NETWORKS = 3  # value networks, whose mean is taken
 REPLAYED = 6  # trials
 PORTFOLIO = 10  # configurations
-FAMILIES_APART = 1_000_000  # tasks' seeds of one pretraining seed from the next
 Told = Callable[[str], None]
 
 
@@ -41,7 +41,6 @@ class _Job:
     family: Family
     path: Path
     tasks: int
-    first: int
 
 
 def pretrain(folder: Path, settings: PretrainingSettings, told: Told) -> None:
@@ -108,15 +107,14 @@ def _claim(folder: Path, settings: PretrainingSettings) -> None:
 
 def _jobs(folder: Path, settings: PretrainingSettings) -> tuple[list[_Job], list[_Job]]:
     """Return the tables to learn from, and those of held-out families."""
-    first = settings.seed * FAMILIES_APART
     families = islice(training_families(settings.seed), settings.families)
     seen = [
-        _Job(family, folder / TABLES / f"{family.name}.safetensors", settings.tasks, first)
+        _Job(family, folder / TABLES / f"{family.name}.safetensors", settings.tasks)
         for family in families
     ]
     named = named_families()
     held_out = [
-        _Job(named[name], folder / TABLES / f"held-out-{name}.safetensors", settings.tasks, 0)
+        _Job(named[name], folder / TABLES / f"held-out-{name}.safetensors", settings.tasks)
         for name in JUDGED
     ]
     return seen, held_out
@@ -161,9 +159,9 @@ def _ended(
 def _make(job: _Job) -> float:
     """Make a table, and return the seconds of processor time it took."""
     started = time.process_time()
-    table = make_table(job.family, job.tasks, job.first)
+    table = make_table(job.family, job.tasks)
     seconds = time.process_time() - started
-    table.save(job.path, {"family": job.family.name, "first": job.first, "cpu_seconds": seconds})
+    table.save(job.path, {"family": job.family.name, "cpu_seconds": seconds})
     return seconds
 
 
@@ -173,12 +171,12 @@ def _fit(
     settings: PretrainingSettings,
     told: Told,
 ) -> Values:
-    seeds = [settings.seed * 1000 + number for number in range(settings.networks)]
-    values = Values(settings.networks)
+    seeds = [settings.seed * 1000 + number for number in range(NETWORKS)]
+    values = Values(NETWORKS)
     fitted = processes.map(_fitted, [paths] * len(seeds), seeds)
     for number, (network, error) in enumerate(fitted):
         values.networks[number] = network
-        told(f"network {number + 1} of {settings.networks}: mean squared error {error:.4f}")
+        told(f"network {number + 1} of {NETWORKS}: mean squared error {error:.4f}")
     return values.eval()
 
 

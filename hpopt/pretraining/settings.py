@@ -19,9 +19,6 @@ class PretrainingSettings:
         48, "families of tiny models (default: 48)", group=TASK, metavar="N", least=1
     )
     tasks: int = setting(48, "tasks of each family (default: 48)", group=TASK, metavar="N", least=1)
-    networks: int = setting(
-        3, "value networks, whose mean is taken (default: 3)", group=TASK, metavar="N", least=1
-    )
     seed: int = setting(
         0,
         "number that keys every draw; others make other policies (default: 0)",

@@ -85,15 +85,14 @@ class Table:
         return said
 
 
-def make_table(family: Family, tasks: int, first: int = 0) -> Table:
+def make_table(family: Family, tasks: int) -> Table:
     """Train a family's table.
 
     Args:
         family: of the tasks.
-        tasks: how many; their seeds follow `first`.
-        first: the first task's seed.
+        tasks: how many; their seeds begin at 0.
     """
-    drawn = [family.task(first + k) for k in range(tasks)]
+    drawn = [family.task(k) for k in range(tasks)]
     world = World(sorted(drawn, key=lambda task: task.optimizer))
     base = world.start([0] * tasks)
     settings = EnvironmentSettings(task=drawn[0].name)

@@ -10,7 +10,8 @@ import torch
 from hpopt_envs.records import Outcome, RunFacts
 from hpopt_search_spaces import Value
 
-from ..policies.sight import RAMP_CHANNELS, RISE, Sight
+from ..policies.grid import RISE
+from ..policies.sight import RAMP_CHANNELS, Sight
 from ..policies.values import Values, refined
 from .cells import BATCH, RATE, WEIGHT, Cells
 

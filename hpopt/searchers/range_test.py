@@ -15,14 +15,13 @@ from dataclasses import dataclass, replace
 
 from hpopt_search_spaces import FloatParameter, SearchSpace
 
+from ..policies.grid import RAMP_SHARE, RAMP_STEPS, RISE
 from ..pool.metered import MeteredPool
 from .base import SearchPlan
 from .driver import drive
 from .optuna_proposer import OptunaProposer
-from .steered import FALL, RISE, SteeredTrial
+from .steered import FALL, SteeredTrial
 
-RAMP_SHARE = 0.3  # of the trial's tokens, at most
-STEPS_A_DOUBLING = 2
 LARGEST_FACTOR = 4.0  # between two rates of a ramp
 NARROWED = (1 / 8, 4.0)  # range of later trials' learning rates around the one found
 
@@ -72,8 +71,8 @@ def plan_ramp(rate: FloatParameter, steps: int) -> list[tuple[float, int]]:
     """
     # Ends of a range in octaves are rounded, which must not make a doubling more of it.
     doublings = math.ceil(math.log2(rate.high / rate.low) - 1e-3)
-    if steps >= STEPS_A_DOUBLING * (doublings + 1):
-        return [(min(rate.high, rate.low * 2**k), STEPS_A_DOUBLING) for k in range(doublings + 1)]
+    if steps >= RAMP_STEPS * (doublings + 1):
+        return [(min(rate.high, rate.low * 2**k), RAMP_STEPS) for k in range(doublings + 1)]
     rises = min(max(0, steps - 1), doublings)
     factor = LARGEST_FACTOR
     if rises:

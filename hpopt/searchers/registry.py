@@ -10,12 +10,13 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from hpopt_envs.references import import_attribute, is_reference
-from hpopt_search_spaces import FloatParameter, SearchSpace, nearest_names
+from hpopt_search_spaces import FloatParameter, Parameter, SearchSpace, nearest_names
 
 from ..errors import StudyError
 from .base import NO_PRUNER, AgentSpec, PrunerSpec, Searcher, SearchPlan
 
 AUTO = "auto"  # in place of an agent
+STEERING = ("learned", "range-test")  # who move the learning rate in the first trial, best first
 KNOWN_OCTAVES = 3  # of a learning rate's range, at least, for policies to say something of it
 
 
@@ -169,35 +170,24 @@ def choose_agent(
 ) -> str:
     """Return the agent itself, or who decides where that is left to us.
 
-    That is `learned` where the first trial can be steered, else `tpe`; `docs/results.md` has what
-    both are worth.
+    That is the first of `STEERING` that can be had, else `tpe`; `docs/results.md` has what they
+    are worth.
 
     Args:
         agent: see `find_agent`, or "auto".
         pruner: see `find_agent`.
-        space: resolved; where it isn't known yet, `tpe` stands for both, whose environments are
-            the same.
+        space: resolved; where it isn't known yet, `tpe` stands for all, whose environments are the
+            same.
         has_probe: whether the task's loss on a probe batch can be compared over a trial.
         prior: "none" where nothing that is known before is to be made use of.
     """
     if agent != AUTO:
         return agent
-    free = pruner == NO_PRUNER and prior == "default"
-    steered = space is not None and _has_rate(space, True, KNOWN_OCTAVES) and has_probe
-    return "learned" if steered and free else "tpe"
-
-
-def _has_rate(space: SearchSpace, moving: bool, octaves: float = 0.0) -> bool:
-    """Return whether a space has a learning rate on a logarithmic scale, always, and so wide."""
-    return any(
-        isinstance(p, FloatParameter)
-        and p.log
-        and not p.active_when
-        and (p.dynamic or not moving)
-        and p.high >= p.low * 2.0**octaves
-        for p in space.parameters
-        if p.name == "learning_rate"
-    )
+    if space is not None and pruner == NO_PRUNER and prior == "default":
+        for steering in STEERING:
+            if not misfit(steering, space, has_probe):
+                return steering
+    return "tpe"
 
 
 def check_prior(agent: str, prior: str) -> None:
@@ -214,27 +204,41 @@ def check_space(agent: str, space: SearchSpace, has_probe: bool) -> None:
     """Check that an agent can do with a space and a task.
 
     Raises:
-        StudyError: it finds the learning rate inside a trial, and the space doesn't allow that, or
-            the task has no loss that could tell.
+        StudyError: it can't, see `misfit`.
+    """
+    told = misfit(agent, space, has_probe)
+    if told:
+        raise StudyError(f"agent: {agent} needs {told}")
+
+
+def misfit(agent: str, space: SearchSpace, has_probe: bool) -> str:
+    """Return what an agent needs that a space or a task hasn't; "" for nothing.
+
+    One that moves the learning rate inside a trial needs a space that allows that, and a loss that
+    can tell; one with a policy a range that is wide enough for it to say something.
     """
     spec = find_agent(agent)
-    if spec.has_policy and not _has_rate(space, moving=False, octaves=KNOWN_OCTAVES):
-        raise StudyError(
-            f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
-            f"{KNOWN_OCTAVES} octaves or more and no active_when, but {space.name!r} has none"
-        )
     if not spec.needs_dynamic_rate:
-        return
+        return ""
     if not has_probe:
-        raise StudyError(
-            f"agent: {agent} needs a task with a loss on fixed examples, but this one has none, "
-            "since samples are new in every step or runs are looked up; tpe and others do without"
+        return (
+            "a task with a loss on fixed examples, but this one has none, since samples are new in "
+            "every step or runs are looked up; tpe and others do without"
         )
-    if not _has_rate(space, moving=True):
-        raise StudyError(
-            f"agent: {agent} needs a space with a learning_rate that is a float with log = true, "
-            f"dynamic = true and no active_when, but {space.name!r} has none"
-        )
+    octaves = KNOWN_OCTAVES if spec.has_policy else 0
+    if any(p.name == "learning_rate" and _may_move(p, octaves) for p in space.parameters):
+        return ""
+    wide = f"{octaves} octaves or more, " if octaves else ""
+    return (
+        f"a space with a learning_rate that is a float with {wide}log = true, dynamic = true and "
+        f"no active_when, but {space.name!r} has none"
+    )
+
+
+def _may_move(rate: Parameter, octaves: int) -> bool:
+    if not isinstance(rate, FloatParameter) or rate.active_when:
+        return False
+    return rate.log and rate.dynamic and rate.high >= rate.low * 2.0**octaves
 
 
 def build_searcher(plan: SearchPlan) -> Searcher:

@@ -13,8 +13,7 @@ from ..pool.metered import MeteredPool
 
 Values = Mapping[str, Value]
 
-RISE = 0.03  # of the base model's loss: a probe so far above the best one ends a ramp
-GUARD = 0.02  # likewise, of the decay
+GUARD = 0.02  # of the base model's loss: a probe so far above the best one undoes a stretch
 LAST_GUARD = 0.002  # likewise, before its last stretch, so that a trial ends at its best point
 STRETCHES = 5  # of the decay, each with a constant rate; a probe costs as much as training does
 STRETCHES_BEFORE = 10  # up to version 3 of the controls

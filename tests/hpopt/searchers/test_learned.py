@@ -206,6 +206,11 @@ for _parameter in NARROW["parameters"]:
         _parameter["octaves"] = [-1, 1]
 
 
+def test_where_the_range_is_too_narrow_for_it_the_range_test_decides(tmp_path: Path) -> None:
+    result = search(tmp_path, agent="auto", space=NARROW, trials=1, confirm_seeds=0)
+    assert result.history.header["agent"] == "range-test"
+
+
 # ---- studies
 
 
