@@ -77,7 +77,7 @@ def fit(table: Table, seed: int, steps: int = STEPS) -> tuple[ValueNetwork, floa
         steps: of the optimizer.
 
     Returns:
-        The network, and its mean squared error over the last of the steps.
+        The network, and the running mean of its squared error at the end.
     """
     random = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):

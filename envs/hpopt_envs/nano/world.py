@@ -209,24 +209,25 @@ class World:
             The loss on the target, and how much the loss on half as many retained examples has
             risen since the base model; both of shape (K,).
         """
-        loss = self._probe_loss(lanes.weights, lanes.seeds, "train", PROBE_EXAMPLES)
-        weights, retained = (lanes.weights, self.base), "retained_train"
+        windows, labels = self._probed(lanes.seeds, "train", PROBE_EXAMPLES)
+        loss = cross_entropy(self.predict(lanes.weights, windows, self.form.targets), labels)
+        windows, labels = self._probed(lanes.seeds, "retained_train", PROBE_EXAMPLES // 2)
         now, before = (
-            self._probe_loss(one, lanes.seeds, retained, PROBE_EXAMPLES // 2) for one in weights
+            cross_entropy(self.predict(weights, windows, self.form.retained_targets), labels)
+            for weights in (lanes.weights, self.base)
         )
         return loss, now - before
 
-    def _probe_loss(
-        self, weights: torch.Tensor, seeds: Sequence[int], table: str, examples: int
-    ) -> torch.Tensor:
-        stacked, form = self.data[table], self.form
+    def _probed(
+        self, seeds: Sequence[int], table: str, examples: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return windows and labels of the examples that each run is probed on."""
+        stacked = self.data[table]
         rows = [
             np.random.default_rng(key(seed, "probe", table)).integers(size, size=examples)
-            for seed, size in zip(seeds, stacked.sizes, strict=False)
+            for seed, size in zip(seeds, stacked.sizes, strict=True)
         ]
-        windows, labels = stacked.rows(torch.from_numpy(np.stack(rows)))
-        last = form.targets if table == "train" else form.retained_targets
-        return cross_entropy(self.predict(weights, windows, last), labels)
+        return stacked.rows(torch.from_numpy(np.stack(rows)))
 
     @cached_property
     def surprise(self) -> torch.Tensor:
