@@ -22,7 +22,7 @@ from .examples import RETAINED_TRAIN
 from .families import LEAST_BATCH, SEGMENTS, Family, NanoTask
 from .measures import Losses
 from .optimizers import KINDS
-from .world import Lanes, World
+from .world import PROBE_EXAMPLES, Lanes, World
 
 UNDERSTOOD = (
     *("learning_rate", "batch_size", "divergence_weight", "final_divergence_weight", "optimizer"),
@@ -142,6 +142,11 @@ def _facts(
         model_hash=_hash(world.base[k]),
         hyperparameters=UNDERSTOOD,
     )
+
+
+def probe_cost(facts: RunFacts) -> float:
+    """Return the token-equivalents of a probe: a forward pass, of half as many retained ones too."""
+    return 1.5 * PROBE_EXAMPLES * facts.sequence_length / 3
 
 
 def own_space(family: Family) -> SearchSpace:

@@ -26,7 +26,8 @@ class Paths:
         studies: of the tasks; their trials have as many segments.
 
     Attributes:
-        length: segments of each so far, shape (n,).
+        length: segments of each path so far, shape (n,).
+        segments: those that were gone back on included, shape (n,).
         returned: sum of rewards, shape (n,).
     """
 
@@ -38,6 +39,7 @@ class Paths:
         self._defaults = _canonical([study.space.defaults() for study in studies])
         self._weight_is_zero, self._progress = np.zeros(n), np.zeros(n)
         self.length: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
+        self.segments: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self.returned = np.zeros(n)
 
     def begin(self, rows: Sequence[int], points: Sequence[Mapping[str, Value]]) -> None:
@@ -45,7 +47,7 @@ class Paths:
         for column in self._columns.values():
             column[rows] = np.nan
         self._ratios[rows] = np.nan
-        for of_trial in (self.length, self._progress, self.returned):
+        for of_trial in (self.length, self.segments, self._progress, self.returned):
             of_trial[rows] = 0
         self._note(rows, points)
 
@@ -53,7 +55,6 @@ class Paths:
         self,
         points: Sequence[Mapping[str, Value]],
         came: Stretch,
-        trained: Sequence[int],
         measured: Mapping[str, Array],
     ) -> None:
         """Add a segment to every trial.
@@ -61,7 +62,6 @@ class Paths:
         Args:
             points: what it was trained with.
             came: of training.
-            trained: tokens of each trial so far.
             measured: some of `MEASURED` by name, shape (n,), NaN where nothing was.
         """
         here = np.arange(len(self.length)), self.length
@@ -75,8 +75,8 @@ class Paths:
             self._columns[name][here] = values.double().numpy()
         for name, array in measured.items():
             self._columns[name][here] = array
-        self._progress = np.array(trained) / self._facts[0].trial_tokens
-        self.length = self.length + 1
+        self.length, self.segments = self.length + 1, self.segments + 1
+        self._progress = self.segments / self._facts[0].segments
         self._note(range(len(points)), points)
 
     def observe(self) -> NDArray[np.float32]:

@@ -12,10 +12,10 @@ from hpopt_search_spaces import SearchSpace, Value
 from ..records import Outcome
 from ..settings import EnvironmentSettings
 from ..training_run import Evaluation, Probe, Progress
-from .facts import Study, evaluation, study_of
+from .facts import Study, evaluation, probe_cost, study_of
 from .families import read_task
 from .optimizers import Moments
-from .world import PROBE_EXAMPLES, Lanes, World
+from .world import Lanes, World
 
 
 class NanoRun:
@@ -63,8 +63,7 @@ class NanoRun:
 
     def probe(self, state: Lanes) -> Probe:
         loss, forgetting = self._world.probe(state)
-        cost = 1.5 * PROBE_EXAMPLES * self.facts.sequence_length / 3
-        return Probe(float(loss), cost, float(forgetting))
+        return Probe(float(loss), probe_cost(self.facts), float(forgetting))
 
     def evaluate(self, state: Lanes, split: str, whole: bool) -> Evaluation:
         size = self._study.whole if whole else self._study.subset

@@ -25,8 +25,9 @@ from ..errors import WorldError
 from ..records import Control
 from ..schedules import AGENT_SHAPE
 from ..settings import EnvironmentSettings
-from .facts import study_of
+from .facts import probe_cost, study_of
 from .families import NanoTask, read_task
+from .kept import Kept
 from .paths import Paths
 from .world import World
 
@@ -97,6 +98,8 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         self._layout = ActionLayout.of(first.space)
         self._paths = Paths(self.studies)
         self._unit = np.zeros((len(tasks), first.space.dimension))
+        self._kept, self._best = Kept(self._lanes), np.full(len(tasks), np.inf)
+        self._best_length: NDArray[np.int64] = np.zeros(len(tasks), dtype=np.int64)
         self._random: list[np.random.Generator] = []
         self.single_observation_space = gymnasium.spaces.Box(features.LOW, features.HIGH)
         self.single_action_space = action_space(view, first.space)
@@ -139,15 +142,19 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         """Train a segment of every trial."""
         facts, paths = self.studies[0].facts, self._paths
         points, control = self._decode(actions)
+        self._go_back(control == Control.ROLL_BACK.value)
         came = self.world.train(
-            self._lanes, points, paths.length.tolist(), facts.segment_tokens, facts.trial_tokens
+            self._lanes, points, paths.segments.tolist(), facts.segment_tokens, facts.trial_tokens
         )
         limits = torch.tensor([study.facts.exploded_loss for study in self.studies])
         exploded = came.exploded(limits).numpy()
-        over = np.array(self._lanes.trained) >= facts.trial_tokens
+        over = paths.segments + 1 >= facts.segments
+        probed, probe_cost = self._probe(control == Control.PROBE.value, exploded, over)
+        known = ~np.isinf(probed)
+        exploded &= over | known
         ended = exploded | over | (control == Control.STOP.value)
-        measured = self._measure(~ended, ended & ~exploded)
-        asked = ~exploded & (ended | self._validates)
+        measured = self._measure(~ended & known, ended & ~exploded)
+        asked = ~exploded & (ended | (self._validates & known))
         lost = asked & ~np.isfinite(measured.constrained)
         exploded, ended = exploded | lost, ended | lost
         rewards = self._reward(measured, ended, exploded, asked & ~lost)
@@ -155,15 +162,15 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         paths.extend(
             points,
             came,
-            self._lanes.trained,
             {
                 "validation_loss": measured.loss,
                 "divergence": measured.divergence,
                 "improvement": np.where(lost, np.nan, base - measured.constrained),
             },
         )
+        self._keep(np.where(asked, measured.constrained, probed))
         cost = facts.segment_tokens * (1 + facts.penalty_cost * came.penalised.double().numpy())
-        infos: dict[str, Any] = {"cost": cost + measured.cost}
+        infos: dict[str, Any] = {"cost": cost + probe_cost + measured.cost}
         observations = paths.observe()
         if ended.any():
             value = np.where(exploded, np.nan, measured.objective)
@@ -174,18 +181,44 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
     def _decode(self, actions: Any) -> tuple[list[dict[str, Value]], NDArray[np.int64]]:
         """Move the trials' points, and return their hyperparameters and controls."""
         table = checked_action(self.single_action_space, actions, self.num_envs)
-        first = self._paths.length == 0
+        first = self._paths.segments == 0
         unit, control = decode_actions(self._view, self._layout, self._unit, table, first)
-        if not np.isin(control, [Control.CONTINUE.value, Control.STOP.value]).all():
-            raise WorldError(
-                "action: must go on or stop, since nano tasks side by side can't roll back or probe"
-            )
         self._unit = unit
         points = [
             {**AGENT_SHAPE, **study.facts.fixed, **study.space.decode(unit)}
             for study, unit in zip(self.studies, self._unit.tolist(), strict=True)
         ]
         return points, control
+
+    def _go_back(self, rows: Flags) -> None:
+        """Take some trials to their best points, or to the base weights."""
+        self._kept.go_back(self.world, self._lanes, torch.from_numpy(rows))
+        self._paths.length = np.where(rows, self._best_length, self._paths.length)
+
+    def _keep(self, objective: Array) -> None:
+        """Keep points that are the best ones yet, by objectives that are NaN where unknown."""
+        better = objective < self._best
+        self._kept.keep(self._lanes, torch.from_numpy(better))
+        self._best = np.where(better, objective, self._best)
+        self._best_length = np.where(better, self._paths.length, self._best_length)
+
+    def _probe(self, asked: Flags, exploded: Flags, over: Flags) -> tuple[Array, Array]:
+        """Probe some trials; what exploded isn't measured, and at a trial's end isn't forgiven.
+
+        Returns:
+            Objectives, infinite where an explosion is forgiven and NaN where none was asked for;
+            and costs.
+        """
+        objective, cost = np.full(self.num_envs, np.nan), np.zeros(self.num_envs)
+        if asked.any():
+            facts = [study.facts for study in self.studies]
+            loss, forgetting = self.world.probe(self._lanes)
+            weights = np.array([one.forgetting_weight for one in facts])
+            seen = loss.double().numpy() + weights * forgetting.double().numpy()
+            seen = np.where(exploded | ~np.isfinite(seen), np.inf, seen)
+            objective = np.where(asked & ~(exploded & over), seen, np.nan)
+            cost = np.where(asked & ~exploded, probe_cost(facts[0]), 0.0)
+        return objective, cost
 
     def _measure(self, going_on: Flags, ended: Flags) -> _Measured:
         """Evaluate what goes on on a part of validation, and what has ended on the whole."""
@@ -237,6 +270,9 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         self.world.restart(self._lanes, rows, seeds)
         studies = [self.studies[row] for row in rows]
         self._unit[rows] = [study.space.default_unit for study in studies]
+        begun = np.isin(np.arange(self.num_envs), rows)
+        self._kept.keep(self._lanes, torch.from_numpy(begun))
+        self._best[begun], self._best_length[begun] = np.inf, 0
         self._paths.begin(rows, [study.space.defaults() for study in studies])
 
     def _drawn(self, row: int) -> int:

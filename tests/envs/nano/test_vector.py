@@ -31,18 +31,6 @@ def close(got: Any, expected: Any, what: str) -> None:
     np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-3, err_msg=what)
 
 
-def going_on(view: str, space: gymnasium.Space[Any]) -> Any:
-    """Sample an action that goes on or stops."""
-    action = space.sample()
-    if view == "absolute":
-        action[-1] = min(action[-1], 0.75)
-    elif view == "relative":
-        action[-1] %= 2
-    else:
-        action = min(action, space.n - 3)  # type: ignore[attr-defined]
-    return action
-
-
 @pytest.mark.parametrize(
     ("family", "view", "settings"),
     [
@@ -66,7 +54,7 @@ def test_it_is_the_single_environment_many_times(
         close(observations[k], env.reset(seed=10 + k)[0], "first observation")
     trials = 0
     for _ in range(20):  # beyond the end of a trial
-        actions = [going_on(view, env.action_space) for env in single]
+        actions = [env.action_space.sample() for env in single]
         if view == "absolute":
             for action in actions:
                 action[0] = random.uniform(-0.2, 0.3)
@@ -104,8 +92,7 @@ def test_gymnasium_makes_it_and_threads_are_left_alone() -> None:
 def test_the_same_seed_is_the_same_again() -> None:
     env = NanoVectorEnv(tasks("templates"), view="discrete")
     env.action_space.seed(0)
-    going_on = env.single_action_space.n - 3  # type: ignore[attr-defined]
-    actions = [np.minimum(env.action_space.sample(), going_on) for _ in range(20)]
+    actions = [env.action_space.sample() for _ in range(20)]
 
     def returns(seed: int | None) -> list[list[float]]:
         env.reset(seed=seed)
@@ -156,16 +143,37 @@ def test_what_does_not_go_together_is_refused() -> None:
         NanoVectorEnv(tasks("markov"), settings={"model": "gpt2"})
 
 
-@pytest.mark.parametrize("control", [2, 3])
-def test_what_it_cannot_do_is_refused(control: int) -> None:
+def test_a_probed_explosion_can_be_gone_back_on() -> None:
+    settings: dict[str, Any] = {
+        "fixed": {"optimizer": "adam", "max_gradient_norm": 1e9, "divergence_weight": 0.0}
+    }
+    space = load_space("plain").with_defaults({"learning_rate": 0.3, "batch_size": 8}).to_dict()
+    space["parameters"][1]["high"] = 16
+    settings |= {"space": space}
+    env = NanoVectorEnv(tasks("templates"), view="absolute", settings=settings)
+    single = make_env(tasks("templates")[2].name, view="absolute", **settings)
+    env.reset(seed=0)
+    single.reset(seed=2)
+    on, back, probe = -1.0, 0.85, 1.0
+    for number, (rate, control) in enumerate([(-1, probe), (1, probe), (1, probe), (-1, back)]):
+        actions = np.array([[-1.0, 0.0, on], [-1.0, 0.0, on], [rate, 0.0, control]])
+        seen, rewards, ended, _, infos = env.step(actions)
+        expected, reward, _, _, info = single.step(actions[2])
+        assert not ended.any()
+        assert infos["cost"][2] == pytest.approx(info["segment"].cost)
+        if number in (1, 2):
+            assert info["segment"].probe_loss == np.inf
+        else:
+            close(seen[2], expected, "observation")
+            close(rewards[2], reward, "reward")
+
+
+def test_actions_of_another_shape_are_refused() -> None:
     env = NanoVectorEnv(tasks("templates"), view="relative")
     env.reset(seed=0)
     actions = np.zeros_like(env.action_space.sample())
-    actions[1, -1] = control
-    with pytest.raises(WorldError, match="can't roll back or probe"):
-        env.step(actions)
     with pytest.raises(WorldError, match="^action: must be 4 whole numbers"):
         env.step(actions[:, :-1])
     with pytest.raises(WorldError, match="^action: must be 4 whole numbers"):
         env.step(actions + 7)
-    assert not env.step(np.zeros_like(actions))[2].any()  # none of them moved or ended a trial
+    assert not env.step(actions)[2].any()  # none of them moved or ended a trial
