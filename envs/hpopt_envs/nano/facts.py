@@ -145,7 +145,7 @@ def _facts(
 
 
 def probe_cost(facts: RunFacts) -> float:
-    """Return the token-equivalents of a probe: a forward pass, of half as many retained ones too."""
+    """Return the token-equivalents of a probe: a forward pass, half as many retained examples."""
     return 1.5 * PROBE_EXAMPLES * facts.sequence_length / 3
 
 
