@@ -37,7 +37,7 @@ class Paths:
         self._columns = {name: np.full((n, segments), np.nan) for name in MEASURED}
         self._ratios = np.full((n, segments + 1, len(features.CANONICAL)), np.nan)
         self._defaults = _canonical([study.space.defaults() for study in studies])
-        self._weight_is_zero, self._progress = np.zeros(n), np.zeros(n)
+        self._weight_is_zero = np.zeros(n)
         self.length: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self.segments: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self.returned = np.zeros(n)
@@ -47,7 +47,7 @@ class Paths:
         for column in self._columns.values():
             column[rows] = np.nan
         self._ratios[rows] = np.nan
-        for of_trial in (self.length, self.segments, self._progress, self.returned):
+        for of_trial in (self.length, self.segments, self.returned):
             of_trial[rows] = 0
         self._note(rows, points)
 
@@ -76,7 +76,6 @@ class Paths:
         for name, array in measured.items():
             self._columns[name][here] = array
         self.length, self.segments = self.length + 1, self.segments + 1
-        self._progress = self.segments / self._facts[0].segments
         self._note(range(len(points)), points)
 
     def observe(self) -> NDArray[np.float32]:
@@ -92,7 +91,7 @@ class Paths:
             **self._columns,
             ratios=self._ratios,
             weight_is_zero=self._weight_is_zero,
-            progress=self._progress,
+            progress=self.segments / facts[0].segments,
             base_loss=np.array([one.base_loss for one in facts]),
             constants=np.array(constants),
             study=np.tile(study, (len(facts), 1)),

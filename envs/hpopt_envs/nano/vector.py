@@ -149,7 +149,7 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         limits = torch.tensor([study.facts.exploded_loss for study in self.studies])
         exploded = came.exploded(limits).numpy()
         over = paths.segments + 1 >= facts.segments
-        probed, probe_cost = self._probe(control == Control.PROBE.value, exploded, over)
+        probed, probing = self._probe(control == Control.PROBE.value, exploded, over)
         known = ~np.isinf(probed)
         exploded &= over | known
         ended = exploded | over | (control == Control.STOP.value)
@@ -170,7 +170,7 @@ class NanoVectorEnv(VectorEnv[Observations, Any, Any]):
         )
         self._keep(np.where(asked, measured.constrained, probed))
         cost = facts.segment_tokens * (1 + facts.penalty_cost * came.penalised.double().numpy())
-        infos: dict[str, Any] = {"cost": cost + probe_cost + measured.cost}
+        infos: dict[str, Any] = {"cost": cost + probing + measured.cost}
         observations = paths.observe()
         if ended.any():
             value = np.where(exploded, np.nan, measured.objective)

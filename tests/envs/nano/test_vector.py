@@ -102,13 +102,16 @@ def test_the_same_seed_is_the_same_again() -> None:
     assert returns(1) != returns(None)
 
 
-def test_what_explodes_starts_again_and_the_others_go_on() -> None:
-    settings: dict[str, Any] = {
-        "fixed": {"optimizer": "adam", "max_gradient_norm": 1e9, "divergence_weight": 0.0}
-    }
-    space = load_space("plain").with_defaults({"learning_rate": 1e3, "batch_size": 8}).to_dict()
+def explosive(rate: float) -> dict[str, Any]:
+    """Settings with which the high end of the rates explodes."""
+    space = load_space("plain").with_defaults({"learning_rate": rate, "batch_size": 8}).to_dict()
     space["parameters"][1]["high"] = 16
-    settings |= {"space": space}
+    fixed = {"optimizer": "adam", "max_gradient_norm": 1e9, "divergence_weight": 0.0}
+    return {"fixed": fixed, "space": space}
+
+
+def test_what_explodes_starts_again_and_the_others_go_on() -> None:
+    settings = explosive(1e3)
     env = NanoVectorEnv(tasks("templates"), view="absolute", settings=settings)
     env.reset(seed=0)
     total, ends = np.zeros(COUNT), 0
@@ -144,12 +147,7 @@ def test_what_does_not_go_together_is_refused() -> None:
 
 
 def test_a_probed_explosion_can_be_gone_back_on() -> None:
-    settings: dict[str, Any] = {
-        "fixed": {"optimizer": "adam", "max_gradient_norm": 1e9, "divergence_weight": 0.0}
-    }
-    space = load_space("plain").with_defaults({"learning_rate": 0.3, "batch_size": 8}).to_dict()
-    space["parameters"][1]["high"] = 16
-    settings |= {"space": space}
+    settings = explosive(0.3)
     env = NanoVectorEnv(tasks("templates"), view="absolute", settings=settings)
     single = make_env(tasks("templates")[2].name, view="absolute", **settings)
     env.reset(seed=0)
