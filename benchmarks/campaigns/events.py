@@ -8,7 +8,7 @@ from .campaign import attempt
 
 WHAT = "kill after every event and within every line, and the journal alone so far, then resume"
 SEARCHERS = (
-    *("random", "tpe+median", "grid", "ppo", "dqn", "range-test", "random+promotion"),
+    *("random", "tpe+median", "grid", "ppo", "dqn-from-scratch", "range-test", "random+promotion"),
     *("portfolio", "gp", "tpe+hyperband"),
 )
 COUNT = 2 * len(SEARCHERS)

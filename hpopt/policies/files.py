@@ -10,39 +10,44 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 
 from ..errors import StudyError
 from .sight import SIGHT_VERSION
 from .values import Values
 
 OURS = Path(__file__).parent / "shipped"
-WEIGHTS, CARD = "values.safetensors", "card.json"
+WEIGHTS, CARD = "policy.safetensors", "card.json"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A value network as it was frozen.
+    """Value networks as they were frozen.
 
     Attributes:
-        values: its networks.
+        fitted: to tables; they say regrets.
+        practised: what these became by practising on studies; they say the lowest regret that a
+            study has from then on, on average over trials.
         card: what it learned from, when, at which cost, and what it is worth.
         digest: SHA-256 of its weights.
     """
 
-    values: Values
+    fitted: Values
+    practised: Values
     card: Mapping[str, Any]
     digest: str
 
 
-def save_policy(folder: Path, values: Values, about: Mapping[str, Any]) -> str:
-    """Write a policy, and return the digest of its weights."""
+def save_policy(folder: Path, fitted: Values, practised: Values, about: Mapping[str, Any]) -> str:
+    """Write a policy, see `Policy`, and return the digest of its weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = save({name: tensor.contiguous() for name, tensor in values.state_dict().items()})
+    weights = _both(fitted, practised).state_dict()
+    data = save({name: tensor.contiguous() for name, tensor in weights.items()})
     digest = hashlib.sha256(data).hexdigest()
     card = {
         "kind": "values",
         "version": SIGHT_VERSION,
-        "networks": len(values.networks),
+        "networks": len(fitted.networks),
         "weights_sha256": digest,
         **about,
     }
@@ -67,8 +72,8 @@ def load_policy(folder: str = "") -> Policy:
         digest = hashlib.sha256(data).hexdigest()
         _check(place, card, digest)
         with torch.random.fork_rng(devices=[]):  # new networks draw weights
-            values = Values(card["networks"])
-        values.load_state_dict(load(data))
+            fitted, practised = Values(card["networks"]), Values(card["networks"])
+        _both(fitted, practised).load_state_dict(load(data))
     except OSError as error:
         raise StudyError(
             f"policy: {place} must have {WEIGHTS} and {CARD}, as `hpopt pretrain` writes them, but "
@@ -77,7 +82,11 @@ def load_policy(folder: str = "") -> Policy:
     except (ValueError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(f"policy: {place} is broken: {reason}") from None
-    return Policy(values.eval(), card, digest)
+    return Policy(fitted.eval(), practised.eval(), card, digest)
+
+
+def _both(fitted: Values, practised: Values) -> nn.ModuleDict:
+    return nn.ModuleDict({"fitted": fitted, "practised": practised})
 
 
 def _check(place: Path, card: Any, digest: str) -> None:
@@ -87,7 +96,7 @@ def _check(place: Path, card: Any, digest: str) -> None:
         StudyError: it isn't one.
     """
     if not isinstance(card, dict) or card.get("kind") != "values":
-        raise StudyError(f"policy: {place / CARD} must be the card of a value network")
+        raise StudyError(f"policy: {place / CARD} must be the card of value networks")
     if card.get("version") != SIGHT_VERSION:
         raise StudyError(
             f"policy: {place} must be of version {SIGHT_VERSION}, but is of "

@@ -10,9 +10,10 @@ import torch
 
 from .grid import CELLS, RISE
 
-SIGHT_VERSION = 1  # of all that is in here
+SIGHT_VERSION = 2  # of all that is in here
 RAMP_CHANNELS = ("loss", "forgetting", "gradient_norm")  # after each level of a ramp
-CHANNELS = 12 + 3 * CELLS  # of the network's input
+CHANNELS = 13 + 3 * CELLS  # of the network's input
+MOST_LEFT = 5  # trials that policies propose in a study
 CLIP = 1.0  # of changes of losses, in shares of the base model's
 
 
@@ -31,6 +32,7 @@ class Sight:
         default: level of the default learning rate, which needn't be whole, shape (n,).
         gains: of the trials so far, (base objective − objective)/base loss, shape (n, L, cells);
             NaN for what wasn't tried.
+        left: trials that are still to be proposed, the next one included, shape (n,).
     """
 
     ramps: torch.Tensor
@@ -40,6 +42,7 @@ class Sight:
     adapters: torch.Tensor
     default: torch.Tensor
     gains: torch.Tensor
+    left: torch.Tensor
 
     def inputs(self) -> torch.Tensor:
         """Return the network's input, shape (n, CHANNELS, L)."""
@@ -66,12 +69,11 @@ class Sight:
         return torch.stack([torch.where(seen, one, 0.0) for one in channels], 1)
 
     def _facts(self) -> torch.Tensor:
-        """Return 5 channels, four of them the same at every learning rate."""
+        """Return 6 channels, five of them the same at every learning rate."""
         levels = self.gains.shape[1]
-        tried = (~self.gains.isnan()).flatten(1).any(1)
-        same = torch.stack(
-            [self.forgetting_weight, self.steps.log2() / 8 - 1, self.adapters, tried.float()], 1
-        )
+        tried = (~self.gains.isnan()).flatten(1).any(1).float()
+        steps, left = self.steps.log2() / 8 - 1, self.left / MOST_LEFT
+        same = torch.stack([self.forgetting_weight, steps, self.adapters, tried, left], 1)
         place = (torch.arange(levels) - self.default[:, None]) / 6
         return torch.cat([same[:, :, None].expand(-1, -1, levels), place[:, None]], 1)
 

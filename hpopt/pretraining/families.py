@@ -1,7 +1,7 @@
 """Which nano tasks policies learn from, and which kinds they never see.
 
-Families are drawn as `nano:SEED` are, without what is held out for judging: attention, text,
-Adagrad, models of more than 12,000 parameters and trials of more than 320 steps. Nothing of the
+Families are drawn as `nano:SEED` are, without what is held out for judging: text, Adagrad, models
+of more than 12,000 parameters and trials of more than 320 steps. Nothing of the
 built-in tasks is in them either: `text` is the only source that has their text.
 """
 
@@ -11,7 +11,7 @@ from itertools import count
 
 from hpopt_envs.nano.families import Family, draw_family
 
-HELD_OUT = ("adagrad", "attention", "text", "large", "long")  # named families, to judge on
+HELD_OUT = ("adagrad", "text", "large", "long")  # named families, to judge on
 LARGEST, LONGEST = 12_000, 320  # parameters, and steps of the least batch, of those that are seen
 
 
@@ -30,10 +30,9 @@ def training_families(seed: int) -> Iterator[Family]:
 
 def seen_of(family: Family) -> Family | None:
     """Return what may be seen of a family; None for nothing."""
-    architecture = family.architecture
     sources = tuple(source for source in family.sources if source != "text")
     optimizers = tuple(name for name in family.optimizers if name != "adagrad")
-    if architecture.attention or architecture.parameters > LARGEST or family.horizon > LONGEST:
+    if family.architecture.parameters > LARGEST or family.horizon > LONGEST:
         return None
     if not (sources and optimizers):
         return None

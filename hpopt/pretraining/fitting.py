@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from ..policies.grid import CELLS
-from ..policies.sight import Sight, cut_ramps
+from ..policies.grid import BATCH_MULTIPLES, CELLS, DIVERGENCE_WEIGHTS
+from ..policies.sight import MOST_LEFT, Sight, cut_ramps
 from ..policies.values import ValueNetwork
 from .tables import OCTAVES, RAMP_LEVELS, RAMP_STARTS, Table
 
@@ -14,6 +14,7 @@ DEFAULT_LEVEL = 6.0  # of the default space's range, 6 octaves below it and 5 ab
 WORST = 0.7  # regret; what is worse is all the same, and must not cost precision where it counts
 LEAST_GAIN = 0.02  # of the base loss; tasks with less to gain than that teach nothing but noise
 HISTORY = 6  # trials at most
+NOISE = 0.01  # of what trials gain, relative
 BATCH = 256
 STEPS = 4000
 LEARNING_RATE = 4e-3  # the highest of one cycle
@@ -62,10 +63,31 @@ def lesson(table: Table, starts: torch.Tensor, weights: torch.Tensor) -> Lesson:
         adapters=table.adapters,
         default=torch.full((count,), DEFAULT_LEVEL),
         gains=torch.full((count, RAMP_LEVELS, CELLS), torch.nan),
+        left=torch.full((count,), float(MOST_LEFT)),
     )
     return Lesson(
         sight, gains[rows[:, None], window], regrets[rows[:, None], window], most > LEAST_GAIN
     )
+
+
+def held_cells(drawn: Lesson) -> torch.Tensor:
+    """Return the cells that a study's first trial would hold, as indices of L · CELLS, shape (n,).
+
+    The learning rate is the one that was lowest in the ramp, the default where nothing was seen;
+    divergence weight and batch size are the defaults, as near as the grid has them.
+    """
+    sight = drawn.sight
+    loss, forgetting = sight.ramps[..., 0], sight.ramps[..., 1]
+    seen = torch.where(loss.isfinite(), loss + sight.forgetting_weight[:, None] * forgetting, 1e9)
+    levels = torch.where((seen < 1e9).any(1), seen.argmin(1), int(DEFAULT_LEVEL))
+    return levels * CELLS + rule_cells(sight.forgetting_weight)
+
+
+def rule_cells(weights: torch.Tensor) -> torch.Tensor:
+    """Return the cell of 0.3 + 1.5 × forgetting weight and the smallest batch, shape (n,)."""
+    rule = 0.3 + 1.5 * weights
+    distance = (rule[:, None].log() - torch.tensor(DIVERGENCE_WEIGHTS).clamp(min=1e-3).log()).abs()
+    return distance.argmin(1) * len(BATCH_MULTIPLES)
 
 
 def fit(table: Table, seed: int, steps: int = STEPS) -> tuple[ValueNetwork, float]:
@@ -88,8 +110,9 @@ def fit(table: Table, seed: int, steps: int = STEPS) -> tuple[ValueNetwork, floa
     recent = 0.0
     for step in range(steps):
         rows = torch.randint(len(table.base_loss), (BATCH,), generator=random)
-        sight, regrets, counts = drawn_lesson(table.of(rows), random)
-        error = (network(sight.inputs()) - regrets.clamp(max=WORST)).square().mean((1, 2))
+        drawn = drawn_lesson(table.of(rows), random)
+        sight, counts = with_history(drawn, random), drawn.worth.float()
+        error = (network(sight.inputs()) - drawn.regrets.clamp(max=WORST)).square().mean((1, 2))
         loss = (error * counts).sum() / counts.sum().clamp(min=1.0)
         optimizer.zero_grad()
         loss.backward()
@@ -100,12 +123,8 @@ def fit(table: Table, seed: int, steps: int = STEPS) -> tuple[ValueNetwork, floa
     return network.eval(), recent
 
 
-def drawn_lesson(table: Table, random: torch.Generator) -> tuple[Sight, torch.Tensor, torch.Tensor]:
-    """Draw a situation of each task: a default, an objective, and a history.
-
-    Returns:
-        What is seen, the regrets, and which tasks count, shape (n,).
-    """
+def drawn_lesson(table: Table, random: torch.Generator) -> Lesson:
+    """Draw a situation of each task: a default, an objective, and how its ramp is seen."""
     count = len(table.base_loss)
 
     def happens(share: float) -> torch.Tensor:
@@ -121,8 +140,13 @@ def drawn_lesson(table: Table, random: torch.Generator) -> tuple[Sight, torch.Te
     ramps = torch.where(unseen, torch.nan, sight.ramps * noise)
     # How many steps a trial has tells families apart, so it is blurred.
     steps = sight.steps * 2.0 ** (0.3 * torch.randn(count, generator=random))
-    seen = replace(sight, ramps=ramps, steps=steps, gains=_history(drawn, random))
-    return seen, drawn.regrets, drawn.worth.float()
+    return replace(drawn, sight=replace(sight, ramps=ramps, steps=steps))
+
+
+def with_history(drawn: Lesson, random: torch.Generator) -> Sight:
+    """Draw trials that a study may have had, and how many it may have left."""
+    left = 1.0 + torch.randint(MOST_LEFT, (len(drawn.worth),), generator=random)
+    return replace(drawn.sight, gains=_history(drawn, random), left=left)
 
 
 def _history(drawn: Lesson, random: torch.Generator) -> torch.Tensor:
@@ -137,7 +161,11 @@ def _history(drawn: Lesson, random: torch.Generator) -> torch.Tensor:
     trials = torch.randint(HISTORY + 1, (count, 1), generator=random)
     trials = trials * (torch.rand(count, 1, generator=random) < 0.7)
     tried = torch.zeros_like(flat).scatter_(1, chosen, (torch.arange(HISTORY) < trials).float())
-    gains = drawn.gains.flatten(1)
-    noise = 0.01 * torch.randn(gains.shape, generator=random)
-    gains = torch.where(gains.isfinite(), gains * (1 + noise), gains)
+    gains = measured(drawn.gains.flatten(1), random)
     return torch.where(tried > 0, gains, torch.nan).view(count, levels, cells)
+
+
+def measured(gains: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Return gains as another seed may have them."""
+    noise = NOISE * torch.randn(gains.shape, generator=random)
+    return torch.where(gains.isfinite(), gains * (1 + noise), gains)

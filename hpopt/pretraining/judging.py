@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 
 from ..policies.grid import BATCH_MULTIPLES, CELLS, DIVERGENCE_WEIGHTS
-from ..policies.sight import Sight
+from ..policies.sight import MOST_LEFT, Sight
 from ..policies.values import Values
-from .fitting import DEFAULT_LEVEL, Lesson, lesson
+from .fitting import DEFAULT_LEVEL, Lesson, lesson, rule_cells
 from .tables import RAMP_STARTS, Table
 
 STANDARD = RAMP_STARTS.index(-6)  # where the default is the rule's
@@ -29,8 +29,9 @@ def replay(values: Values, table: Table, trials: int, start: int = STANDARD) -> 
     count = len(table.base_loss)
     drawn = lesson(table, torch.full((count,), start), table.forgetting_weight)
     sight, best, found = drawn.sight, torch.full((count,), torch.inf), []
-    for _ in range(trials):
-        chosen = proposed(values, sight)
+    for trial in range(trials):
+        left = torch.full((count,), float(min(trials - trial, MOST_LEFT)))
+        chosen = proposed(values, replace(sight, left=left))
         best = torch.minimum(best, drawn.regrets.flatten(1).gather(1, chosen[:, None])[:, 0])
         found.append(best)
         sight = _told(sight, drawn, chosen)
@@ -87,8 +88,6 @@ def default_regret(table: Table, start: int = STANDARD) -> torch.Tensor:
     """
     count = len(table.base_loss)
     drawn: Lesson = lesson(table, torch.full((count,), start), table.forgetting_weight)
-    rule = 0.3 + 1.5 * table.forgetting_weight
-    distance = (rule[:, None].log() - torch.tensor(DIVERGENCE_WEIGHTS).clamp(min=1e-3).log()).abs()
-    cell = distance.argmin(1) * len(BATCH_MULTIPLES)
+    cell = rule_cells(table.forgetting_weight)
     found = drawn.regrets[torch.arange(count), int(DEFAULT_LEVEL), cell]
     return found[drawn.worth]

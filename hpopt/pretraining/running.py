@@ -6,6 +6,7 @@ Tables are kept in the folder, so what was interrupted goes on; fitting takes mi
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -20,18 +21,19 @@ from hpopt_envs.nano.families import Family, named_families
 
 from ..errors import StudyError
 from ..policies.files import save_policy
+from ..policies.sight import MOST_LEFT
 from ..policies.values import ValueNetwork, Values
 from .families import training_families
 from .fitting import fit
 from .judging import default_regret, portfolio, replay
 from .settings import PretrainingSettings
+from .studies import practise
 from .tables import VERSION, Table, make_table
 
 SETTINGS, TABLES = "pretraining.json", "tables"
 # Of the families that are held out, those whose tables are soon made.
-JUDGED = ("adagrad", "attention", "text")
+JUDGED = ("adagrad", "text")
 NETWORKS = 3  # value networks, whose mean is taken
-REPLAYED = 6  # trials
 PORTFOLIO = 10  # configurations
 Told = Callable[[str], None]
 
@@ -56,10 +58,11 @@ def pretrain(folder: Path, settings: PretrainingSettings, told: Told) -> None:
     """
     _claim(folder, settings)
     jobs, held_out = _jobs(folder, settings)
-    with _processes(settings) as processes:
-        _make_tables(processes, [*jobs, *held_out], told)
+    with processes(settings) as workers:
+        _make_tables(workers, [*jobs, *held_out], told)
         paths = [job.path for job in jobs]
-        values = _fit(processes, paths, settings, told)
+        fitted = _fit(workers, paths, settings, told)
+        practised = _practise(workers, paths, fitted, settings, told)
     tables = [Table.load(path) for path in paths]
     cost = [Table.about(path)["cpu_seconds"] for path in paths]
     known = portfolio(Table.joined(tables), PORTFOLIO, settings.seed)
@@ -71,9 +74,12 @@ def pretrain(folder: Path, settings: PretrainingSettings, told: Told) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "cpu_seconds_of_tables": round(sum(cost)),
         "portfolio": known,
-        "held_out": {job.family.name: _judged(values, Table.load(job.path)) for job in held_out},
+        "practised_trials": settings.replays,
+        "held_out": {
+            job.family.name: _judged(fitted, practised, Table.load(job.path)) for job in held_out
+        },
     }
-    digest = save_policy(folder, values, card)
+    digest = save_policy(folder, fitted, practised, card)
     for line in table_lines(card["held_out"]):
         told(line)
     told(f"Policy {digest[:12]} in {folder}: `python -m hpopt search --policy {folder}` uses it.")
@@ -81,11 +87,13 @@ def pretrain(folder: Path, settings: PretrainingSettings, told: Told) -> None:
 
 def table_lines(held_out: dict[str, dict[str, Any]]) -> list[str]:
     """Return what a card says of tasks that were never seen, as a table."""
-    head = f"{'regret, replayed':<18}{'tasks':>6}{'default':>9}"
-    lines = [head + "".join(f"{f'trial {k + 1}':>9}" for k in range(REPLAYED))]
+    head = f"{'regret, replayed':<22}{'tasks':>6}{'default':>9}"
+    lines = [head + "".join(f"{f'trial {k + 1}':>9}" for k in range(MOST_LEFT))]
     for name, row in held_out.items():
-        numbers = [row["default"], *row["values"]]
-        lines.append(f"{name:<18}{row['tasks']:>6}" + "".join(f"{n:>9.3f}" for n in numbers))
+        for networks in ("fitted", "practised"):
+            numbers = [row["default"], *row[networks]]
+            told = "".join(f"{n:>9.3f}" for n in numbers)
+            lines.append(f"{name}, {networks}".ljust(22) + f"{row['tasks']:>6}{told}")
     return lines
 
 
@@ -120,7 +128,8 @@ def _jobs(folder: Path, settings: PretrainingSettings) -> tuple[list[_Job], list
     return seen, held_out
 
 
-def _processes(settings: PretrainingSettings) -> ProcessPoolExecutor:
+def processes(settings: PretrainingSettings) -> ProcessPoolExecutor:
+    """Return processes that end with this one, however it ends."""
     return ProcessPoolExecutor(
         settings.workers or len(os.sched_getaffinity(0)),
         mp_context=multiprocessing.get_context("spawn"),
@@ -129,15 +138,24 @@ def _processes(settings: PretrainingSettings) -> ProcessPoolExecutor:
 
 
 def _begin_worker() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # they are slow, and mean nothing here
 
 
-def _make_tables(processes: ProcessPoolExecutor, jobs: Sequence[_Job], told: Told) -> None:
+def _end_with_parent() -> None:
+    """End this process where the parent was killed: it would go on for as long as there is work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make_tables(workers: ProcessPoolExecutor, jobs: Sequence[_Job], told: Told) -> None:
     missing = [job for job in jobs if not job.path.exists()]
     told(f"{len(jobs) - len(missing)} of {len(jobs)} tables are there")
-    futures: dict[Future[float], _Job] = {processes.submit(_make, job): job for job in missing}
-    for number, future in enumerate(_ended(processes, futures), len(jobs) - len(missing) + 1):
+    futures: dict[Future[float], _Job] = {workers.submit(_make, job): job for job in missing}
+    for number, future in enumerate(_ended(workers, futures), len(jobs) - len(missing) + 1):
         family, seconds = futures[future].family, future.result()
         told(
             f"{number} of {len(jobs)}: {family.name}, {family.architecture.parameters:,} "
@@ -146,13 +164,13 @@ def _make_tables(processes: ProcessPoolExecutor, jobs: Sequence[_Job], told: Tol
 
 
 def _ended(
-    processes: ProcessPoolExecutor, futures: "dict[Future[float], _Job]"
+    workers: ProcessPoolExecutor, futures: "dict[Future[float], _Job]"
 ) -> Iterator[Future[float]]:
     """Yield what has ended; what hasn't begun is called off where the caller is interrupted."""
     try:
         yield from as_completed(futures)
     except BaseException:
-        processes.shutdown(wait=False, cancel_futures=True)
+        workers.shutdown(wait=False, cancel_futures=True)
         raise
 
 
@@ -166,14 +184,14 @@ def _make(job: _Job) -> float:
 
 
 def _fit(
-    processes: ProcessPoolExecutor,
+    workers: ProcessPoolExecutor,
     paths: Sequence[Path],
     settings: PretrainingSettings,
     told: Told,
 ) -> Values:
     seeds = [settings.seed * 1000 + number for number in range(NETWORKS)]
     values = Values(NETWORKS)
-    fitted = processes.map(_fitted, [paths] * len(seeds), seeds)
+    fitted = workers.map(_fitted, [paths] * len(seeds), seeds)
     for number, (network, error) in enumerate(fitted):
         values.networks[number] = network
         told(f"network {number + 1} of {NETWORKS}: mean squared error {error:.4f}")
@@ -184,11 +202,35 @@ def _fitted(paths: Sequence[Path], seed: int) -> tuple[ValueNetwork, float]:
     return fit(Table.joined([Table.load(path) for path in paths]), seed)
 
 
-def _judged(values: Values, table: Table) -> dict[str, Any]:
+def _practise(
+    workers: ProcessPoolExecutor,
+    paths: Sequence[Path],
+    fitted: Values,
+    settings: PretrainingSettings,
+    told: Told,
+) -> Values:
+    values = Values(NETWORKS)
+    begun = [one for one in fitted.networks if isinstance(one, ValueNetwork)]
+    trials = settings.replays
+    seeds = [settings.seed * 1000 + number for number in range(NETWORKS)]
+    found = workers.map(_practised, [paths] * NETWORKS, begun, [trials] * NETWORKS, seeds)
+    for number, network in enumerate(found):
+        values.networks[number] = network
+        told(f"network {number + 1} of {NETWORKS} practised on {trials:,} trials")
+    return values.eval()
+
+
+def _practised(
+    paths: Sequence[Path], network: ValueNetwork, trials: int, seed: int
+) -> ValueNetwork:
+    return practise(network, Table.joined([Table.load(path) for path in paths]), trials, seed)
+
+
+def _judged(fitted: Values, practised: Values, table: Table) -> dict[str, Any]:
     """Return what a card says of one held-out family."""
-    regrets = replay(values, table, REPLAYED)
-    return {
-        "tasks": len(regrets),
-        "default": round(float(default_regret(table).mean()), 3),
-        "values": [round(float(regret), 3) for regret in regrets.mean(0)],
-    }
+    default = default_regret(table)
+    judged: dict[str, Any] = {"tasks": len(default), "default": round(float(default.mean()), 3)}
+    for name, values in (("fitted", fitted), ("practised", practised)):
+        regrets = replay(values, table, MOST_LEFT).mean(0)
+        judged[name] = [round(float(regret), 3) for regret in regrets]
+    return judged

@@ -19,6 +19,13 @@ class PretrainingSettings:
         48, "families of tiny models (default: 48)", group=TASK, metavar="N", least=1
     )
     tasks: int = setting(48, "tasks of each family (default: 48)", group=TASK, metavar="N", least=1)
+    replays: int = setting(
+        250_000,
+        "trials that networks practise on, replayed from tables (default: 250000)",
+        group=TASK,
+        metavar="N",
+        least=1,
+    )
     seed: int = setting(
         0,
         "number that keys every draw; others make other policies (default: 0)",

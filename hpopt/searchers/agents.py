@@ -33,7 +33,7 @@ _ALGORITHMS: dict[
 ] = {
     "ppo": (PPO, PPOSettings),
     "a2c": (A2C, A2CSettings),
-    "dqn": (DQN, DQNSettings),
+    "dqn-from-scratch": (DQN, DQNSettings),
 }
 
 

@@ -11,7 +11,7 @@ from hpopt_envs.records import Outcome, RunFacts
 from hpopt_search_spaces import Value
 
 from ..policies.grid import RISE
-from ..policies.sight import RAMP_CHANNELS, Sight
+from ..policies.sight import MOST_LEFT, RAMP_CHANNELS, Sight
 from ..policies.values import Values, refined
 from .cells import BATCH, RATE, WEIGHT, Cells
 
@@ -63,6 +63,7 @@ class Judge:
             adapters=torch.tensor([float(facts.lora)]),
             default=torch.tensor([cells.level_of(default)]),
             gains=self._gains[None],
+            left=torch.tensor([float(MOST_LEFT)]),
         )
 
     def see(self, segment: "Segment") -> None:
@@ -75,13 +76,17 @@ class Judge:
         lost = not bool(shown.isfinite().all())
         self._ramp[level] = torch.inf if lost else shown
 
-    def choose(self) -> Choice | None:
-        """Return the configuration of the lowest expected regret; None if none is left.
+    def choose(self, left: int) -> Choice | None:
+        """Return the configuration that the networks expect the most of; None if none is left.
 
         It counts as under way from then on. Its learning rate is refined between the grid's.
+
+        Args:
+            left: trials that are still to be chosen, this one included.
         """
         if not bool(self._open.any()):
             return None
+        self._sight.left.fill_(min(left, MOST_LEFT))
         mean, spread = self._values.predict(self._sight)
         expected = torch.where(self._open, mean[0], torch.inf)
         cell = int(expected.min(0).values.argmin())

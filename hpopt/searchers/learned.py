@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from hpopt_envs.records import RunFacts
-from hpopt_search_spaces import Value
 
 from ..policies.files import load_policy
 from ..policies.grid import ramp_steps
+from ..policies.sight import MOST_LEFT
 from ..pool.metered import MeteredPool
 from .base import Proposal, SearchPlan
 from .cells import Cells
@@ -28,7 +28,8 @@ from .steered import SteeredTrial
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
 
-PROPOSED = 4  # trials after the second one, before TPE goes on
+PRACTISED = ("dqn",)  # agents whose networks practised; the others' were only fitted
+PROPOSED = MOST_LEFT  # trials after the first one, before TPE goes on
 
 
 def build(plan: SearchPlan) -> "LearnedSearcher":
@@ -45,16 +46,17 @@ class LearnedSearcher:
     def search(self, pool: MeteredPool) -> None:
         torch.set_num_threads(1)  # the same sums in the same order on every machine
         cells = Cells.of(pool.space, pool.facts)
-        judge = Judge(load_policy(self.plan.policy).values, cells, pool.facts)
+        policy = load_policy(self.plan.policy)
+        networks = policy.practised if self.plan.agent in PRACTISED else policy.fitted
+        judge = Judge(networks, cells, pool.facts)
         if not pool.can_start():
             return
-        found = _first_trial(self.plan, pool, judge)
-        second = pool.space.defaults() | {"learning_rate": found}
-        drive(LearnedProposer(judge, self.plan, pool.facts, second), pool)
+        _first_trial(self.plan, pool, judge)
+        drive(LearnedProposer(judge, self.plan, pool.facts), pool)
 
 
-def _first_trial(plan: SearchPlan, pool: MeteredPool, judge: Judge) -> float:
-    """Run the first trial to its end, and return the learning rate that it found.
+def _first_trial(plan: SearchPlan, pool: MeteredPool, judge: Judge) -> None:
+    """Run the first trial to its end.
 
     What it came to isn't told to the networks: it isn't comparable with trials that were spared the
     ramp. Nor is a ramp of a trial so short that levels were left out.
@@ -67,32 +69,28 @@ def _first_trial(plan: SearchPlan, pool: MeteredPool, judge: Judge) -> float:
 
     found = find(SteeredTrial(pool, cells.rate, plan.observation), pool, cells.rate, watch)
     pool.explain(0, judge.seen(found))
-    return found
 
 
 class LearnedProposer:
-    """A configuration to begin with, what the networks say, then TPE; see `Proposer`.
+    """What the networks say, then TPE; see `Proposer`.
 
     Args:
         judge: that knows the ramp of the first trial.
         plan: of the study.
         facts: of the training run.
-        second: the configuration to begin with.
     """
 
-    def __init__(
-        self, judge: Judge, plan: SearchPlan, facts: RunFacts, second: dict[str, Value]
-    ) -> None:
+    def __init__(self, judge: Judge, plan: SearchPlan, facts: RunFacts) -> None:
         self._judge = judge
-        rest = replace(plan, agent="tpe")
-        self._tpe = OptunaProposer(judge.cells.space, rest, facts, first=[second])
-        self._asked = 0
+        rest = replace(plan, agent="tpe", prior="none")
+        self._tpe = OptunaProposer(judge.cells.space, rest, facts)
+        self._left = max(1, min(PROPOSED, plan.trials - 1))
 
     def ask(self) -> Proposal | None:
-        self._asked += 1
-        choice = self._judge.choose() if 1 < self._asked <= 1 + PROPOSED else None
+        choice = self._judge.choose(self._left) if self._left else None
         if choice is None:
             return self._tpe.ask()
+        self._left -= 1
         self._tpe.enqueue(choice.values)
         return replace(self._tpe.ask(), why=choice.why)
 

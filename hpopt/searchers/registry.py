@@ -28,6 +28,17 @@ def _agent(description: str, view: str) -> AgentSpec:
     return AgentSpec(f"{description} (SB3)", "agents:build", view=view, validates=True, holds=False)
 
 
+def _networks(description: str) -> AgentSpec:
+    return AgentSpec(
+        description,
+        "learned:build",
+        needs_dynamic_rate=True,
+        has_policy=True,
+        takes_prior=False,
+        teaches=False,
+    )
+
+
 AGENTS = {
     "tpe": _sampler("tree-structured Parzen estimator: models where good trials lie"),
     "gp": _sampler("Gaussian process with expected improvement"),
@@ -38,7 +49,7 @@ AGENTS = {
     "grid": AgentSpec("every combination of a few levels", "grid:build"),
     "ppo": _agent("proximal policy optimization, acts in every segment", "relative"),
     "a2c": _agent("plain policy gradient, acts in every segment", "relative"),
-    "dqn": _agent("Q-learning, ε-greedy, acts in every segment", "discrete"),
+    "dqn-from-scratch": _agent("Q-learning, ε-greedy, acts in every segment", "discrete"),
     "range-test": AgentSpec(
         "finds the learning rate inside the first trial, rolls back; then TPE around it",
         "range_test:build",
@@ -46,14 +57,9 @@ AGENTS = {
         takes_prior=False,
         teaches=False,
     ),
-    "learned": AgentSpec(
-        "range-test's first trial, then value networks that learned on tiny models, then TPE",
-        "learned:build",
-        needs_dynamic_rate=True,
-        has_policy=True,
-        takes_prior=False,
-        teaches=False,
-    ),
+    "learned": _networks("what of dqn and greedy is worth more, then TPE"),
+    "dqn": _networks("range-test's first trial, then Q-learning over studies of tiny models"),
+    "greedy": _networks("range-test's first trial, then the least regret seen on tiny models"),
     "default": AgentSpec(
         "the default configuration, once", "default:build", takes_prior=False, teaches=False
     ),

@@ -6,24 +6,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
 
 from hpopt_envs.episode import features
 from hpopt_envs.episode.actions import action_space
 from hpopt_search_spaces import SearchSpace, Value
 
 from ..pool.metered import MeteredPool
+from ..side_by_side import Floats, Infos, SideBySide
 from .base import Proposal, Proposer
 from .randomness import preserved_generators
 
 if TYPE_CHECKING:
     from hpopt_envs.messages import Reply
 
-Infos = list[dict[str, Any]]
-Floats = NDArray[np.float32]
 
-
-class PoolVecEnv(VecEnv):
+class PoolVecEnv(SideBySide):
     """Workers of a pool as a `VecEnv`: each trial an episode, in lock-step.
 
     As in SB3's own vector environments, the step that ends a trial returns the first observation
@@ -113,25 +110,6 @@ class PoolVecEnv(VecEnv):
                 if self._starts is not None and proposal is not None:
                     self._starts.tell(proposal, self._pool.history.trials[trial])
         return replies
-
-    def close(self) -> None:
-        """Leave the pool open: it is its maker's."""
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        if attr_name == "render_mode":
-            return [None for _ in self._get_indices(indices)]
-        raise AttributeError(f"a pool's environments have no {attr_name!r} here")
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise AttributeError(f"a pool's environments have no {attr_name!r} here")
-
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
-    ) -> list[Any]:
-        raise AttributeError(f"a pool's environments have no {method_name!r} here")
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False for _ in self._get_indices(indices)]
 
 
 def _point(space: SearchSpace, values: Mapping[str, Value]) -> tuple[float, ...]:

@@ -135,6 +135,15 @@ def check_same(header: Event, pool: Pool) -> None:
     _compare_base(header, pool.facts)
 
 
+def agent_of(header: Event) -> str:
+    """Return who decides in a study, as the registry names it.
+
+    "dqn" had no policy up to 2026-11: it learned from scratch, in the study's own trials.
+    """
+    agent = str(header["agent"])
+    return "dqn-from-scratch" if agent == "dqn" and "policy" not in header else agent
+
+
 def check_policy(header: Event, digest: str | None) -> None:
     """Refuse to go on with another policy than the study's."""
     _compare(header, {"policy": header.get("policy")}, {"policy": digest})

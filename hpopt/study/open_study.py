@@ -17,6 +17,7 @@ from ..record.lines import Event
 from ..searchers.base import AgentSpec, SearchPlan
 from ..searchers.registry import find_agent
 from ..settings.study import Settings
+from .header import agent_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class OpenStudy:
     @property
     def agent(self) -> str:
         """Who decides; where that was left to us, who was chosen."""
-        return str(self.header["agent"])
+        return agent_of(self.header)
 
     @property
     def spec(self) -> AgentSpec:

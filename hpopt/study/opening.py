@@ -20,7 +20,14 @@ from ..searchers.base import AgentSpec
 from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
 from ..settings.groups import EXTENSIBLE, BudgetSettings
 from ..settings.study import FIELDS, Settings
-from .header import check_policy, check_same, check_versions, environment_settings, make_header
+from .header import (
+    agent_of,
+    check_policy,
+    check_same,
+    check_versions,
+    environment_settings,
+    make_header,
+)
 from .open_study import OpenStudy, make_budget
 
 FACTORY = "hpopt_envs.factory:make_env"
@@ -198,7 +205,7 @@ def take_up(
         pool = open_pool(settings, environment, folder, factory)
         closing.callback(pool.close)
         check_same(header, pool)
-        check_policy(header, policy_digest(settings.changed(agent=header["agent"])))
+        check_policy(header, policy_digest(settings.changed(agent=agent_of(header))))
         if new:
             journal.events.append(journal.append({"event": "extended", "settings": new}))
         closing.pop_all()

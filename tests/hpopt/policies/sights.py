@@ -3,7 +3,7 @@
 import torch
 
 from hpopt.policies.grid import CELLS
-from hpopt.policies.sight import Sight
+from hpopt.policies.sight import MOST_LEFT, Sight
 
 LEVELS = 12
 
@@ -29,4 +29,5 @@ def draw(seed: int, count: int = 5, trials: int = 3) -> Sight:
         adapters=(uniform(count) < 0.5).float(),
         default=torch.full((count,), 6.0),
         gains=gains.view(count, LEVELS, CELLS),
+        left=1.0 + torch.randint(MOST_LEFT, (count,), generator=random),
     )

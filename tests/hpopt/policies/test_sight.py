@@ -55,9 +55,9 @@ def test_what_was_not_seen_and_not_tried_is_zero_and_says_so() -> None:
     )
     inputs = blind.inputs()
     assert (inputs[:, :7] == 0).all()
-    assert (inputs[:, 12:] == 0).all()
+    assert (inputs[:, 13:] == 0).all()
     assert (sight.inputs()[:, 6] == 1).all()
-    tried = sight.inputs()[:, 12 : 12 + CELLS].transpose(1, 2)
+    tried = sight.inputs()[:, 13 : 13 + CELLS].transpose(1, 2)
     assert torch.equal(tried == 1, ~sight.gains.isnan())
 
 
@@ -68,7 +68,7 @@ def test_an_explosion_is_the_worst_there_is() -> None:
     inputs = sight.inputs()
     assert inputs.isfinite().all()
     assert (inputs[:, 2, 8:] == 1).all()
-    assert (inputs[:, 12 + CELLS + 2, 3] == -1).all()
+    assert (inputs[:, 13 + CELLS + 2, 3] == -1).all()
 
 
 @given(LOSSES, st.floats(0.0, 1.0))

@@ -5,20 +5,21 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from hpopt.policies.grid import BATCH_MULTIPLES, CELLS, DIVERGENCE_WEIGHTS
+from hpopt.policies.sight import Sight
 from hpopt.policies.values import Values
 from hpopt.pretraining import fitting
 from hpopt.pretraining.families import HELD_OUT, LARGEST, LONGEST, seen_of, training_families
-from hpopt.pretraining.fitting import drawn_lesson, fit, lesson
+from hpopt.pretraining.fitting import drawn_lesson, fit, lesson, with_history
 from hpopt.pretraining.judging import default_regret, portfolio, replay
 from hpopt.pretraining.tables import OCTAVES, RAMP_LEVELS, RAMP_STARTS, Table, make_table
 from hpopt_envs import make_env
 from hpopt_envs.nano.families import named_families
 from hpopt_envs.schedules import AGENT_SHAPE, HELD_SHAPE
+from tests.hpopt.pretraining.made_up import made_up
 
 MARKOV = replace(named_families()["markov"], optimizers=("adamw",))
 
@@ -35,12 +36,12 @@ def test_nothing_of_what_is_held_out_is_learned_from() -> None:
     families = list(islice(training_families(0), 30))
     assert len({family.name for family in families}) == 30
     for family in families:
-        assert not family.architecture.attention
         assert family.architecture.parameters <= LARGEST
         assert family.horizon <= LONGEST
         assert "text" not in family.sources
         assert "adagrad" not in family.optimizers
         assert not family.name.isdecimal()  # nobody else's tasks are called so
+    assert any(family.architecture.attention for family in families)
     assert all(seen_of(named_families()[name]) is None for name in HELD_OUT)
 
 
@@ -100,32 +101,6 @@ def test_a_table_is_read_as_it_was_written(table: Table, tmp_path: Path) -> None
 # ---- lessons
 
 
-def made_up(count: int = 40, seed: int = 0) -> Table:
-    """Tasks whose best rate can be seen in a ramp: the loss is least there, and rises above."""
-    random = np.random.default_rng(seed)
-    best = random.integers(-4, 4, size=count)
-    octaves = np.arange(OCTAVES[0], OCTAVES[-1] + 1)
-    distance = octaves[None, :] - best[:, None]
-    curve = np.where(distance > 0, distance * 0.5, -distance * 0.15)
-    shape = (count, len(OCTAVES), len(DIVERGENCE_WEIGHTS), len(BATCH_MULTIPLES))
-    loss = np.broadcast_to(2.0 + curve[..., None, None], shape).astype(np.float32)
-    levels = octaves[0] + np.arange(len(RAMP_STARTS))[:, None] + np.arange(RAMP_LEVELS)
-    away = levels[None] - best[:, None, None]
-    ramp = np.where(away > 0, 3.0 + 0.5 * away, 3.0 - 0.02 * (8 + away)).astype(np.float32)
-    ramps = np.stack([ramp, 0 * ramp, 1 + 0 * ramp], -1)
-    one = torch.ones(count)
-    return Table(
-        loss=torch.from_numpy(loss.copy()),
-        forgetting=torch.zeros(shape),
-        base_loss=3 * one,
-        probe_loss=3 * torch.ones(count, len(RAMP_STARTS)),
-        ramps=torch.from_numpy(ramps),
-        forgetting_weight=0.5 * one,
-        steps=128 * one,
-        adapters=0 * one,
-    )
-
-
 def test_a_lesson_is_a_window_of_the_table(table: Table) -> None:
     weights = torch.tensor([0.0, 0.5, 1.0])
     starts = torch.tensor([0, 2, 4])
@@ -150,24 +125,31 @@ def test_a_lesson_is_a_window_of_the_table(table: Table) -> None:
         assert bool(drawn.worth[k]) == (base - best > 0.02 * base)
 
 
+def situation(table: Table, seed: int = 0) -> Sight:
+    random = torch.Generator().manual_seed(seed)
+    return with_history(drawn_lesson(table, random), random)
+
+
 def test_situations_are_drawn_with_histories_and_without() -> None:
-    sight, regrets, counts = drawn_lesson(made_up(400), torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    drawn = drawn_lesson(made_up(400), random)
+    sight = with_history(drawn, random)
     trials = (~sight.gains.isnan()).flatten(1).sum(1)
     assert trials.min() == 0
     assert trials.max() == fitting.HISTORY
-    tried = torch.where(sight.gains.isnan(), torch.nan, regrets)
-    assert float(tried.nanmean()) < float(regrets.mean())  # more of them are good
+    tried = torch.where(sight.gains.isnan(), torch.nan, drawn.regrets)
+    assert float(tried.nanmean()) < float(drawn.regrets.mean())  # more of them are good
     blind = sight.ramps[..., 0].isnan().all(1).float().mean()
     assert 0.05 < float(blind) < 0.3
-    assert counts.all()
+    assert drawn.worth.all()
+    assert set(sight.left.tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0}
 
 
 def test_what_exploded_is_in_histories_as_the_worst() -> None:
     table = made_up(400)
     lost = replace(table, loss=torch.full_like(table.loss, torch.inf))
     lost.loss[:, 0, 0, 0] = 1.0
-    sight, _, _ = drawn_lesson(lost, torch.Generator().manual_seed(0))
-    other, _, _ = drawn_lesson(table, torch.Generator().manual_seed(0))
+    sight, other = situation(lost), situation(table)
     trials, others = ((~s.gains.isnan()).flatten(1).sum(1) for s in (sight, other))
     assert torch.equal(trials, others)
     assert sight.gains.isneginf().any()
@@ -175,8 +157,9 @@ def test_what_exploded_is_in_histories_as_the_worst() -> None:
 
 def test_a_network_learns_to_see_the_best_rate_in_a_ramp() -> None:
     network, error = fit(made_up(200), seed=1, steps=250)
-    _, regrets, _ = drawn_lesson(made_up(400), torch.Generator().manual_seed(2))
-    known = regrets.clamp(max=fitting.WORST)
+    known = drawn_lesson(made_up(400), torch.Generator().manual_seed(2)).regrets.clamp(
+        max=fitting.WORST
+    )
     assert error < float(known.var((0, 1)).mean())  # that of the best constants
     values = Values(1)
     values.networks[0] = network

@@ -101,7 +101,7 @@ def random_value(view: str) -> float:
     return mean(values)
 
 
-@pytest.mark.parametrize(("agent", "trials"), [("ppo", 60), ("a2c", 120), ("dqn", 40)])
+@pytest.mark.parametrize(("agent", "trials"), [("ppo", 60), ("a2c", 120), ("dqn-from-scratch", 40)])
 def test_agents_learn_a_trivial_environment(agent: str, trials: int, make_pool: MakePool) -> None:
     by_chance = random_value(AGENTS[agent].view)
     ended = run(make_pool, agent, trials, workers=2, factory=UPWARD)
@@ -251,9 +251,11 @@ def rewards_of(journal: Path) -> dict[int, list[float]]:
 
 
 def test_only_what_happened_is_learned_from(make_pool: MakePool, tmp_path: Path) -> None:
-    pool = make_pool("dqn", trials=5, workers=2, folder="ours")
+    pool = make_pool("dqn-from-scratch", trials=5, workers=2, folder="ours")
     env = PoolVecEnv(pool, "discrete", None)
-    model = make_model(SearchPlan("dqn", "none", 20, 0, "default"), env, pool.facts.segments)
+    model = make_model(
+        SearchPlan("dqn-from-scratch", "none", 20, 0, "default"), env, pool.facts.segments
+    )
     assert isinstance(model, DQN)
     model.learn(FOREVER, UntilExhausted())
     assert model._n_updates > 0  # it learned before the budget ended

@@ -41,19 +41,18 @@ def values_of(trial: Trial) -> dict[str, Any]:
     return dict(values)
 
 
-# ---- the first two trials
+# ---- the first trial
 
 
 @pytest.mark.parametrize("off", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_they_are_those_of_the_range_test(off: float, workers: int, make_pool: MakePool) -> None:
+def test_it_is_that_of_the_range_test(off: float, workers: int, make_pool: MakePool) -> None:
     space = displaced({"learning_rate": off * 0.0011})
     settings = {"trial_tokens": 65536, "space": space, "workers": workers}
-    pool = run(make_pool, trials=2, **settings)
-    other = make_pool("range-test", trials=2, **settings)
-    make_searcher("range-test", trials=2, seed=0).search(other)
-    for own, theirs in zip(pool.trials[:2], other.trials[:2], strict=True):
-        assert told(own) == told(theirs)
+    pool = run(make_pool, trials=1, **settings)
+    other = make_pool("range-test", trials=1, **settings)
+    make_searcher("range-test", trials=1, seed=0).search(other)
+    assert told(pool.trials[0]) == told(other.trials[0])
 
 
 def test_what_the_ramp_showed_is_what_the_networks_see(make_pool: MakePool) -> None:
@@ -92,13 +91,13 @@ def test_what_it_proposes_is_held_legal_and_never_the_same_twice(make_pool: Make
     pool = run(make_pool, trials=PROPOSED + 5, **NANO)
     held = [values_of(trial) for trial in pool.trials[1:] if trial.segments]
     assert len({tuple(sorted(values.items())) for values in held}) == len(held)
-    for values in held[1 : PROPOSED + 1]:
+    for values in held[:PROPOSED]:
         own = {name: values[name] for name in pool.space.names}
         assert pool.space.snap(own) == own
         assert own["divergence_weight"] in DIVERGENCE_WEIGHTS
         assert {name: values[name] for name in HELD_SHAPE} == HELD_SHAPE
     said = pool.history.chosen
-    assert list(said) == [0, *range(2, PROPOSED + 2)]
+    assert list(said) == list(range(PROPOSED + 1))
     for trial, why in said.items():
         if trial:
             assert "expected regret" in why["text"]
@@ -111,10 +110,10 @@ def test_what_it_proposes_is_held_legal_and_never_the_same_twice(make_pool: Make
 def test_a_choice_is_the_lowest_expected_regret_of_what_is_untried() -> None:
     env = make_env("nano:hmm:1", validate_segments=False)
     cells = Cells.of(env.space, env.facts)
-    judge = Judge(load_policy().values, cells, env.facts)
+    judge = Judge(load_policy().fitted, cells, env.facts)
     seen = set()
     for _ in range(6):
-        choice = judge.choose()
+        choice = judge.choose(left=5)
         assert choice is not None
         lowest = [
             (regret, row, k)
@@ -234,7 +233,7 @@ def test_another_policy_than_the_studys_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, Interrupt(6), **said)
     torch.manual_seed(1)
-    save_policy(policy, Values(1), {})
+    save_policy(policy, Values(1), Values(1), {})
     with pytest.raises(StudyError, match="resume: policy must be what the study 'otter' began"):
         resume(tmp_path)
 

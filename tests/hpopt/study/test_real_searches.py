@@ -17,7 +17,7 @@ def study(folder: Path, agent: str) -> StudyResult:
     return run(begin(settings))
 
 
-@pytest.mark.parametrize("agent", ["gp", "grid", "dqn"])
+@pytest.mark.parametrize("agent", ["gp", "grid", "dqn-from-scratch"])
 def test_a_real_study_repeats_and_betters_the_base_model(agent: str, tmp_path: Path) -> None:
     first, second = (study(tmp_path / run, agent) for run in ("first", "second"))
     assert [trial.value for trial in first.trials] == [trial.value for trial in second.trials]

@@ -12,7 +12,7 @@ from hpopt.testing import check_searcher
 from tests.hpopt.testing import broken_loops, broken_proposers
 from tests.hpopt.testing.failing import fails
 
-SLOW = ("gp", "ppo", "a2c", "dqn")
+SLOW = ("gp", "ppo", "a2c", "dqn-from-scratch")
 OURS = [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
     for name, spec in AGENTS.items()
