@@ -28,7 +28,7 @@ from .steered import SteeredTrial
 if TYPE_CHECKING:
     from hpopt_envs.records import Segment, Trial
 
-PRACTISED = ("dqn",)  # agents whose networks practised; the others' were only fitted
+PRACTISED = ("learned", "dqn")  # agents whose networks practised; the others' were only fitted
 PROPOSED = MOST_LEFT  # trials after the first one, before TPE goes on
 
 
