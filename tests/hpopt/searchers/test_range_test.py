@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from hpopt.controllers.range_test import plan_ramp
 from hpopt.pool.budget import full_run_cost
-from hpopt.searchers.range_test import plan_ramp
 from hpopt.wording import detours
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
