@@ -185,6 +185,9 @@ class RunFacts:
         baseline: what the user has now, beside which the default holds; empty for most.
         notes: sentences on what was done otherwise than a user may think.
         hyperparameters: names of those that training understands; empty where they aren't known.
+        precision: of forward passes, "float32" or "bfloat16".
+        examples: of the training data; 0 where it isn't known.
+        form: see `hpopt_envs.Task.form`; empty where it isn't known.
     """
 
     task: str
@@ -222,6 +225,9 @@ class RunFacts:
     baseline: Mapping[str, Value] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hyperparameters: tuple[str, ...] = ()
+    precision: str = "float32"
+    examples: int = 0
+    form: str = ""
 
     def __post_init__(self) -> None:
         for name in ("notes", "hyperparameters"):  # lists, as JSON has them

@@ -8,6 +8,7 @@ from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import Value
 
 from ..commands import record_note
+from ..export.refusals import unexportable
 from ..record.final import Entrant
 from ..record.lines import Event
 from ..searchers.base import NO_PRUNER
@@ -53,7 +54,7 @@ class LineDisplay(Display):
             f"base model: {facts.shown(facts.base_objective):.4f}",
             f"space {self.space.name}; default: {describe(self.space.defaults())}",
             *([f"baseline: {describe(facts.baseline)}"] if facts.baseline else []),
-            *filter(None, [unlimited(facts), *facts.notes, record]),
+            *filter(None, [unlimited(facts), *facts.notes, unexportable(study.header), record]),
             f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
             f"{facts.segment_tokens:,} training tokens",
             f"trial  used  value (* best so far)        {divergence}hyperparameters",

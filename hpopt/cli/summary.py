@@ -11,6 +11,7 @@ from ..commands import resume_command, without_password
 from ..record.final import Final
 from ..record.folders import StudyFolder
 from ..record.judged import Judged
+from ..record.recommended import HIGHER
 from ..record.samples import NOTHING, Samples, read_samples
 from ..report.advice import advice
 from ..report.words import columns, exceeded, test_verdict
@@ -66,7 +67,7 @@ def _nearest(facts: RunFacts, over: list[Trial]) -> str:
     return (
         f"No trial kept the limit on divergence, {facts.max_divergence:g} nats: trial "
         f"{trial.id} came nearest, with {_divergence(trial):.4f} and a value of "
-        f"{_value(facts, trial.value)} on validation."
+        f"{_value(facts, trial.value)} on validation{HIGHER}."
     )
 
 

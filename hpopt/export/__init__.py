@@ -23,17 +23,17 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     Raises:
         StudyError: there is no such study, or it recommends nothing; its schedule can't be
             expressed; or the folder can't be written.
-        WorldError: the text to be retained can't be had.
+        WorldError: data or model can't be had, where something of them is written beside code.
     """
     if to not in TARGETS:
         raise StudyError(f"--to: must be one of {', '.join(TARGETS)}, but got {to!r}")
     study = StudyFolder.find(name, runs, "export")
     recommended = Recommended.of(study.read(), "export")
+    folder = study.export if folder is None else folder
     if to == "json":
         files = {"schedule.json": json.dumps(recommended.to_json(), indent=2) + "\n"}
     else:
-        files = _code(recommended, to)
-    folder = study.export if folder is None else folder
+        files = _code(recommended, to, folder.resolve())
     try:
         if study.export.is_symlink() and folder == study.export:
             raise StudyError(f"export: {folder} must be a folder of the study's own, but is a link")
@@ -46,18 +46,14 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
     return [folder / file for file in files]
 
 
-def _code(recommended: Recommended, to: str) -> dict[str, str]:
+def _code(recommended: Recommended, to: str, folder: Path) -> dict[str, str]:
     """Return the files for a trainer; their text by name."""
+    from .beside import beside
     from .code import code
     from .exported import Exported
 
     exported = Exported.of(recommended)
-    files = {f"{to}_schedule.py": code(exported, to)}
-    if exported.penalized:
-        from .retained import RETAINED, retained_text
-
-        files[RETAINED] = retained_text(exported)
-    return files
+    return {f"{to}_schedule.py": code(exported, to, folder), **beside(exported)}
 
 
 def summary(paths: list[Path]) -> str:

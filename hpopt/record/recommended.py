@@ -11,11 +11,12 @@ from hpopt_search_spaces import SearchSpace
 
 from ..errors import StudyError
 from ..wording import counted, limit, objective
-from .final import BASELINE, DEFAULT, Final
+from .final import BASELINE, DEFAULT, Final, incumbents_of
 from .history import History
 from .race import CONFIDENCE, Difference
 from .schedule import Schedule
 
+HIGHER = "; a higher --max-divergence, or none, lets more trials win"
 LONGER = "A longer run may want a lower learning rate."
 
 
@@ -51,6 +52,7 @@ class Recommended:
             raise StudyError(
                 f"{what}: must be a study with a winner, but no trial of "
                 f"{history.header['name']!r} has ended with a value{limit(history.facts)}"
+                f"{HIGHER if history.facts.max_divergence is not None else ''}"
             )
         final = Final.of(history)
         if final is None or not final.is_over:
@@ -70,6 +72,34 @@ class Recommended:
             return facts.shown(best.value)
         value = self.final.mean(self.name)
         return None if value is None else facts.shown(value)
+
+    @property
+    def base_value(self) -> float:
+        """The objective of the base model on validation, as its user knows it."""
+        return self.history.facts.shown(self.history.facts.base_objective)
+
+    @property
+    def gains(self) -> bool:
+        """Whether it is better than the base model on validation."""
+        if self.value is None:
+            return False
+        maximize = self.history.facts.maximize
+        return self.value > self.base_value if maximize else self.value < self.base_value
+
+    @property
+    def default_value(self) -> float | None:
+        """The objective of the default on validation; None where it was never trained."""
+        trial = incumbents_of(self.history)[0].trial
+        value = None if trial is None else trial.value
+        if self.final is not None:
+            value = self.final.mean(DEFAULT)
+        return None if value is None else self.history.facts.shown(value)
+
+    @property
+    def test_value(self) -> float | None:
+        """The objective on the test split, the mean over the final's seeds; None without one."""
+        value = None if self.final is None else self.final.tested(self.name).mean
+        return None if value is None else self.history.facts.shown(value)
 
     @property
     def trial(self) -> int | None:

@@ -24,6 +24,7 @@ class SearchKeywords(TypedDict, total=False):
     completion_column: str | None
     messages_column: str | None
     chat_template_kwargs: str | None
+    packing: bool
     chosen_column: str | None
     rejected_column: str | None
     prompt_template: str | None

@@ -17,6 +17,7 @@ def study(new_script: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the corpus unread, where a test needs no retained text."""
-    monkeypatch.setattr("hpopt.export.retained.retained_text", lambda schedule: "")
+def nothing_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave data and model unread, where a test needs nothing of them beside the code."""
+    head = '{"labels": ["0", "1"], "weight": [], "bias": []}'
+    monkeypatch.setattr("hpopt.export.beside.beside", lambda exported: {"head.json": head})
