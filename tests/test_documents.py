@@ -40,7 +40,8 @@ from tests.documents import (
 COMMANDS = all_commands()
 PYTHON = [block for block in blocks() if block.language == "python"]
 REFERENCE = runpy.run_path(str(ROOT / "scripts" / "reference.py"))["FILES"]
-RUN = ("docs/getting-started.md", "docs/extending.md", "docs/environment.md")  # the cheap Python
+# The cheap Python.
+RUN = ("docs/getting-started.md", "docs/extending.md", "docs/environment.md", "docs/live.md")
 DEAR = "own_model:gru"  # ten seconds
 
 

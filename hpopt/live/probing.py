@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset
 
 from hpopt_envs.randomness import key
@@ -19,7 +20,8 @@ from .steering import Probed
 # As the pool's trials probe.
 TRAINING_EXAMPLES = 16
 RETAINED_EXAMPLES = 8
-RETAINED_TOKENS = 512  # of a text, at most
+RETAINED_TOKENS = 512  # of a text, at most, and of a batch of them
+IGNORED = -100  # in place of a token that isn't to be predicted
 STREAMED = 1024  # rows that a probe is drawn from where the data stream
 
 
@@ -78,24 +80,40 @@ def _ids(row: Any, tokenizer: Any) -> list[int]:
 
 @torch.no_grad()
 def retained_loss(model: torch.nn.Module, texts: Sequence[list[int]]) -> float:
-    """Return a model's loss on texts, in nats per token; each passes alone, to save memory.
+    """Return a model's loss on texts, in nats per token.
 
     Raises:
         ControllerError: the model doesn't predict tokens.
     """
     device = next(model.parameters()).device
     total, count = 0.0, 0
-    for text in texts:
-        ids = torch.tensor([text], device=device)
-        logits = getattr(model(input_ids=ids, attention_mask=torch.ones_like(ids)), "logits", None)
-        if logits is None or logits.dim() != 3 or logits.shape[1] != len(text):
+    for part in _parts(texts):
+        rows = [torch.tensor(text, device=device) for text in part]
+        ids = pad_sequence(rows, batch_first=True)
+        following = pad_sequence(rows, batch_first=True, padding_value=IGNORED)[:, 1:]
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        logits = getattr(model(input_ids=ids, attention_mask=mask), "logits", None)
+        if logits is None or logits.dim() != 3 or logits.shape[:2] != ids.shape:
             raise ControllerError(
                 "retain: must go with a model that predicts the next of each token, but "
                 f"{type(model).__name__} does not"
             )
-        losses = cross_entropy(logits[0, :-1].float(), ids[0, 1:], reduction="sum")
-        total, count = total + float(losses), count + len(text) - 1
+        predicted = logits[:, :-1].float().transpose(1, 2)
+        losses = cross_entropy(predicted, following, ignore_index=IGNORED, reduction="sum")
+        total, count = total + float(losses), count + int(mask[:, 1:].sum())
     return total / count
+
+
+def _parts(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Cut texts into batches of at most `RETAINED_TOKENS`, padding included, to save memory."""
+    part: list[list[int]] = []
+    for text in texts:
+        longest = max(map(len, [*part, text]))
+        if part and longest * (len(part) + 1) > RETAINED_TOKENS:
+            yield part
+            part = []
+        part = [*part, text]
+    yield part
 
 
 class TrainerProbe:
@@ -188,6 +206,6 @@ def _counted(batch: Mapping[str, Any]) -> float:
     """Return what a batch weighs in a mean over parts: its labelled tokens, else its rows."""
     labels = batch.get("labels")
     if isinstance(labels, torch.Tensor) and labels.dim() == 2:
-        return float((labels[:, 1:] != -100).sum())
+        return float((labels[:, 1:] != IGNORED).sum())
     first = next(value for value in batch.values() if isinstance(value, torch.Tensor))
     return float(len(first))

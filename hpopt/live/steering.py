@@ -161,7 +161,8 @@ class Steered:
         on = "there it ends" if stretch.last else f"on from learning rate {self._stretch.rate:.3g}"
         if back_to is None:
             ends = stretch.in_ramp and not self._stretch.in_ramp
-            return f"nothing rose up to the end of the range; {on}" if ends else ""
+            higher = "a higher learning_rate may do better"
+            return f"nothing rose up to the end of the range: {on}; {higher}" if ends else ""
         rose = f"the objective rose to {objective:.4g}, from {before:.4g} at best"
         rose = rose if objective < math.inf else "training exploded"
         return f"{rose}: back to step {back_to}, and {on}"
