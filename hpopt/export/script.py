@@ -79,7 +79,7 @@ def script(exported: Exported, to: str, folder: Path) -> str:
     imports = [
         "import sys",
         "",
-        "import torch",
+        *(["import torch"] if "torch." in body else []),
         f"from transformers import {_used(body, [*hugging, *(library if to != 'trl' else [])])}",
         *([f"from trl import {_used(body, library)}"] if to == "trl" else []),
         "",
