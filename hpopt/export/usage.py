@@ -85,10 +85,10 @@ def _of_data(exported: Exported, to: str) -> list[str]:
         )
     if exported.form == "chats":
         notes.append(
-            "What the assistant says is learnt, and the chat template must mark it: {% generation "
-            "%} before, {% endgeneration %} behind, with the token that ends the turn inside. TRL "
-            "brings such templates for some models. Where there is none, give rows of prompt and "
-            "completion, an answer each."
+            "What the assistant says is learnt, and the chat template must mark it: "
+            "{%generation%} before, {%endgeneration%} behind, with the token that ends the turn "
+            "inside. TRL brings such templates for some models. Where there is none, give rows of "
+            "prompt and completion, an answer each."
         )
     templates = {"prompt": source.prompt_template, "completion": source.completion_template}
     notes += [
