@@ -15,7 +15,8 @@ from .encoding import encoding
 from .exported import Exported
 from .filling import filled
 from .refusals import check_expressible
-from .usage import head, trainer_of
+from .script import trainer_of
+from .usage import head
 
 # Terms over the vocabulary, of log-probabilities q of the base model and p of the trained one; see
 # `hpopt_envs.divergences.f_divergence` for their f.

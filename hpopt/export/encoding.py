@@ -23,6 +23,7 @@ def encoding(exported: Exported) -> list[str]:
         **names,
         "cut": "" if longest is None else f"[:{longest}]",
         "truncated": truncated,
+        "kwargs": exported.template_kwargs or '(row.get("chat_template_kwargs") or {})',
     }
     if exported.form == "labels":
         columns = exported.columns["text"].split(",")

@@ -1,9 +1,11 @@
 """What a study recommends as trainers see it: what is held, and what changes over the run."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hpopt_envs.models import length_limit, load_tokenizer
 from hpopt_envs.settings import Source
 from hpopt_envs.tasks import ParametricLoss, Task
 from hpopt_envs.tasks.suite import BUILT_IN
@@ -120,10 +122,20 @@ class Exported:
         }
 
     @property
+    def template_kwargs(self) -> dict[str, Any]:
+        """What chat templates get beside every chat."""
+        made: dict[str, Any] = json.loads(self.source.chat_template_kwargs or "{}")
+        return made
+
+    @property
     def longest(self) -> int | None:
         """Tokens that an example is cut to; None where none is."""
-        asked: int | None = self.environment["sequence_length"]
-        return self.recommended.history.facts.sequence_length if self.form == "blocks" else asked
+        facts, asked = self.recommended.history.facts, self.environment["sequence_length"]
+        if self.form == "blocks":
+            return facts.sequence_length
+        if asked is None and self.source.too_long == "truncate":
+            return length_limit(facts.model, load_tokenizer(facts.model), None, least=1)
+        return None if asked is None else int(asked)
 
     @property
     def work(self) -> list[tuple[int, int]]:

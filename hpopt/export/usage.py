@@ -1,52 +1,24 @@
-"""What an exported file begins with: what it is, what to know of it, and how to use it."""
+"""What an exported file begins with: what it is worth, what to know of it, how to use it."""
 
 from pathlib import Path
 from textwrap import fill, indent
 
-from hpopt_envs.models import EMBEDDED
-from hpopt_envs.references import is_reference
-
 from ..record.recommended import LONGER
 from .arguments import arguments, needs_trainer
 from .exported import Exported
-
-_AUTO = {"labels": "AutoModelForSequenceClassification", "sources": "AutoModelForSeq2SeqLM"}
-_COLUMNS = {  # of rows that trl is given, or code of ours
-    "blocks": ("text",),
-    "texts": ("text",),
-    "completions": ("prompt", "completion"),
-    "chat completions": ("prompt", "completion"),
-    "chats": ("messages",),
-    "labels": ("text", "label"),
-    "sources": ("prompt", "completion"),
-    "pairs": ("prompt", "chosen", "rejected"),
-}
-
-
-def trainer_of(exported: Exported, to: str) -> str:
-    """Return the class of a library's trainer."""
-    if exported.form == "pairs":
-        return "DPOTrainer"
-    if to == "trl":
-        return "SFTTrainer"
-    return "Seq2SeqTrainer" if exported.form == "sources" else "Trainer"
+from .script import columns_of, script
 
 
 def head(exported: Exported, to: str, folder: Path) -> str:
     """Return the docstring of a module that will lie in a folder."""
     notes = [_found(exported), *_notes(exported, to)]
     paragraphs = "\n\n".join(fill(note, 100) for note in notes)
-    columns = " and ".join(f'"{name}"' for name in _columns(exported))
+    columns = " and ".join(f'"{name}"' for name in columns_of(exported))
     use = f"Use, with train_dataset, rows with {columns} (a datasets.Dataset):"
-    lines = indent("\n".join(_usage(exported, to, folder)), "    ")
+    lines = indent(script(exported, to, folder), "    ")
     text = f"How to fine-tune, for {to}.\n\n{paragraphs}\n\n{use}\n\n{lines}\n"
     escaped = text.replace("\\", "\\\\")
     return f'"""{escaped}"""'
-
-
-def _columns(exported: Exported) -> list[str]:
-    names = [exported.columns[of] for of in _COLUMNS[exported.form]]
-    return [one for name in names for one in name.split(",")]
 
 
 def _found(exported: Exported) -> str:
@@ -78,7 +50,10 @@ def _found(exported: Exported) -> str:
 def _notes(exported: Exported, to: str) -> list[str]:
     notes = _of_data(exported, to)
     if exported.form == "pairs":
-        notes.append("A batch counts pairs. The reference is the model that training begins with.")
+        notes.append(
+            "A batch counts pairs. The reference is the model that training begins with. Responses "
+            "must not repeat their prompts."
+        )
     if not needs_trainer(exported):
         notes.append(
             "The batch is per_device_train_batch_size × gradient_accumulation_steps × devices: "
@@ -110,10 +85,10 @@ def _of_data(exported: Exported, to: str) -> list[str]:
         )
     if exported.form == "chats":
         notes.append(
-            "What the assistant says is learnt, and the chat template must mark it: {% generation "
-            "%} before, {% endgeneration %} behind, with the token that ends the turn inside. TRL "
-            "brings such templates for some models. Where there is none, give rows of prompt and "
-            "completion, an answer each."
+            "What the assistant says is learnt, and the chat template must mark it: "
+            "{%generation%} before, {%endgeneration%} behind, with the token that ends the turn "
+            "inside. TRL brings such templates for some models. Where there is none, give rows of "
+            "prompt and completion, an answer each."
         )
     templates = {"prompt": source.prompt_template, "completion": source.completion_template}
     notes += [
@@ -122,103 +97,3 @@ def _of_data(exported: Exported, to: str) -> list[str]:
         if template is not None
     ]
     return notes
-
-
-def _usage(exported: Exported, to: str, folder: Path) -> list[str]:
-    """Return the lines of a script that trains."""
-    trainer = made = trainer_of(exported, to)
-    config = {"Trainer": "TrainingArguments", "Seq2SeqTrainer": "Seq2SeqTrainingArguments"}.get(
-        trainer, trainer.replace("Trainer", "Config")
-    )
-    names, given = ["ARGUMENTS", "prepare"], []
-    if needs_trainer(exported):
-        trainer = "PenalizedTrainer" if exported.penalized else "ScheduledTrainer"
-        names.append(trainer)
-    elif not exported.steady:
-        names.append("LearningRate")
-        given.append("callbacks=[LearningRate()]")
-    if exported.takes_retained:
-        names.append("read_retained")
-        given.append("retained_dataset=read_retained()")
-    elif exported.penalized:
-        given.append("retained_dataset=train_dataset")
-    if exported.form == "labels":
-        names.append("LABELS")
-    data = _rows(exported, to)
-    collator = [] if to == "trl" or exported.form == "labels" else ["DataCollatorForSeq2Seq"]
-    if collator:
-        given.append("data_collator=DataCollatorForSeq2Seq(tokenizer)")
-    if to != "trl":
-        names.append("encode")
-    library = [config, *([] if trainer != made else [made])]
-    hugging, loading = _loading(exported)
-    of_transformers = [*hugging, *collator, *(library if to == "transformers" else [])]
-    epochs = f"{exported.epochs:.4g}"
-    return [
-        "import sys",
-        "",
-        "import torch",
-        f"from transformers import {', '.join(sorted(of_transformers))}",
-        *([f"from trl import {', '.join(library)}"] if to == "trl" else []),
-        "",
-        f"sys.path.append({str(folder)!r})",
-        f"from {to}_schedule import {', '.join(sorted(names))}",
-        "",
-        *loading,
-        "model = prepare(model, tokenizer)",
-        *data,
-        f"arguments = {config}(",
-        '    output_dir="output",',
-        f"    max_steps={sum(steps for steps, _ in exported.work)},  # {epochs} epochs there",
-        "    **ARGUMENTS,",
-        ")",
-        f"trainer = {trainer}(",
-        "    model=model,",
-        "    args=arguments,",
-        "    train_dataset=train_dataset,",
-        "    processing_class=tokenizer,",
-        *(f"    {argument}," for argument in given),
-        ")",
-        "trainer.train()",
-        *(["trainer.optimizer.eval()"] if exported.averages else []),
-    ]
-
-
-def _rows(exported: Exported, to: str) -> list[str]:
-    """Return what makes a trainer's data of rows."""
-    if to != "trl":
-        return ["train_dataset = encode(train_dataset, tokenizer)"]
-    if exported.form in ("blocks", "texts"):
-        return []  # an argument names the column
-    names = {exported.columns[of]: of for of in _COLUMNS[exported.form]}
-    renamed = {name: of for name, of in names.items() if name != of}
-    return [f"train_dataset = train_dataset.rename_columns({renamed!r})"] if renamed else []
-
-
-def _loading(exported: Exported) -> tuple[list[str], list[str]]:
-    """Return names to import from transformers, and the lines that load tokenizer and model."""
-    source = exported.recommended.history.facts.model
-    trusts = exported.environment.get("trust_remote_code", False)
-    trusted = ", trust_remote_code=True" if trusts else ""
-    factory, auto = is_reference(source), _AUTO.get(exported.form, "AutoModelForCausalLM")
-    place = EMBEDDED.get("embedded" if factory else source, Path(source))
-    where = repr(str(place.resolve()) if place.is_dir() else source)
-    tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({where}{trusted})"
-    if factory:
-        module, _, name = source.partition(":")
-        return ["AutoTokenizer"], [f"from {module} import {name}", tokenizer, f"model = {name}()"]
-    labels = [
-        "    num_labels=len(LABELS),",
-        "    id2label=dict(enumerate(LABELS)),",
-        "    label2id={label: number for number, label in enumerate(LABELS)},",
-        "    ignore_mismatched_sizes=True,",
-    ]
-    return ["AutoTokenizer", auto], [
-        tokenizer,
-        f"model = {auto}.from_pretrained(",
-        f"    {where},",
-        "    dtype=torch.float32,",
-        *(labels if exported.form == "labels" else []),
-        *(["    trust_remote_code=True,"] if trusts else []),
-        ")",
-    ]

@@ -95,7 +95,7 @@ class Source:
     )
     packing: bool = setting(
         True,
-        "lm on texts: false: an example is a text, not a block of them in a row (default: true)",
+        "lm: false: an example of plain text is a text, not a block of several (default: true)",
         group=DATA,
         metavar="B",
     )

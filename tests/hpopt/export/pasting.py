@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from hpopt.export.material import load_base
 from hpopt.record.folders import StudyFolder
 from hpopt.record.recommended import Recommended
 from hpopt_envs.schedules import learning_rate_at
+from tests.hpopt.export.examples import Rows
 from tests.hpopt.searching import search
-
-Rows = Sequence[dict[str, Any]]
 
 # Before the file's own lines: the user's rows, and an eye on every step of a trainer.
 PRELUDE = """\
@@ -76,14 +75,20 @@ class Pasted:
     @property
     def wanted_rates(self) -> list[float]:
         """Those of the study's steps, but for a warm-up of whole steps, as trainers have it."""
-        values = self.recommended.schedule.hyperparameters[0]
         trial = self.recommended.example
         assert trial is not None
-        steps = sum(segment.optimizer_steps for segment in trial.path)
-        if not values["divergence_weight"]:
-            warmup = math.ceil(float(values["warmup_fraction"]) * steps) / steps
-            values = values | {"warmup_fraction": warmup}
-        return [learning_rate_at(step / steps, values) for step in range(steps)]
+        steps = [
+            dict(segment.hyperparameters)
+            for segment in trial.path
+            for _ in range(segment.optimizer_steps)
+        ]
+        if all(values == steps[0] and not values["divergence_weight"] for values in steps):
+            warmup = math.ceil(steps[0]["warmup_fraction"] * len(steps)) / len(steps)
+            steps = [values | {"warmup_fraction": warmup} for values in steps]
+        sizes = [values["batch_size"] for values in steps]
+        drawn = [sum(sizes[:step]) / sum(sizes) for step in range(len(steps))]
+        places = [before * self.recommended.reach for before in drawn]
+        return [learning_rate_at(*at) for at in zip(places, steps, strict=True)]
 
 
 def paste(folder: Path, to: str, splits: Mapping[str, Rows], **asked: Any) -> Pasted:
@@ -122,11 +127,15 @@ def losses(recommended: Recommended, *folders: Path) -> Any:
     return tuple(found)
 
 
+def instructions(path: Path) -> str:
+    """The script that a file begins with."""
+    said = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ""
+    return textwrap.dedent(said.partition("\nUse, ")[2].partition("\n")[2])
+
+
 def run_instructions(path: Path, rows: Rows, folder: Path) -> list[float]:
     """Run what a file says of its use, from another folder; return the steps' learning rates."""
-    said = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ""
-    lines = said.partition("Use, ")[2].partition("\n")[2]
-    script = PRELUDE + textwrap.dedent(lines) + AFTER
+    script = PRELUDE + instructions(path) + AFTER
     (folder / "user").mkdir()
     (folder / "rows.json").write_text(json.dumps(list(rows)))
     (folder / "user" / "script.py").write_text(script)

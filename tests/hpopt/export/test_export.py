@@ -61,6 +61,11 @@ def test_weights_that_are_not_in_float32_are_refused(study: Study) -> None:
         module.prepare(llama().bfloat16(), load_tokenizer("embedded"))
 
 
+def test_a_study_that_does_not_say_how_rows_were_read_has_its_data_read_again(study: Study) -> None:
+    module = exported(study([HELD], model="embedded", form="", examples=0), "trl")
+    assert module.ARGUMENTS["packing"]
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_precision_is_the_search_s_where_the_machine_has_it(
     study: Study, tmp_path: Path, precision: str
