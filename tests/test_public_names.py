@@ -17,6 +17,7 @@ NAMES = {
         "StudyError",
         "StudyResult",
         "__version__",
+        "report",
         "resume",
         "search",
     },

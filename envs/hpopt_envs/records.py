@@ -185,6 +185,8 @@ class RunFacts:
         baseline: what the user has now, beside which the default holds; empty for most.
         notes: sentences on what was done otherwise than a user may think.
         hyperparameters: names of those that training understands; empty where they aren't known.
+        external: whether a program of the user's trains: how long a trial is, and what it costs, is
+            known only at its end; there is neither a base model to measure nor a test split.
     """
 
     task: str
@@ -222,6 +224,7 @@ class RunFacts:
     baseline: Mapping[str, Value] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hyperparameters: tuple[str, ...] = ()
+    external: bool = False
 
     def __post_init__(self) -> None:
         for name in ("notes", "hyperparameters"):  # lists, as JSON has them
