@@ -1,6 +1,7 @@
 """The examples do what their docstrings say, with smaller budgets than those."""
 
 import json
+import os
 import re
 import runpy
 import shlex
@@ -16,6 +17,7 @@ from hpopt_envs.scores.scores import make_score, score
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REWARD = EXAMPLES / "own_reward.py"
+SCRIPT = EXAMPLES / "own_script" / "train.py"
 SEARCHER = EXAMPLES / "own_searcher.py"
 LIVE = ("live_trainer.py", "live_sft.py", "live_loop.py")
 BUDGETS = {
@@ -50,6 +52,25 @@ def test_its_command_finds_something_better_than_the_base(
     assert (gain if result["maximize"] else -gain) > 0.3
     weights = load_file(tmp_path / "example" / "best" / "model.safetensors")
     assert sum(tensor.numel() for tensor in weights.values()) > 10_000
+
+
+def test_the_script_is_run_as_its_docstring_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = SCRIPT.read_text()
+    stated = re.search(r"^    python -m hpopt (.*)$", text, re.MULTILINE)
+    assert stated is not None
+    assert len(text.splitlines()) < 60
+    monkeypatch.chdir(EXAMPLES.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    small = ["--trials=2", "--confirm-seeds=1", "--runs", str(tmp_path), "--name=example"]
+    assert main([*shlex.split(stated[1]), *small]) == 0
+    told, said = capfd.readouterr()
+    assert said == ""
+    assert "python examples/own_script/train.py --lr " in told.partition("Command to paste:")[2]
+    result = json.loads((tmp_path / "example" / "result.json").read_text())
+    assert result["best_value"] < 4.5  # nats a character
 
 
 def test_the_reward_of_its_command_prefers_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:

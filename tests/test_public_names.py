@@ -19,6 +19,7 @@ NAMES = {
         "StudyError",
         "StudyResult",
         "__version__",
+        "report",
         "resume",
         "search",
     },

@@ -188,6 +188,8 @@ class RunFacts:
         precision: of forward passes, "float32" or "bfloat16".
         examples: of the training data; 0 where it isn't known.
         form: see `hpopt_envs.Task.form`; empty where it isn't known.
+        external: whether a program of the user's trains: how long a trial is, and what it costs, is
+            known only at its end; there is neither a base model to measure nor a test split.
     """
 
     task: str
@@ -228,6 +230,7 @@ class RunFacts:
     precision: str = "float32"
     examples: int = 0
     form: str = ""
+    external: bool = False
 
     def __post_init__(self) -> None:
         for name in ("notes", "hyperparameters"):  # lists, as JSON has them

@@ -29,6 +29,11 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
         raise StudyError(f"--to: must be one of {', '.join(TARGETS)}, but got {to!r}")
     study = StudyFolder.find(name, runs, "export")
     recommended = Recommended.of(study.read(), "export")
+    if recommended.command is not None and to != "json":
+        raise StudyError(
+            f"export: --to {to} is code for a trainer, but the study's is a command of your own; "
+            "without --to, that is printed"
+        )
     folder = study.export if folder is None else folder
     if to == "json":
         files = {"schedule.json": json.dumps(recommended.to_json(), indent=2) + "\n"}
@@ -44,6 +49,23 @@ def export(name: str, runs: str, to: str, folder: Path | None) -> list[Path]:
         where = str(folder)[:200]
         raise StudyError(f"export: {where} can't be written: {error.strerror}") from None
     return [folder / file for file in files]
+
+
+def command_of(name: str, runs: str) -> str:
+    """Return the command that a study of one recommends.
+
+    Args:
+        name: of the study.
+        runs: folder that studies are kept in.
+
+    Raises:
+        StudyError: there is no such study, or it recommends nothing; or it trained by itself.
+    """
+    history = StudyFolder.find(name, runs, "export").read()
+    command = Recommended.of(history, "export").command
+    if command is None:
+        raise StudyError(f"--to: must be given, one of {', '.join(TARGETS)}, but isn't")
+    return command
 
 
 def _code(recommended: Recommended, to: str, folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from statistics import mean
 from typing import Any
 
 from hpopt_envs.records import Trial
+from hpopt_envs.scripts.template import command_line
 from hpopt_search_spaces import SearchSpace
 
 from ..errors import StudyError
@@ -56,7 +57,7 @@ class Recommended:
             )
         final = Final.of(history)
         if final is None or not final.is_over:
-            return cls(history, f"trial {best.id}", Schedule.of(best), None)
+            return cls(history, f"trial {best.id}", Schedule.of(best, history.facts), None)
         return cls(history, final.recommended.name, final.recommended.schedule, final)
 
     @property
@@ -131,6 +132,18 @@ class Recommended:
         """See `Schedule.reach`."""
         return self.schedule.reach(self.history.facts)
 
+    @property
+    def command(self) -> str | None:
+        """What to type for a full run, where trials were a command of the user's own."""
+        header = self.history.header
+        script = header.get("environment", {}).get("script")
+        if not script:
+            return None
+        off = {one["name"]: one["default"] for one in header["space"]["parameters"]}
+        ours = {"seed": header["seed"], "folder": "output", "fraction": 1.0}
+        values = {**off, **self.schedule.hyperparameters[0], **ours, "steps": script.get("steps")}
+        return command_line(script["command"], values)
+
     @cached_property
     def why(self) -> str:
         """Why it was chosen and how sure that is, in a sentence."""
@@ -152,6 +165,7 @@ class Recommended:
             "configuration": self.name,
             "trial": self.trial,
             "why": self.why,
+            **({"command": self.command} if self.command else {}),
             "task": facts.task,
             "model": facts.model,
             "training_tokens": self.schedule.training_tokens,

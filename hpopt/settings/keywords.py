@@ -35,6 +35,12 @@ class SearchKeywords(TypedDict, total=False):
     samples_per_prompt: int | None
     class_weights: str
     too_long: str
+    command: str | None
+    value: str | None
+    value_file: str | None
+    value_pattern: str | None
+    fraction: float | None
+    steps: int | None
     sequence_length: int | None
     segment_tokens: int | None
     trial_tokens: int | None
