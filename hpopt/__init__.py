@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from hpopt_search_spaces.errors import HpoptError
 
 from .errors import StudyError
+from .reporting import report
 
 if TYPE_CHECKING:
     from .searchers.base import AgentSpec, Proposal, Proposer, Searcher, SearchPlan
@@ -33,6 +34,7 @@ __all__ = [
     "StudyError",
     "StudyResult",
     "__version__",
+    "report",
     "resume",
     "search",
 ]

@@ -15,3 +15,7 @@ def io_error(error: OSError) -> str:
 
 class Paused(StudyError):
     """A study can't go on for now; its journal is whole, and `resume` goes on with it."""
+
+
+class ControllerError(HpoptError):
+    """A controller can't be used in a training run as asked."""

@@ -40,7 +40,8 @@ from tests.documents import (
 COMMANDS = all_commands()
 PYTHON = [block for block in blocks() if block.language == "python"]
 REFERENCE = runpy.run_path(str(ROOT / "scripts" / "reference.py"))["FILES"]
-RUN = ("docs/getting-started.md", "docs/extending.md", "docs/environment.md")  # the cheap Python
+# The cheap Python.
+RUN = ("docs/getting-started.md", "docs/extending.md", "docs/environment.md", "docs/live.md")
 DEAR = "own_model:gru"  # ten seconds
 
 
@@ -49,6 +50,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with the examples, and the files that the pages say to write."""
     for example in (ROOT / "examples").glob("*.py"):
         shutil.copy(example, tmp_path)
+    shutil.copytree(ROOT / "examples" / "own_script", tmp_path / "examples" / "own_script")
     for block in blocks():
         if block.file is not None:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
@@ -164,7 +166,8 @@ def test_every_search_runs(typed: str, desk: Path) -> None:
     (desk / "pairs.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
     budget = ["--trials=2", "--confirm-seeds=0", "--name=small"]
     budget += ["--seeds=1"] if arguments[0] == "compare" else []
-    lengths = ["--trial-tokens=8192"] if not {"align", "dpo"} & set(arguments) else []
+    theirs = {"align", "dpo", "--command"} & set(arguments)
+    lengths = [] if theirs else ["--trial-tokens=8192"]
     assert main([*arguments, *budget, *lengths]) == 0
 
 

@@ -1,7 +1,9 @@
 """The examples do what their docstrings say, with smaller budgets than those."""
 
 import json
+import os
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -15,7 +17,9 @@ from hpopt_envs.scores.scores import make_score, score
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REWARD = EXAMPLES / "own_reward.py"
+SCRIPT = EXAMPLES / "own_script" / "train.py"
 SEARCHER = EXAMPLES / "own_searcher.py"
+LIVE = ("live_trainer.py", "live_sft.py", "live_loop.py")
 BUDGETS = {
     "own_task.py": ["--trials=2", "--trial-tokens=4096"],
     "own_model.py": ["--trials=1", "--trial-tokens=8192"],
@@ -26,9 +30,9 @@ BUDGETS = {
 def test_every_example_is_tried_and_short() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     elsewhere = "plain_sb3.py"  # in tests/envs/episode/test_gymnasium.py
-    assert names == {*BUDGETS, REWARD.name, SEARCHER.name, elsewhere}
+    assert names == {*BUDGETS, *LIVE, REWARD.name, SEARCHER.name, elsewhere}
     for name in names:
-        assert len((EXAMPLES / name).read_text().splitlines()) < 60
+        assert len((EXAMPLES / name).read_text().splitlines()) < (40 if name in LIVE else 60)
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -48,6 +52,25 @@ def test_its_command_finds_something_better_than_the_base(
     assert (gain if result["maximize"] else -gain) > 0.3
     weights = load_file(tmp_path / "example" / "best" / "model.safetensors")
     assert sum(tensor.numel() for tensor in weights.values()) > 10_000
+
+
+def test_the_script_is_run_as_its_docstring_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = SCRIPT.read_text()
+    stated = re.search(r"^    python -m hpopt (.*)$", text, re.MULTILINE)
+    assert stated is not None
+    assert len(text.splitlines()) < 60
+    monkeypatch.chdir(EXAMPLES.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    small = ["--trials=2", "--confirm-seeds=1", "--runs", str(tmp_path), "--name=example"]
+    assert main([*shlex.split(stated[1]), *small]) == 0
+    told, said = capfd.readouterr()
+    assert said == ""
+    assert "python examples/own_script/train.py --lr " in told.partition("Command to paste:")[2]
+    result = json.loads((tmp_path / "example" / "result.json").read_text())
+    assert result["best_value"] < 4.5  # nats a character
 
 
 def test_the_reward_of_its_command_prefers_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +108,22 @@ def test_the_examples_keep_the_promises_of_what_they_are(monkeypatch: pytest.Mon
     check_searcher("own_searcher:HillClimbing")
     check_searcher("own_searcher:HillClimbing-cold", workers=(2,))
     check_score("own_reward:command")
+
+
+# Of trl and of torch, on a machine without an accelerator.
+@pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed:FutureWarning")
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning")
+@pytest.mark.parametrize("name", LIVE)
+def test_a_learning_rate_is_found_inside_a_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, str(tmp_path)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    told, _ = capfd.readouterr()
+    if name == "live_loop.py":
+        assert float(told.split()[-1]) < 0.4  # nothing learned is 0.69
+        return
+    schedule = json.loads((tmp_path / "schedule.json").read_text())
+    assert schedule["configuration"] == "controller"
+    losses = [float(loss) for loss in re.findall(r"'hpopt/objective': '([0-9.]+)'", told)]
+    assert losses[-1] < losses[0] - 0.3

@@ -1,9 +1,11 @@
 """The names that others may rely on: a change here is a change for them."""
 
 import hpopt
+import hpopt.live
 import hpopt.testing
 import hpopt_envs
 import hpopt_search_spaces
+from hpopt.errors import ControllerError
 
 NAMES = {
     hpopt: {
@@ -17,9 +19,11 @@ NAMES = {
         "StudyError",
         "StudyResult",
         "__version__",
+        "report",
         "resume",
         "search",
     },
+    hpopt.live: {"Controller", "Loop"},
     hpopt.testing: {
         "check_score",
         "check_searcher",
@@ -67,6 +71,11 @@ def test_each_floor_exports_these_names_and_no_others() -> None:
 
 
 def test_errors_of_every_floor_can_be_caught_as_one() -> None:
-    for error in (hpopt.StudyError, hpopt_envs.WorldError, hpopt_search_spaces.SpaceError):
+    for error in (
+        ControllerError,
+        hpopt.StudyError,
+        hpopt_envs.WorldError,
+        hpopt_search_spaces.SpaceError,
+    ):
         assert issubclass(error, hpopt.HpoptError)
     assert hpopt.HpoptError is hpopt_search_spaces.HpoptError

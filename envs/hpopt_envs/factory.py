@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .episode.environment import FineTuneEnv
+from .errors import WorldError
 from .models import trust_remote_code
 from .settings import EnvironmentSettings
 from .worlds import world_of
@@ -38,6 +39,9 @@ def make_env(
     torch.set_num_threads(1)
     trust_remote_code(asked.trust_remote_code)
     world = world_of(asked.task)
+    if asked.script.given and not world.runs_commands:
+        name = next(iter(asked.script.given))
+        raise WorldError(f"{name}: must be left out for task {asked.task!r}, which is no command")
     module, _, name = world.build.partition(":")
     run, resolved = getattr(import_module(f".{module}", __package__), name)(asked)
     moves = world.may_move and any(resolved.dynamic)

@@ -100,7 +100,12 @@ class Save:
     folder: str
 
 
-Request = Start | Advance | Save
+@dataclass(frozen=True)
+class End:
+    """Let go of a trial that a pruner ended; what still runs of it outside is ended."""
+
+
+Request = Start | Advance | Save | End
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class Reply:
     stuck: str = ""
 
 
-_REQUESTS: dict[str, type] = {"start": Start, "advance": Advance, "save": Save}
+_REQUESTS: dict[str, type] = {"start": Start, "advance": Advance, "save": Save, "end": End}
 
 
 def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

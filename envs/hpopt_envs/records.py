@@ -185,6 +185,11 @@ class RunFacts:
         baseline: what the user has now, beside which the default holds; empty for most.
         notes: sentences on what was done otherwise than a user may think.
         hyperparameters: names of those that training understands; empty where they aren't known.
+        precision: of forward passes, "float32" or "bfloat16".
+        examples: of the training data; 0 where it isn't known.
+        form: see `hpopt_envs.Task.form`; empty where it isn't known.
+        external: whether a program of the user's trains: how long a trial is, and what it costs, is
+            known only at its end; there is neither a base model to measure nor a test split.
     """
 
     task: str
@@ -222,6 +227,10 @@ class RunFacts:
     baseline: Mapping[str, Value] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hyperparameters: tuple[str, ...] = ()
+    precision: str = "float32"
+    examples: int = 0
+    form: str = ""
+    external: bool = False
 
     def __post_init__(self) -> None:
         for name in ("notes", "hyperparameters"):  # lists, as JSON has them

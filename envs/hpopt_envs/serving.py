@@ -10,7 +10,7 @@ from .episode.environment import FineTuneEnv
 from .episode.snapshots import Unsaved, read_snapshot
 from .episode.state import trial_in
 from .errors import WorldError, describe
-from .messages import Advance, Reply, Request, Save, Start, digest_of
+from .messages import Advance, End, Reply, Request, Save, Start, digest_of
 from .records import Control, Outcome, Trial
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no other trial would fare better
@@ -37,6 +37,9 @@ def serve(env: FineTuneEnv, request: Request) -> Reply:
             return _start(env, request)
         if isinstance(request, Save):
             return _save(env, request)
+        if isinstance(request, End):
+            env.close()
+            return Reply()
         return _advance(env, request)
     except Exception as error:
         # A task or a model of the user's may raise anything; the study goes on without the trial.

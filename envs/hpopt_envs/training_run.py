@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -104,3 +104,14 @@ class TrainingRun(Protocol):
 
     def save_weights(self, state: Any, folder: Path) -> None:
         """Write the state's model where `from_pretrained` (or the task's user) finds it."""
+
+
+@runtime_checkable
+class TrialProcesses(Protocol):
+    """What a training run has beside the above where its trials are processes of their own."""
+
+    def name(self, state: Any, trial: int) -> None:
+        """Say which trial a new state is of: its files are named after it."""
+
+    def end(self, state: Any) -> None:
+        """End a trial's process, if it has one that still runs."""

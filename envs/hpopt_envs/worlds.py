@@ -1,4 +1,4 @@
-"""The worlds that a task's name may ask for: fine-tuning, and three that stand in for it."""
+"""The worlds that a task's name may ask for: fine-tuning, users' scripts, and stand-ins."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,8 @@ class World:
             a trial deserves an MLflow run of its own.
         may_move: whether hyperparameters may change during a trial.
         repeats: whether a configuration can be trained again, on another seed.
+        runs_commands: whether a trial is a process of the user's own, which keeps files, says by
+            itself how far it is, and can't be taken up in the middle.
         build: "module:function" of `hpopt_envs`, which takes `EnvironmentSettings` and returns a
             training run and the resolved space.
     """
@@ -27,6 +29,7 @@ class World:
     may_move: bool
     repeats: bool
     build: str
+    runs_commands: bool = False
 
 
 FINE_TUNING = World(
@@ -61,12 +64,22 @@ NANO = World(
     repeats=True,
     build="nano.run:nano_run",
 )
+SCRIPT = World(
+    task="script",
+    description="A training script of your own: what --command says.",
+    trains=True,
+    may_move=False,
+    repeats=True,
+    build="scripts.building:script_run",
+    runs_commands=True,
+)
 
 
 def world_of(task: str) -> World:
     """Return the world of a task by its name, whether there is such a task or not."""
-    if task == SIMULATION.task:
-        return SIMULATION
+    for world in (SIMULATION, SCRIPT):
+        if task == world.task:
+            return world
     if task.startswith(NANO_PREFIX):
         return NANO
     return FINISHED_RUNS if task.startswith(TABLE_PREFIX) else FINE_TUNING

@@ -64,7 +64,9 @@ def _report(parser: argparse.ArgumentParser) -> None:
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="NAME", help="name of the study")
     parser.add_argument(
-        "--to", required=True, metavar="TO", help="what is written: json, transformers or trl"
+        "--to",
+        metavar="TO",
+        help="what is written: json, transformers or trl (default: of a command, that is printed)",
     )
     parser.add_argument(
         "--folder", type=Path, help="where it is written (default: export/ in the study's folder)"

@@ -115,9 +115,12 @@ def run_report(asked: argparse.Namespace) -> int:
 
 
 def run_export(asked: argparse.Namespace) -> int:
-    from ..export import export, summary
+    from ..export import command_of, export, summary
 
     runs = _runs(asked)
+    if asked.to is None:
+        print(command_of(asked.study, runs))
+        return 0
     print(summary(export(asked.study, runs, asked.to, asked.folder)))
     return 0
 

@@ -8,6 +8,7 @@ from hpopt_envs.records import Outcome, Trial
 from hpopt_search_spaces import Value
 
 from ..commands import record_note
+from ..export.refusals import unexportable
 from ..record.final import Entrant
 from ..record.lines import Event
 from ..searchers.base import NO_PRUNER
@@ -33,7 +34,7 @@ class LineDisplay(Display):
         """Say once, as soon as it is known, for how long a worker may say nothing."""
         assert self.study is not None
         limit = self.study.pool.silence_limit
-        if limit is not None and not self._limit_told:
+        if limit is not None and not self.facts.external and not self._limit_told:
             self._limit_told = True
             self.line(f"a worker that says nothing for {duration(limit)} counts as dead")
 
@@ -46,18 +47,29 @@ class LineDisplay(Display):
         divergence = "" if facts.max_divergence is None else f"{'divergence':<16s}"
         kept = self.settings.tracking
         record = record_note(kept.tracking_uri, kept.experiment)
+        who = f"study {study.name}: {study.agent}{pruner} on {facts.task}"
+        judged = f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}"
+        if facts.external:
+            opening = [f"{who}, {facts.model}", judged]
+        else:
+            trained = f"({facts.trainable_parameters:,} trained parameters)"
+            base = f"base model: {facts.shown(facts.base_objective):.4f}"
+            opening = [f"{who}, model {facts.model} {trained}", f"{judged}; {base}"]
         return [
-            f"study {study.name}: {study.agent}{pruner} on {facts.task}, model {facts.model} "
-            f"({facts.trainable_parameters:,} trained parameters)",
-            f"objective: {objective(facts)} ({sense}{unit}){limit(facts)}; "
-            f"base model: {facts.shown(facts.base_objective):.4f}",
+            *opening,
             f"space {self.space.name}; default: {describe(self.space.defaults())}",
             *([f"baseline: {describe(facts.baseline)}"] if facts.baseline else []),
-            *filter(None, [unlimited(facts), *facts.notes, record]),
-            f"budget: {self._limits()}; a trial is {counted(facts.segments, 'segment')} of "
-            f"{facts.segment_tokens:,} training tokens",
+            *filter(None, [unlimited(facts), *facts.notes, unexportable(study.header), record]),
+            f"budget: {self._limits()}; {self._what_a_trial_is()}",
             f"trial  used  value (* best so far)        {divergence}hyperparameters",
         ]
+
+    def _what_a_trial_is(self) -> str:
+        facts = self.facts
+        if facts.external:
+            return "a trial is a run of the command"
+        segments = counted(facts.segments, "segment")
+        return f"a trial is {segments} of {facts.segment_tokens:,} training tokens"
 
     def _limits(self) -> str:
         limits = self.budget.limits
@@ -100,7 +112,7 @@ class LineDisplay(Display):
 
     def _result(self, trial: Trial) -> str:
         if trial.pruned:
-            return f"pruned after segment {len(trial.segments)} of {self.facts.segments}"
+            return f"pruned after segment {self._of_all(len(trial.segments))}"
         if trial.value is None:
             outcome = trial.outcome or Outcome.FAILED
             reason = f" ({trial.reason})" if outcome is Outcome.FAILED else ""
@@ -110,6 +122,10 @@ class LineDisplay(Display):
         stopped = trial.outcome is Outcome.STOPPED
         where = f" (stopped after segment {len(trial.segments)})" if stopped else ""
         return f"{self.facts.shown(trial.value):.4f}{star}{where}"
+
+    def _of_all(self, segment: int) -> str:
+        """Return a segment's place among its trial's, of which a script has any number."""
+        return str(segment) if self.facts.external else f"{segment} of {self.facts.segments}"
 
     def _divergence(self, trial: Trial) -> str:
         """Return the column that a limit adds: where the trial ended, and whether it's over."""
@@ -190,7 +206,7 @@ class LiveDisplay(LineDisplay):
             trial = self.history.trials[trial_id]
             running.add_row(
                 "fresh seed" if trial_id in self.history.tests else str(trial_id),
-                f"{len(trial.segments) + 1} of {self.facts.segments}",
+                self._of_all(len(trial.segments) + 1),
                 f"{trial.segments[-1].train_loss:.4f}" if trial.segments else "–",
                 self._asked.get(trial_id) or self._hyperparameters(trial),
             )

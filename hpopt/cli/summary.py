@@ -11,9 +11,10 @@ from ..commands import resume_command, without_password
 from ..record.final import Final
 from ..record.folders import StudyFolder
 from ..record.judged import Judged
+from ..record.recommended import HIGHER
 from ..record.samples import NOTHING, Samples, read_samples
 from ..report.advice import advice
-from ..report.words import columns, exceeded, test_verdict
+from ..report.words import UNTESTED, columns, exceeded, test_verdict
 from ..settings.study import Settings
 from ..study.result import StudyResult
 from ..tracking.words import incomplete, look_at_it
@@ -24,13 +25,14 @@ def report(result: StudyResult, settings: Settings) -> str:
     """Return the report's text."""
     lines = ["", *_winner(result, settings)]
     if result.final is not None:
-        lines += ["", *_final(result.final), "", *_tested(result.final)]
+        lines += ["", *_final(result.final)]
+        lines += [UNTESTED] if result.facts.external else ["", *_tested(result.final)]
     samples = None if result.best is None else read_samples(StudyFolder(result.folder))
     if samples is not None:
         lines += ["", *sample_lines(samples)]
     if result.recommendation is not None:
         lines += ["", f"Recommended: {result.recommendation.name}. {result.why}"]
-        lines += ["Schedule to paste (in fractions of the run):", *_schedule(result)]
+        lines += _to_paste(result)
     spent = [_cost(result), *filter(None, [detours(result.trials)])]
     return "\n".join([*lines, "", *spent, *advice(result.history), *_record(result, settings)])
 
@@ -51,6 +53,8 @@ def _winner(result: StudyResult, settings: Settings) -> list[str]:
     found = result.history.improvements[-1]
     limited = "" if facts.max_divergence is None else f" and divergence {_divergence(best):.4f}"
     assert best.value is not None
+    if facts.external:
+        return [f"Winner: trial {best.id} with {_value(facts, best.value)} on validation."]
     no_gain = ["It is no better than the base model."] if best.value >= facts.base_objective else []
     return [
         f"Winner: trial {best.id} with {_value(facts, best.value)}{limited} on validation "
@@ -66,7 +70,7 @@ def _nearest(facts: RunFacts, over: list[Trial]) -> str:
     return (
         f"No trial kept the limit on divergence, {facts.max_divergence:g} nats: trial "
         f"{trial.id} came nearest, with {_divergence(trial):.4f} and a value of "
-        f"{_value(facts, trial.value)} on validation."
+        f"{_value(facts, trial.value)} on validation{HIGHER}."
     )
 
 
@@ -135,6 +139,14 @@ def _spread(facts: RunFacts, judged: Judged) -> str:
     return text if judged.spread is None else f"{text} ± {judged.spread:.4f}"
 
 
+def _to_paste(result: StudyResult) -> list[str]:
+    """Return what to train with from now on."""
+    if result.facts.external:
+        assert result.recommendation is not None
+        return ["Command to paste:", f"  {result.recommendation.command}"]
+    return ["Schedule to paste (in fractions of the run):", *_schedule(result)]
+
+
 def _schedule(result: StudyResult) -> list[str]:
     """Return a line for each stretch of equal hyperparameters."""
     assert result.recommended is not None
@@ -145,19 +157,24 @@ def _schedule(result: StudyResult) -> list[str]:
 
 def _cost(result: StudyResult) -> str:
     history, facts = result.history, result.facts
-    flops = 6.0 * facts.total_parameters * history.cost
+    flops, trained = "", ""
+    if not facts.external:
+        flops = f" ({6.0 * facts.total_parameters * history.cost:.2g} FLOPs)"
+        trained = f" with {history.training_tokens:,} training tokens"
     judged = history.cost - history.search_cost
     final = f", and {judged:,.0f} for the final" if judged else ""
     return (
-        f"Cost: {history.cost:,.0f} token-equivalents ({flops:.2g} FLOPs): "
-        f"{counted(len(result.trials), 'trial')} with {history.training_tokens:,} training tokens"
-        f"{final}; {duration(result.wall_seconds)}."
+        f"Cost: {history.cost:,.0f} {history.cost_unit}{flops}: "
+        f"{counted(len(result.trials), 'trial')}{trained}{final}; {duration(result.wall_seconds)}."
     )
 
 
 def _record(result: StudyResult, settings: Settings) -> list[str]:
     folder = StudyFolder(result.folder)
-    files = (folder.journal, folder.report, folder.schedule, folder.result, folder.best)
+    files = (
+        *(folder.journal, folder.report, folder.schedule, folder.result),
+        *(folder.best, folder.trials),
+    )
     names = (f"{file.name}/" if file.is_dir() else file.name for file in files if file.exists())
     there = ", ".join(names)
     lines = [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -121,9 +122,8 @@ def compare(settings: ComparisonSettings, name: str, line: Callable[[str], None]
     try:
         runner = _Runner(settings, name, line, tracking)
         runner.record_earlier()
-        with job_processes(
-            machine.workers, folder / "workers.log", machine.silence_limit
-        ) as processes:
+        limit = math.inf if settings.runs_commands else machine.silence_limit
+        with job_processes(machine.workers, folder / "workers.log", limit) as processes:
             for jobs in (runner.searches, runner.portfolios, runner.confirmations):
                 run_jobs(jobs(), processes, runner.begun, runner.finished)
         studies = read_studies(settings, name)

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpopt_envs.records import Trial
-
 from ..pool.budget import Budget, Limits
 from ..record.folders import StudyFolder
 from ..record.history import FIRST_TEST, History
@@ -32,9 +30,9 @@ def confirm_best(
         seeds: fresh ones.
         factory: of environments.
     """
-    trials = best_trials(best, settings.tracking.runs)
-    schedules = distinct_schedules(trials)
-    whose = {who: schedules.index(Schedule.of(trial)) for who, trial in trials.items()}
+    found = best_schedules(best, settings.tracking.runs)
+    schedules = distinct(found)
+    whose = {who: schedules.index(schedule) for who, schedule in found.items()}
     named = [
         f"best of {', '.join(who for who, place in whose.items() if place == k)}"
         for k in range(len(schedules))
@@ -54,21 +52,20 @@ def confirm_best(
         pool.workers.clear_snapshots()
 
 
-def best_trials(best: Mapping[str, str], runs: str) -> dict[str, Trial]:
-    """Return the best trial of each searcher's best study."""
+def best_schedules(best: Mapping[str, str], runs: str) -> dict[str, Schedule]:
+    """Return the schedule of the best trial of each searcher's best study."""
     found = {}
     for searcher, study in best.items():
-        trial = StudyFolder.find(study, runs, "compare").read().best
-        assert trial is not None
-        found[searcher] = trial
+        history = StudyFolder.find(study, runs, "compare").read()
+        assert history.best is not None
+        found[searcher] = Schedule.of(history.best, history.facts)
     return found
 
 
-def distinct_schedules(trials: Mapping[str, Trial]) -> list[Schedule]:
-    """Return the trials' schedules in order, equal ones once: searchers often share their best."""
+def distinct(found: Mapping[str, Schedule]) -> list[Schedule]:
+    """Return schedules in order, equal ones once: searchers often share their best."""
     schedules: list[Schedule] = []
-    for trial in trials.values():
-        schedule = Schedule.of(trial)
+    for schedule in found.values():
         if schedule not in schedules:
             schedules.append(schedule)
     return schedules
@@ -81,11 +78,11 @@ def read_judged(
     folder = StudyFolder(Path(runs) / name)
     if not folder.has_begun:
         return None
-    trials = best_trials(best, runs)
-    schedules = distinct_schedules(trials)
+    schedules_of = best_schedules(best, runs)
+    schedules = distinct(schedules_of)
     history = folder.read()
     ended = [trial for trial in history.trials.values() if trial.outcome is not None]
     if len(ended) < len(schedules) * seeds:
         return None
     of_schedule = [judged(ended[k * seeds : (k + 1) * seeds]) for k in range(len(schedules))]
-    return {who: of_schedule[schedules.index(Schedule.of(t))] for who, t in trials.items()}
+    return {who: of_schedule[schedules.index(one)] for who, one in schedules_of.items()}

@@ -1,7 +1,10 @@
 """From the journals of a comparison's studies to what it came to."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from statistics import median
 
+from hpopt_envs.records import RunFacts
 from hpopt_search_spaces import SearchSpace
 
 from ..pool.budget import full_run_cost
@@ -75,7 +78,7 @@ def read_comparison(settings: ComparisonSettings, name: str, studies: Studies) -
         seeds=tuple(range(settings.seeds)),
         against=settings.against,
         equivalents=settings.equivalents,
-        facts={task: history.facts for (task, _, _), history in studies.items()},
+        facts={task: facts_of(task, studies) for task in settings.tasks},
         curves={place: curve(history) for place, history in studies.items()},
         confirmed=confirmed,
         best_values=best_values,
@@ -83,9 +86,30 @@ def read_comparison(settings: ComparisonSettings, name: str, studies: Studies) -
     )
 
 
+def facts_of(task: str, studies: Studies) -> RunFacts:
+    """Return the facts of a task; where there is no base model, the median trial stands for it."""
+    histories = [history for (of, _, _), history in studies.items() if of == task]
+    facts = histories[-1].facts
+    if not facts.external:
+        return facts
+    values = [
+        trial.value
+        for history in histories
+        for trial in history.trials.values()
+        if trial.value is not None
+    ]
+    return replace(facts, base_objective=median(values)) if values else facts
+
+
 def curve(history: History) -> Curve:
-    """Return the best so far of a study, over cost."""
+    """Return the best so far of a study, over cost; over trials where these are commands."""
     facts = history.facts
+    if facts.external:
+        return Curve(
+            equivalents=tuple(float(one.trial + 1) for one in history.improvements),
+            values=tuple(one.value for one in history.improvements),
+            trials=len(history.trials) - len(history.tests),
+        )
     whole = full_run_cost(facts, SearchSpace.from_dict(history.header["space"]))
     return Curve(
         equivalents=tuple((i.cost - facts.setup_cost) / whole for i in history.improvements),

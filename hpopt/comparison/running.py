@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import StudyError
 from ..pool.process import SLICE, WorkerProcess, first_answer
-from ..pool.processes import UNMEASURED
+from ..pool.processes import UNMEASURED, WORKER
 from ..record.files import drop_empty, open_log
 from ..record.folders import StudyFolder
 
@@ -44,17 +44,20 @@ class JobProcess:
     Args:
         log: where its standard error goes.
         silence_limit: seconds for which the journal of its job may not grow.
+        variables: of its environment, beside ours.
     """
 
-    def __init__(self, log: Path, silence_limit: float) -> None:
+    def __init__(
+        self, log: Path, silence_limit: float, variables: Mapping[str, str] | None = None
+    ) -> None:
         self._path, self._log = log, open_log(log)
-        self._limit = silence_limit
+        self._limit, self._variables = silence_limit, variables
         self._worker = self._spawn()
         self._closed = False
         self.task = ""
 
     def _spawn(self) -> WorkerProcess:
-        return WorkerProcess("hpopt.comparison.worker", self._log)
+        return WorkerProcess("hpopt.comparison.worker", self._log, self._variables)
 
     @property
     def id(self) -> int:
@@ -109,7 +112,10 @@ def job_processes(
     number: int, log: Path, silence_limit: float | None
 ) -> Iterator[list[JobProcess]]:
     """Open so many processes, ended when the block is left, however that happens."""
-    processes = [JobProcess(log, silence_limit or UNMEASURED) for _ in range(number)]
+    limit = silence_limit or UNMEASURED
+    # One alone leaves all devices to its scripts.
+    places = [{WORKER: str(worker)} if number > 1 else {} for worker in range(number)]
+    processes = [JobProcess(log, limit, place) for place in places]
     try:
         yield processes
     finally:

@@ -137,6 +137,11 @@ class ComparisonSettings:
         return tuple(dict.fromkeys(names))
 
     @property
+    def runs_commands(self) -> bool:
+        """Whether trials are processes of the user's own."""
+        return self.study.environment.script.command is not None
+
+    @property
     def equivalents(self) -> int:
         """Full-run equivalents of cost that each study may spend."""
         assert self.study.budget.trials is not None
@@ -159,7 +164,8 @@ class ComparisonSettings:
             displacement=self.displacement(task, seed),
             name=study_name(task, who.file_name, seed),
             workers=1,
-            silence_limit=None,  # of its process, which the comparison watches
+            # Of its process, which the comparison watches; of a command, whoever runs it does.
+            silence_limit=self.study.machine.silence_limit if self.runs_commands else None,
             confirm_seeds=0,
             experiment=self.study.tracking.experiment or name,
             tracking_uri=self.study.tracking.uri,

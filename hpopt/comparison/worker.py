@@ -59,8 +59,9 @@ def run_study(settings: Settings, about: Mapping[str, Any], equivalents: int) ->
     asked = settings.searcher
     spec = find_agent(asked.agent, asked.pruner)
     env = make_env(**environment_settings(settings, spec))
-    cost = env.facts.setup_cost + equivalents * full_run_cost(env.facts, env.space)
-    # The sum is met to rounding: a search of default trials must get all of them.
-    settings = settings.changed(cost=cost * (1 + 1e-9), trials=None)
+    if not env.facts.external:
+        cost = env.facts.setup_cost + equivalents * full_run_cost(env.facts, env.space)
+        # The sum is met to rounding: a search of default trials must get all of them.
+        settings = settings.changed(cost=cost * (1 + 1e-9), trials=None)
     study = open_study(settings, about, FACTORY)
     return conduct(study, Display(), keeps_weights=False).best_value

@@ -3,26 +3,21 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from string import Template
-from textwrap import fill, indent
+from textwrap import indent
 from typing import Any
 
 from hpopt_envs.training.gradients import DIVERGENCE, DIVERGENCE_ALPHA
 from hpopt_envs.training.weights import Structure
 from hpopt_search_spaces import Value
 
-from ..record.recommended import LONGER
-from .arguments import (
-    arguments,
-    check_expressible,
-    is_classifier,
-    is_language_model,
-    is_preference,
-    needs_trainer,
-)
+from .arguments import arguments, needs_trainer
+from .encoding import encoding
 from .exported import Exported
+from .filling import filled
+from .refusals import check_expressible
+from .script import trainer_of
+from .usage import head
 
-_TEMPLATES = Path(__file__).parent / "templates"
 # Terms over the vocabulary, of log-probabilities q of the base model and p of the trained one; see
 # `hpopt_envs.divergences.f_divergence` for their f.
 _FORMULAS = {
@@ -42,34 +37,70 @@ _UNSAID: dict[str, Value] = {
     "final_fraction": 0.0,
     "divergence_weight": 0.0,
 }
+# Where a model's distributions are, and which of them count: of what is not one of these forms,
+# each token predicts the next.
+_NEXT_TOKENS = {
+    "least": "1",  # a token that another one follows
+    "predicted": "[:, :-1]",
+    "fillers": '"labels": -100, "attention_mask": 0',
+    "counts": '        counts = batch.pop("labels")[:, 1:] != -100\n'
+    '        return {**batch, "use_cache": False}, counts',
+}
+_COUNTED = {
+    "labels": {
+        "least": "0",
+        "predicted": "",
+        "fillers": '"attention_mask": 0, "token_type_ids": 0',
+        "counts": '        return batch, batch["attention_mask"][:, 0]  # each text has one',
+    },
+    "sources": {
+        "least": "0",
+        "predicted": "",
+        "fillers": '"labels": -100, "attention_mask": 0',
+        "counts": '        return {**batch, "use_cache": False}, batch["labels"] != -100',
+    },
+}
+_TASK_TYPES = {"labels": "SEQ_CLS", "sources": "SEQ_2_SEQ_LM"}
+# As the search had it, where the machine can; else what a CPU is for.
+_BFLOAT16 = "BFLOAT16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()"
 
 
-def code(exported: Exported, to: str) -> str:
+def code(exported: Exported, to: str, folder: Path) -> str:
     """Return the module for a trainer; it depends on that trainer's library alone.
 
     Args:
         exported: what is recommended.
         to: "transformers" or "trl".
+        folder: that it will lie in.
 
     Raises:
         StudyError: a trainer can't express it; the text has the reason.
     """
     check_expressible(exported, to)
-    trainer = "SFTTrainer" if to == "trl" else "Trainer"
-    blocks = [f"ARGUMENTS = {_literal(arguments(exported), width=0)}"]
+    blocks = [_arguments(exported, to)]
     if not exported.steady or needs_trainer(exported):
         blocks.append(
-            _filled("schedule", schedule=_stretches(exported), reach=exported.recommended.reach)
+            filled("schedule", schedule=_stretches(exported), reach=exported.recommended.reach)
         )
+    if to != "trl":
+        blocks += encoding(exported)
     blocks += _preparation(exported)
     if needs_trainer(exported):
-        blocks.append(_filled("trainer", Trainer=trainer))
+        blocks.append(filled("trainer", Trainer=trainer_of(exported, to)))
     elif not exported.steady:
-        blocks.append(_filled("callback"))
+        blocks.append(filled("callback"))
     if exported.penalized:
         blocks.append(_penalty(exported))
     body = "\n\n\n".join(blocks)
-    return f"{_head(exported, to)}\n\n{_imports(body, to)}{body}\n"
+    return f"{head(exported, to, folder)}\n\n{_imports(body, to)}{body}\n"
+
+
+def _arguments(exported: Exported, to: str) -> str:
+    """Return the arguments, in the precision of the search."""
+    made = _literal(arguments(exported, to), width=0)
+    if exported.recommended.history.facts.precision == "float32":
+        return f'ARGUMENTS = {made[:-1]}    "bf16": False,\n}}'
+    return f'{_BFLOAT16}\nARGUMENTS = {made[:-1]}    "bf16": BFLOAT16,\n}}'
 
 
 def _stretches(exported: Exported) -> str:
@@ -88,12 +119,15 @@ def _literal(values: Mapping[str, Any], width: int = 94) -> str:
     return line if len(line) <= width else "{\n" + "".join(f"    {e},\n" for e in entries) + "}"
 
 
-def _filled(template: str, **values: object) -> str:
-    return Template((_TEMPLATES / f"{template}.txt").read_text()).substitute(values).rstrip()
-
-
 def _imports(body: str, to: str) -> str:
-    standard = [f"import {name}" for name in ("copy", "itertools", "math") if f"{name}." in body]
+    standard = [
+        *(
+            f"import {n}"
+            for n in ("copy", "itertools", "json", "math", "random")
+            if f"{n}." in body
+        ),
+        *(["from pathlib import Path"] if "Path(" in body else []),
+    ]
     others = [
         line
         for line, used in (
@@ -101,6 +135,7 @@ def _imports(body: str, to: str) -> str:
             ("from peft import LoraConfig, get_peft_model", "LoraConfig("),
             ("from transformers import TrainerCallback", "(TrainerCallback)"),
             ("from transformers import Trainer", "(Trainer)"),
+            ("from transformers import Seq2SeqTrainer", "(Seq2SeqTrainer)"),
             ("from trl import SFTTrainer", "(SFTTrainer)"),
         )
         if used in body
@@ -110,11 +145,13 @@ def _imports(body: str, to: str) -> str:
 
 
 def _preparation(exported: Exported) -> list[str]:
-    """Return what makes the base model ready for the trainer; nothing where it is as it comes."""
+    """Return what makes the base model and its tokenizer ready for the trainer."""
     structure = Structure.of(exported.held)
-    blocks, lines = [], []
+    blocks, lines = [filled("check")], []
+    if exported.form == "labels":
+        lines.append("    set_head(model)")
     if structure.lora_rank:
-        kind = "SEQ_CLS" if is_classifier(exported) else "CAUSAL_LM"
+        kind = _TASK_TYPES.get(exported.form, "CAUSAL_LM")
         targets = json.dumps(structure.lora_targets)
         lines += [
             f"    config = LoraConfig(r={structure.lora_rank}, lora_alpha={structure.lora_alpha}, "
@@ -122,15 +159,12 @@ def _preparation(exported: Exported) -> list[str]:
             "    model = get_peft_model(model, config)",
         ]
     if structure.frozen_layers:
-        blocks.append(_filled("freeze"))
+        blocks.append(filled("freeze"))
         lines.append(f"    freeze(model, {structure.frozen_layers})")
-    if "dropout" in exported.held and not is_preference(exported):  # there it is 0, as in trl
-        blocks.append(_filled("dropout"))
+    if "dropout" in exported.held and exported.form != "pairs":  # there it is 0, as in trl
+        blocks.append(filled("dropout"))
         lines.append(f"    set_dropout(model, {exported.held['dropout']})")
-    if not lines:
-        return []
-    said = '    """Gives the base model the structure that it was trained in."""'
-    return [*blocks, "\n".join(["def prepare(model):", said, *lines, "    return model"])]
+    return [*blocks, filled("prepare", changes="".join(f"{line}\n" for line in lines))]
 
 
 def _penalty(exported: Exported) -> str:
@@ -140,89 +174,10 @@ def _penalty(exported: Exported) -> str:
         name = {0.0: "forward_kl", 1.0: "reverse_kl"}.get(alpha, name)
     tilted = f"(({alpha} * (p - q)).expm1() - {alpha} * (p - q).expm1())"
     formula = _FORMULAS.get(name, f"q.exp() * {tilted} / {alpha * (alpha - 1)}")
-    return _filled(
+    penalty = filled(
         "penalty",
         divergence=f"The α-divergence, α = {alpha:g}," if name == "alpha" else f"The {name}",
         formula=formula,
+        **_COUNTED.get(exported.form, _NEXT_TOKENS),
     )
-
-
-def _head(exported: Exported, to: str) -> str:
-    at = exported.recommended.to_json()
-    low, high = at["batch_range"]
-    batches = f"{low} to {high}" if low != high else f"{low}"
-    value = "" if at["value"] is None else f" = {at['value']:.4g} on validation"
-    found = (
-        f"What the hpopt study {at['study']} recommends: {at['objective']}{value}. {at['why']} "
-        f"It was found for task {at['task']} on model {at['model']}, with runs of "
-        f"{at['training_tokens']:,} training tokens and batches of {batches} examples of "
-        f"{at['sequence_tokens']} tokens. {LONGER} Everything here is in fractions of the run."
-    )
-    notes = [found, *_notes(exported)]
-    paragraphs = "\n\n".join(fill(note, 100) for note in notes)
-    return f'"""How to fine-tune, for {to}.\n\n{paragraphs}\n\nUse:\n\n{_usage(exported, to)}\n"""'
-
-
-def _notes(exported: Exported) -> list[str]:
-    notes = []
-    if is_language_model(exported):
-        notes.append(
-            "A batch counts sequences: of longer ones it has more tokens than it had there."
-        )
-    if is_preference(exported):
-        notes.append("A batch counts pairs. The reference is the model that training begins with.")
-    if not needs_trainer(exported):
-        notes.append(
-            "The batch is per_device_train_batch_size × gradient_accumulation_steps × devices: "
-            "change them together."
-        )
-    if arguments(exported)["weight_decay"]:
-        notes.append("Trainers spare norms and biases from weight decay; the search didn't.")
-    if exported.averages:
-        notes.append(
-            "The package schedulefree must be installed. It trains at one point and is measured at "
-            "another, an average: optimizer.eval() goes there before the model is saved."
-        )
-    if is_classifier(exported):
-        notes.append(
-            "The search began with a head that was fitted to the base model's features by "
-            "logistic regression."
-        )
-    return notes
-
-
-def _usage(exported: Exported, to: str) -> str:
-    config, trainer = (
-        ("SFTConfig", "SFTTrainer") if to == "trl" else ("TrainingArguments", "Trainer")
-    )
-    if is_preference(exported):
-        config, trainer = "DPOConfig", "DPOTrainer"
-    given = ["model", "arguments", "train_dataset=...", "processing_class=tokenizer"]
-    names, lines = ["ARGUMENTS"], []
-    library = config if needs_trainer(exported) else f"{config}, {trainer}"
-    imports = [f"from {to} import {library}"]
-    if needs_trainer(exported):
-        trainer = "PenalizedTrainer" if exported.penalized else "ScheduledTrainer"
-        names.append(trainer)
-    elif not exported.steady:
-        names.append("LearningRate")
-        given.append("callbacks=[LearningRate()]")
-    if exported.penalized:
-        imports.insert(0, "import json")
-        lines.append('retained = [json.loads(line) for line in open("retained.jsonl")]')
-        given.append("retained_dataset=retained")
-    if _preparation(exported):
-        names.append("prepare")
-        lines.append("model = prepare(model)")
-    shown = [
-        *imports,
-        f"from {to}_schedule import {', '.join(names)}",
-        *lines,
-        f'arguments = {config}("output", num_train_epochs=..., **ARGUMENTS)',
-        f"trainer = {trainer}(",
-        *(f"    {argument}," for argument in given),
-        ")",
-        "trainer.train()",
-        *(["trainer.optimizer.eval()"] if exported.averages else []),
-    ]
-    return indent("\n".join(shown), "    ")
+    return f"{filled('retained')}\n\n\n{penalty}" if exported.takes_retained else penalty

@@ -1,13 +1,18 @@
 """What a study recommends as trainers see it: what is held, and what changes over the run."""
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from hpopt_envs.models import length_limit, load_tokenizer
+from hpopt_envs.settings import Source
 from hpopt_envs.tasks import ParametricLoss, Task
 from hpopt_envs.tasks.suite import BUILT_IN
 from hpopt_search_spaces import Value
 
 from ..record.recommended import Recommended
+from .material import load_data
 
 MOVING = (  # what exported code can change during a run
     *("learning_rate", "schedule_shape", "warmup_fraction", "final_fraction"),
@@ -80,6 +85,83 @@ class Exported:
         """The task's class; None for what isn't built in."""
         task = BUILT_IN.get(self.task)
         return None if task is None else task.kind
+
+    @cached_property
+    def form(self) -> str:
+        """What an example is made of; see `hpopt_envs.Task.form`.
+
+        Raises:
+            WorldError: an older study doesn't say, and its data can't be loaded any more.
+        """
+        history = self.recommended.history
+        return history.facts.form or load_data(history)[0].form
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """The settings of the study's environment."""
+        made: dict[str, Any] = self.recommended.history.header["environment"]
+        return made
+
+    @property
+    def source(self) -> Source:
+        """What was said of the data."""
+        return Source.of(self.environment["data"])
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The names of columns, by what is in them; those of templates are called by that."""
+        said = self.source
+        return {
+            "text": said.text_column or "text",
+            "label": said.label_column or "label",
+            "messages": said.messages_column or "messages",
+            "prompt": said.prompt_column or "prompt",
+            "completion": said.completion_column or "completion",
+            "chosen": said.chosen_column or "chosen",
+            "rejected": said.rejected_column or "rejected",
+        }
+
+    @property
+    def template_kwargs(self) -> dict[str, Any]:
+        """What chat templates get beside every chat."""
+        made: dict[str, Any] = json.loads(self.source.chat_template_kwargs or "{}")
+        return made
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens that an example is cut to; None where none is."""
+        facts, asked = self.recommended.history.facts, self.environment["sequence_length"]
+        if self.form == "blocks":
+            return facts.sequence_length
+        if asked is None and self.source.too_long == "truncate":
+            return length_limit(facts.model, load_tokenizer(facts.model), None, least=1)
+        return None if asked is None else int(asked)
+
+    @property
+    def work(self) -> list[tuple[int, int]]:
+        """Optimizer steps, and their batch size, of each segment."""
+        run, facts = self.recommended.example, self.recommended.history.facts
+        if run is not None:
+            path = [(s.optimizer_steps, s.hyperparameters["batch_size"]) for s in run.path]
+            return [(steps, int(size)) for steps, size in path]
+        segments = self.recommended.schedule.segments  # none of which ended
+        sizes = [(tokens, int(values["batch_size"])) for values, tokens in segments]
+        return [(round(n / facts.sequence_length / size), size) for n, size in sizes]
+
+    @property
+    def epochs(self) -> float:
+        """How often the run goes over the training data."""
+        facts = self.recommended.history.facts
+        whole = facts.examples or facts.epoch_tokens / facts.sequence_length
+        return sum(steps * size for steps, size in self.work) / whole
+
+    @property
+    def takes_retained(self) -> bool:
+        """Whether there is a penalty that is measured on other text than the task's own."""
+        if not self.penalized or self.form == "labels":
+            return False
+        has_own = self.source.retain_file is None and self.source.has_data
+        return not (self.form == "sources" and has_own)
 
     @property
     def penalized(self) -> bool:

@@ -134,8 +134,23 @@ class Budget:
         """Return what a study costs with a search of so much, and with its final."""
         return search_cost + self._final.cost(search_cost, self.run_cost) + self._cost_before
 
+    def lost_cost(self, history: History) -> float:
+        """Return what a segment that came to nothing is charged: the dearest there can be.
+
+        Where that isn't known before, it is the dearest so far.
+        """
+        if not self._facts.external:
+            return self.segment_cost
+        segments = (s for trial in history.trials.values() for s in trial.segments)
+        return max((segment.cost for segment in segments), default=0.0)
+
     def final_cost(self, history: History) -> float:
-        """Return the token-equivalents that the final after a search may cost."""
+        """Return the token-equivalents that the final after a search may cost.
+
+        Of a script's trials, whose cost isn't known before, it is how many may be run.
+        """
+        if self._facts.external:
+            return self._final.cost(float(searched(history)), 1.0)
         allowed = self._final.cost(history.search_cost, self.run_cost)
         if self.limits.cost is None:
             return allowed
@@ -143,7 +158,10 @@ class Budget:
 
     def final_seconds(self, search_cost: float, history: History) -> float:
         """Return how long the final after a search of so much takes at most, as far as is known."""
-        runs = self._final.cost(search_cost, self.run_cost) / self.run_cost
+        if self._facts.external:
+            runs = self._final.cost(float(searched(history)), 1.0)
+        else:
+            runs = self._final.cost(search_cost, self.run_cost) / self.run_cost
         return self._seconds(runs, history)
 
     def allows_round(self, history: History, runs: int) -> bool:
@@ -168,7 +186,11 @@ class Budget:
         value = None if best is None else best.value
         if limits.target is not None and value is not None and value <= limits.target:
             return False
-        if limits.trials is not None:
+        if limits.trials is not None and self._facts.external:
+            # Ended early or not, as how long a trial would have been isn't known.
+            if searched(history) + 1 > limits.trials:
+                return False
+        elif limits.trials is not None:
             needed = self._tokens(history) + sum(
                 max(0, self._facts.trial_tokens - trial.trained_tokens)
                 for trial in [*open_trials, done]
@@ -190,7 +212,10 @@ class Budget:
     def left(self, history: History) -> float:
         """Return the share of the budget that is left, in [0, 1]: the least over all limits."""
         limits, shares = self.limits, [1.0]
-        if limits.trials is not None:
+        if limits.trials is not None and self._facts.external:
+            ended = searched(history) - len(set(history.running.values()) - history.tests)
+            shares.append(1.0 - ended / limits.trials)
+        elif limits.trials is not None:
             tokens = limits.trials * self._facts.trial_tokens
             shares.append(1.0 - self._tokens(history) / tokens)
         if limits.cost is not None:
@@ -201,6 +226,8 @@ class Budget:
 
     def _trial_seconds(self, history: History) -> float:
         """Return the longest trial's time, scaled up while none was trained to its end."""
+        if self._facts.external:
+            return history.longest_seconds
         most = max((trial.trained_tokens for trial in history.trials.values()), default=0)
         if not most:
             return 0.0
@@ -217,6 +244,11 @@ class Budget:
     def elapsed_seconds(self) -> float:
         """Return the time spent on the study so far, by earlier processes too."""
         return time.monotonic() - self._started
+
+
+def searched(history: History) -> int:
+    """Return how many trials the search began."""
+    return len(history.trials) - len(history.tests)
 
 
 def active_seconds(events: Iterable[Event]) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpopt_envs.messages import Advance, Reply, Request, Save, Start, digest_of
+from hpopt_envs.messages import Advance, End, Reply, Request, Save, Start, digest_of
 from hpopt_envs.records import Outcome, Trial
 
 from ..errors import Paused
@@ -91,6 +91,11 @@ class EnduringPool:
             self.ended(trial)
         elif self._live and reply.snapshot is not None:
             self._snapshots.wrote(trial, reply.snapshot)
+
+    def let_go(self, worker: int) -> None:
+        """Tell a worker, if it has one, that its trial was ended for a pruner."""
+        if self._held.pop(worker, None) is not None:
+            self._runs(worker, End())
 
     def ended(self, trial: Trial) -> None:
         """Forget a trial, and keep the best one's last snapshot alone, which has its weights."""

@@ -30,3 +30,5 @@ class LocalPool:
 
     def close(self) -> None:
         self._waiting.clear()
+        for env in self._envs:
+            env.close()

@@ -13,7 +13,6 @@ from hpopt_envs.episode.actions import absolute_action
 from hpopt_envs.messages import (
     Advance,
     Reply,
-    Save,
     Start,
     StudyFacts,
     reply_from_json,
@@ -191,6 +190,8 @@ class MeteredPool:
         """End the worker's trial for a pruner."""
         trial = self.history.running[worker]
         self._close({"event": "closed", "worker": worker, "trial": trial, "pruned": True})
+        if self.facts.external:
+            self.workers.let_go(worker)
 
     def pause(self, worker: int) -> None:
         """Set the worker's trial aside; it has a segment, and its last one asked to be saved."""
@@ -231,8 +232,8 @@ class MeteredPool:
             reply = reply_from_json(recorded["reply"])
         self.workers.answered(worker, self.history.trials[trial], reply)
         if reply.outcome is not None:
-            # A finished run that a table lacks is a failed trial too, but it has a segment.
-            self._trained |= reply.segment is not None
+            # A finished run that a table lacks is a failed trial too, but it has tokens.
+            self._trained |= reply.segment is not None and reply.segment.tokens > 0
             self._check_failures(self.history.trials[trial])
         return worker, reply
 
@@ -275,7 +276,7 @@ class MeteredPool:
         else:
             # What the study knew then is part of the request: it is in what comes of it.
             asked = request_from_json(recorded["request"])
-            assert not isinstance(asked, Save)
+            assert isinstance(asked, Start | Advance)
             self.workers.ask(worker, asked, save)
 
     def _journaled(self, worker: int, trial: int, reply: Reply) -> Reply:
@@ -292,7 +293,7 @@ class MeteredPool:
     def _lose(self, worker: int, tokens: int = 0) -> None:
         """Charge a segment that came to nothing, the dearest of the space."""
         event = {"event": "lost", "worker": worker, "trial": self.history.running[worker]}
-        self._record(event | {"cost": self.budget.segment_cost, "tokens": tokens})
+        self._record(event | {"cost": self.budget.lost_cost(self.history), "tokens": tokens})
 
     def _record(self, event: Event) -> None:
         event = self._journal.append(event)

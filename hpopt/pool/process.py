@@ -19,17 +19,21 @@ class WorkerProcess:
     Args:
         module: whose `main` it runs.
         log: where its standard error goes.
+        environment: variables that it has beside ours.
 
     Attributes:
         silence: seconds for which it was waited for since it was last told something.
     """
 
-    def __init__(self, module: str, log: IO[str]) -> None:
+    def __init__(
+        self, module: str, log: IO[str], environment: Mapping[str, str] | None = None
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from {module} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env={**os.environ, **(environment or {})},
         )
         self._read = b""  # of a line that isn't whole yet
         self.silence = 0.0

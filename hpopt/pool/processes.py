@@ -14,6 +14,7 @@ from ..errors import Paused, StudyError
 from ..record.files import drop_empty, open_log
 from .process import WorkerProcess, first_answer
 
+WORKER = "HPOPT_WORKER"  # a worker's number; `hpopt_envs.scripts.devices` shares devices out by it
 STARTS = 5  # of a worker, before it is clear that none will ever start
 SECONDS_BETWEEN_STARTS = 0.5  # more each time: what kills them may be over by then
 # Seconds of silence, where nobody asks for others:
@@ -60,8 +61,8 @@ class ProcessPool:
         self._dead: set[int] = set()
         self._workers: list[WorkerProcess] = []
         try:
-            for _ in range(size):
-                self._workers.append(self._spawn())
+            for worker in range(size):
+                self._workers.append(self._spawn(worker))
             hellos = [self._greet(worker) for worker in range(size)]
         except BaseException:
             self.close()
@@ -76,8 +77,8 @@ class ProcessPool:
             return self._asked_limit
         return max(LEAST, SEGMENTS * self._longest) if self._longest else None
 
-    def _spawn(self) -> WorkerProcess:
-        process = WorkerProcess("hpopt.pool.worker", self._log)
+    def _spawn(self, worker: int) -> WorkerProcess:
+        process = WorkerProcess("hpopt.pool.worker", self._log, {WORKER: str(worker)})
         process.tell(self._first_line)
         return process
 
@@ -87,7 +88,7 @@ class ProcessPool:
             if start:
                 self._workers[worker].end()
                 time.sleep(SECONDS_BETWEEN_STARTS * (start - 1))
-                self._workers[worker] = self._spawn()
+                self._workers[worker] = self._spawn(worker)
             _, hello = first_answer({worker: self._workers[worker]}, self._start_limit())
             if hello is None:
                 continue
@@ -106,7 +107,7 @@ class ProcessPool:
 
     def submit(self, worker: int, request: Request) -> None:
         if worker in self._dead:
-            self._workers[worker] = self._spawn()
+            self._workers[worker] = self._spawn(worker)
             self._greet(worker)
             self._dead.discard(worker)
         self._waiting.append(worker)

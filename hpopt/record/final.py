@@ -22,6 +22,8 @@ DEFAULT, BASELINE = "default", "baseline"
 
 def default_configuration(space: SearchSpace, facts: RunFacts) -> dict[str, Value]:
     """Return all hyperparameters of the default configuration."""
+    if facts.external:  # whatever shape its learning rate has is the script's affair
+        return dict(facts.fixed) | space.defaults()
     return HELD_SHAPE | dict(facts.fixed) | space.defaults()
 
 
@@ -41,9 +43,14 @@ class Entrant:
 
     @property
     def loss(self) -> float:
-        """The loss that the trial of the search ended with."""
+        """The loss that the trial of the search ended with, see `loss_of`."""
         assert self.trial is not None
-        return self.trial.path[-1].metrics["loss"]
+        return loss_of(self.trial)
+
+
+def loss_of(trial: Trial) -> float:
+    """Return the loss that a trial ended with; 0 where a script reports none."""
+    return trial.path[-1].metrics.get("loss", 0.0)
 
 
 def incumbents_of(history: History) -> list[Entrant]:
@@ -66,18 +73,18 @@ def finalists_of(history: History, count: int) -> list[Entrant]:
     """
     taken = [incumbent.schedule.hyperparameters for incumbent in incumbents_of(history)]
     found: list[Entrant] = []
-    for trial in sorted(_could_win(history), key=_rank):
+    for trial in sorted(_could_win(history), key=lambda trial: _rank(trial, history.facts)):
         if len(found) == count:
             break
-        one = _finalist(trial)
+        one = _finalist(trial, history.facts)
         if one.schedule.hyperparameters not in taken:
             found.append(one)
             taken.append(one.schedule.hyperparameters)
     return found
 
 
-def _finalist(trial: Trial) -> Entrant:
-    return Entrant(f"trial {trial.id}", Schedule.of(trial), trial)
+def _finalist(trial: Trial, facts: RunFacts) -> Entrant:
+    return Entrant(f"trial {trial.id}", Schedule.of(trial, facts), trial)
 
 
 def _could_win(history: History) -> list[Trial]:
@@ -90,10 +97,10 @@ def _could_win(history: History) -> list[Trial]:
     ]
 
 
-def _rank(trial: Trial) -> tuple[float, bool, float]:
+def _rank(trial: Trial, facts: RunFacts) -> tuple[float, bool, float]:
     assert trial.value is not None
-    moves = len(Schedule.of(trial).stretches) > 1
-    return trial.value, moves, trial.path[-1].metrics["loss"]
+    moves = len(Schedule.of(trial, facts).stretches) > 1
+    return trial.value, moves, loss_of(trial)
 
 
 def _first_with(history: History, schedule: Schedule) -> Trial | None:
@@ -101,7 +108,7 @@ def _first_with(history: History, schedule: Schedule) -> Trial | None:
     for trial in history.trials.values():
         if trial.id in history.tests or trial.value is None or trial.pruned:
             continue
-        if Schedule.of(trial).hyperparameters == schedule.hyperparameters:
+        if Schedule.of(trial, history.facts).hyperparameters == schedule.hyperparameters:
             return trial
     return None
 
@@ -130,7 +137,9 @@ class Final:
             return None
         incumbents = [one for one in incumbents_of(history) if one.name in runs]
         others = [name for name in runs if name not in (DEFAULT, BASELINE)]
-        finalists = [_finalist(history.trials[int(name.split()[1])]) for name in others]
+        finalists = [
+            _finalist(history.trials[int(name.split()[1])], history.facts) for name in others
+        ]
         return cls(history, [*incumbents, *finalists], runs)
 
     @cached_property

@@ -132,6 +132,11 @@ class StudyFolder:
         return self.path / "snapshots"
 
     @property
+    def trials(self) -> Path:
+        """What the trials of a script of the user's own wrote, a folder each."""
+        return self.path / "trials"
+
+    @property
     def export(self) -> Path:
         """The folder that exports go to, where nobody names another."""
         return self.path / "export"

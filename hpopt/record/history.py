@@ -15,6 +15,7 @@ from hpopt_envs.records import Outcome, RunFacts, Segment, Trial
 from ..errors import StudyError
 from .lines import Event
 
+TOKENS = "num_input_tokens_seen"  # as a script reports what it costs, where it doesn't leave it
 FIRST_TEST = 1_000_000  # of a final's trials, so that an extended study's keep their numbers
 
 
@@ -130,6 +131,14 @@ class History:
                 raise StudyError(
                     f"an event must be one that this version of hpopt knows, got {unknown!r}"
                 )
+
+    @property
+    def cost_unit(self) -> str:
+        """What costs are counted in."""
+        if not self.facts.external:
+            return "token-equivalents"
+        ends = (s.metrics for trial in self.trials.values() for s in trial.segments)
+        return "tokens" if any(TOKENS in metrics for metrics in ends) else "seconds"
 
     def rank(self, trial: Trial) -> float:
         """Return the share of ended trials that were better at the segment where this one is.

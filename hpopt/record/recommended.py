@@ -7,15 +7,17 @@ from statistics import mean
 from typing import Any
 
 from hpopt_envs.records import Trial
+from hpopt_envs.scripts.template import command_line
 from hpopt_search_spaces import SearchSpace
 
 from ..errors import StudyError
 from ..wording import counted, limit, objective
-from .final import BASELINE, DEFAULT, Final
+from .final import BASELINE, DEFAULT, Final, incumbents_of
 from .history import History
 from .race import CONFIDENCE, Difference
 from .schedule import Schedule
 
+HIGHER = "; a higher --max-divergence, or none, lets more trials win"
 LONGER = "A longer run may want a lower learning rate."
 
 
@@ -51,10 +53,11 @@ class Recommended:
             raise StudyError(
                 f"{what}: must be a study with a winner, but no trial of "
                 f"{history.header['name']!r} has ended with a value{limit(history.facts)}"
+                f"{HIGHER if history.facts.max_divergence is not None else ''}"
             )
         final = Final.of(history)
         if final is None or not final.is_over:
-            return cls(history, f"trial {best.id}", Schedule.of(best), None)
+            return cls(history, f"trial {best.id}", Schedule.of(best, history.facts), None)
         return cls(history, final.recommended.name, final.recommended.schedule, final)
 
     @property
@@ -70,6 +73,34 @@ class Recommended:
             return facts.shown(best.value)
         value = self.final.mean(self.name)
         return None if value is None else facts.shown(value)
+
+    @property
+    def base_value(self) -> float:
+        """The objective of the base model on validation, as its user knows it."""
+        return self.history.facts.shown(self.history.facts.base_objective)
+
+    @property
+    def gains(self) -> bool:
+        """Whether it is better than the base model on validation."""
+        if self.value is None:
+            return False
+        maximize = self.history.facts.maximize
+        return self.value > self.base_value if maximize else self.value < self.base_value
+
+    @property
+    def default_value(self) -> float | None:
+        """The objective of the default on validation; None where it was never trained."""
+        trial = incumbents_of(self.history)[0].trial
+        value = None if trial is None else trial.value
+        if self.final is not None:
+            value = self.final.mean(DEFAULT)
+        return None if value is None else self.history.facts.shown(value)
+
+    @property
+    def test_value(self) -> float | None:
+        """The objective on the test split, the mean over the final's seeds; None without one."""
+        value = None if self.final is None else self.final.tested(self.name).mean
+        return None if value is None else self.history.facts.shown(value)
 
     @property
     def trial(self) -> int | None:
@@ -101,6 +132,18 @@ class Recommended:
         """See `Schedule.reach`."""
         return self.schedule.reach(self.history.facts)
 
+    @property
+    def command(self) -> str | None:
+        """What to type for a full run, where trials were a command of the user's own."""
+        header = self.history.header
+        script = header.get("environment", {}).get("script")
+        if not script:
+            return None
+        off = {one["name"]: one["default"] for one in header["space"]["parameters"]}
+        ours = {"seed": header["seed"], "folder": "output", "fraction": 1.0}
+        values = {**off, **self.schedule.hyperparameters[0], **ours, "steps": script.get("steps")}
+        return command_line(script["command"], values)
+
     @cached_property
     def why(self) -> str:
         """Why it was chosen and how sure that is, in a sentence."""
@@ -122,6 +165,7 @@ class Recommended:
             "configuration": self.name,
             "trial": self.trial,
             "why": self.why,
+            **({"command": self.command} if self.command else {}),
             "task": facts.task,
             "model": facts.model,
             "training_tokens": self.schedule.training_tokens,

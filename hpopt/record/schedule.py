@@ -41,13 +41,20 @@ class Schedule:
         return f"<Schedule of {self.training_tokens} tokens: {parts}>"
 
     @classmethod
-    def of(cls, trial: Trial) -> "Schedule":
-        """Return what led to a trial's final weights: its path, without what was rolled back."""
+    def of(cls, trial: Trial, facts: RunFacts) -> "Schedule":
+        """Return what led to a trial's final weights: its path, without what was rolled back.
+
+        A script holds what it began with; how often it reported is no part of that.
+        """
+        if facts.external and trial.path:
+            return cls.held(trial.path[-1].hyperparameters, facts)
         return cls(tuple((segment.hyperparameters, segment.tokens) for segment in trial.path))
 
     @classmethod
     def held(cls, hyperparameters: Mapping[str, Value], facts: RunFacts) -> "Schedule":
-        """Return a configuration, held for a whole trial."""
+        """Return a configuration, held for a whole trial, which is a script's one segment."""
+        if facts.external:
+            return cls(((hyperparameters, facts.trial_tokens),))
         return cls(((hyperparameters, facts.segment_tokens),) * facts.segments)
 
     @property

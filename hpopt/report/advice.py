@@ -100,9 +100,11 @@ def _too_little(
         )
     noise = Noise(0.0, 0) if recommended.final is None else recommended.final.noise
     if noise.degrees and len(values) > 2 and stdev(values) < DROWNED * noise.deviation:
+        facts = history.facts
+        longer = f"`--trial-tokens {4 * facts.trial_tokens}` makes them four times as long"
         told.append(
             f"Trials differ by little more than chance (standard deviation {stdev(values):.4f}; of "
-            f"one configuration from seed to seed {noise.deviation:.4f}): `--trial-tokens "
-            f"{4 * history.facts.trial_tokens}` makes them four times as long."
+            f"one configuration from seed to seed {noise.deviation:.4f}): "
+            f"{'longer ones would tell more' if facts.external else longer}."
         )
     return told

@@ -57,12 +57,13 @@ class _Scale:
     @classmethod
     def of(cls, facts: RunFacts, trials: list[Trial]) -> "_Scale":
         values = [v for t in trials if (v := t.value) is not None and math.isfinite(v)]
-        best = min([*values, facts.base_objective])
+        base = max(values, default=0.0) if facts.external else facts.base_objective
+        best = min([*values, base])
         # A few trials close to an explosion would flatten everything else.
         robust = best + 4 * (median(values) - best) if values else best
         worst = min(max(values, default=best), robust)
-        if facts.base_objective <= best + 3 * (worst - best):
-            worst = max(worst, facts.base_objective)
+        if base <= best + 3 * (worst - best):
+            worst = max(worst, base)
         sign = -1 if facts.maximize else 1
         return cls(sign, sign * best, sign * (worst if worst > best else best + 1.0))
 
@@ -109,7 +110,7 @@ def search_figure(history: History) -> "Figure":
     for strip, parameter in zip(strips, rows, strict=True):
         _draw_parameter(strip, parameter, history, scale)
     bottom = grid[-1, 0]
-    bottom.set_xlabel("cost (token-equivalents)", fontsize=9, color=INK)
+    bottom.set_xlabel(f"cost ({history.cost_unit})", fontsize=9, color=INK)
     bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
     bottom.set_xlim(0, 1.02 * last_cost(history))
     title = f"{history.header['name']}: {history.header['agent']} on {facts.task}"
@@ -172,10 +173,12 @@ def _draw_colours(axis: "Axes", scale: _Scale) -> None:
 
 
 def _draw_best(axis: "Axes", history: History, scale: _Scale) -> None:
-    """Draw the line of the best so far, its last point ringed, and the base model's value."""
+    """Draw the line of the best so far, its last point ringed, and the base model's, if any."""
     base = scale.sign * history.facts.base_objective
     low, high = scale.limits()
-    if low <= base <= high:
+    if history.facts.external:
+        pass  # there is none
+    elif low <= base <= high:
         axis.axhline(base, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), label="base model")
     else:
         text = f"base model: {base:.4g}"

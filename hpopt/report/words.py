@@ -9,6 +9,8 @@ from ..record.final import Final
 from ..record.judged import Judged
 from ..record.race import CONFIDENCE
 
+UNTESTED = "A command has no test split: that is validation, on fresh seeds."
+
 
 def columns(final: Final) -> dict[str, str]:
     """Return entrants to show test figures of, by heading: the recommended first, then incumbents.

@@ -22,7 +22,6 @@ from .cells import Cells
 from .driver import drive
 from .judge import Judge
 from .optuna_proposer import OptunaProposer
-from .range_test import find
 from .steered import SteeredTrial
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def _first_trial(plan: SearchPlan, pool: MeteredPool, judge: Judge) -> None:
         if ramp_steps(cells.steps, cells.levels):
             judge.see(pool.trials[0].segments[-1])
 
-    found = find(SteeredTrial(pool, cells.rate, plan.observation), pool, cells.rate, watch)
+    found = SteeredTrial(pool, cells.rate, plan.observation).find(watch)
     pool.explain(0, judge.seen(found))
 
 

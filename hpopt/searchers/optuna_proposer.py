@@ -99,6 +99,9 @@ class OptunaProposer:
             self._take_in(trial.segments[-1])
             value, excess = self._values[-1], self._excesses[-1]
         else:
+            if self._facts.external and not self._values:  # no base model to be as bad as
+                self.study.tell(asked, state=TrialState.FAIL)
+                return
             # Where nothing is known yet, as bad as the base model at twice the divergence allowed.
             value = max(self._values, default=self._facts.base_objective)
             excess = max([self._limit or 0.0, *self._excesses])

@@ -1,27 +1,25 @@
-"""A trial that is steered: stretches of training, each probed, under guard of its best point."""
+"""A trial of the pool as a controller's host: what `range_test` decides is trained there."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hpopt_envs.records import Outcome
 from hpopt_envs.schedules import AGENT_SHAPE
 from hpopt_envs.training.plan import WHOLE_BATCH
 from hpopt_search_spaces import FloatParameter, Value
 
+from ..controllers.protocol import Seen, Stretch
+from ..controllers.range_test import GUARD, LAST_GUARD, STRETCHES, ramp_room, range_test
 from ..pool.budget import full_run_cost, training_cost
 from ..pool.metered import MeteredPool
 
 Values = Mapping[str, Value]
 
-GUARD = 0.02  # of the base model's loss: a probe so far above the best one undoes a stretch
-LAST_GUARD = 0.002  # likewise, before its last stretch, so that a trial ends at its best point
-STRETCHES = 5  # of the decay, each with a constant rate; a probe costs as much as training does
 STRETCHES_BEFORE = 10  # up to version 3 of the controls
-FALL = 3.0  # what the rate is divided by after a rise in the decay
 
 
 class SteeredTrial:
-    """A trial on the pool's first worker, which keeps the best probed point.
+    """A trial on the pool's first worker, which a controller steers.
 
     Points are judged by what probes say of the objective, see `RunFacts.probed`. Probes and the
     final validation included, the trial costs a full-run equivalent at most.
@@ -30,11 +28,6 @@ class SteeredTrial:
         pool: where it runs.
         rate: the space's learning rate.
         observation: version of the controls that the study began with.
-
-    Attributes:
-        ended: whether it has.
-        seen: what the last probe said; infinite where training exploded, NaN where there was none.
-        best: the lowest of these so far.
     """
 
     def __init__(self, pool: MeteredPool, rate: FloatParameter, observation: int) -> None:
@@ -42,16 +35,41 @@ class SteeredTrial:
         self._last_guard = LAST_GUARD if observation >= 4 else GUARD
         self._stretches = STRETCHES if observation >= 4 else STRETCHES_BEFORE
         self._limit = full_run_cost(pool.facts, pool.space) - pool.facts.final_validation_cost
-        self._worse = False  # the next stretch begins with a roll-back
-        self.seen, self.best = math.nan, math.inf
         self._trial = pool.start(0)
-        self.ended = pool.collect()[1].outcome is not None
+        self._ended = pool.collect()[1].outcome is not None
 
-    @property
-    def failed(self) -> bool:
-        return self._pool.history.trials[self._trial].outcome is Outcome.FAILED
+    def find(self, watch: Callable[[], None] = lambda: None) -> float:
+        """Run the trial to its end, and return the learning rate that it found.
 
-    def configuration(self, **chosen: Value) -> dict[str, Value]:
+        That is the default where the trial failed, since nothing is known then. The decay is at the
+        default batch: the auto rule has no term for its size, so the rate found at the smallest one
+        stays.
+
+        Args:
+            watch: called after each level of the ramp.
+        """
+        default = self._configuration()
+        small = self._configuration(**self._smallest_batch())
+        decisions = range_test(
+            self._rate,
+            self._pool.facts.base_loss,
+            ramp_room(self._pool.facts.trial_tokens, self._step_tokens(small)),
+            last_guard=self._last_guard,
+            stretches=self._stretches,
+        )
+        stretch = next(decisions)
+        while True:
+            objective = self._train(stretch, small if stretch.in_ramp else default)
+            if stretch.in_ramp and not self._ended:
+                watch()
+            left = tuple(self._steps_left(default, probes) for probes in range(self._stretches))
+            try:
+                stretch = decisions.send(Seen(objective, self._ended, left))
+            except StopIteration as end:
+                failed = self._pool.history.trials[self._trial].outcome is Outcome.FAILED
+                return self._rate.snap(self._rate.default if failed else end.value)
+
+    def _configuration(self, **chosen: Value) -> dict[str, Value]:
         """Return the default configuration of agents that set the learning rate themselves.
 
         What the space has of a schedule's shape is at the legal value nearest to theirs.
@@ -63,64 +81,27 @@ class SteeredTrial:
         values = space.snap({**space.nearest(AGENT_SHAPE), **chosen})
         return {**AGENT_SHAPE, **facts.fixed, **values}
 
-    def smallest_batch(self) -> dict[str, Value]:
+    def _smallest_batch(self) -> dict[str, Value]:
         """Return the smallest batch of the space, where that may change inside a trial."""
         space = self._pool.space
         if "batch_size" in space and space["batch_size"].dynamic:
             return {"batch_size": space["batch_size"].from_unit(0.0)}
         return {}
 
-    def train(self, values: Values, steps: int, last: bool = False) -> None:
-        """Train some optimizer steps, and probe, which the last ones don't need."""
-        self.seen = math.nan
-        if self.ended:
-            return
-        values = {**values, "learning_rate": self._rate.snap(values["learning_rate"])}
-        how = {"tokens": steps * self.step_tokens(values), "probe": not last, "last": last}
-        self._pool.train(0, values, roll_back=self._worse, **how)
-        self._worse = False
+    def _train(self, stretch: Stretch, values: Values) -> float:
+        """Train a stretch, and return the probe's objective, see `Seen`."""
+        if self._ended:
+            return math.nan
+        values = {**values, "learning_rate": stretch.rate}
+        tokens = stretch.steps * self._step_tokens(values)
+        probe, last = not stretch.last, stretch.last
+        self._pool.train(
+            0, values, roll_back=stretch.roll_back, tokens=tokens, probe=probe, last=last
+        )
         _, reply = self._pool.collect()
-        self.ended = reply.outcome is not None
+        self._ended = reply.outcome is not None
         seen = None if reply.segment is None else self._pool.facts.probed(reply.segment)
-        self.seen = math.nan if seen is None else seen
-
-    def rose(self, share: float) -> bool:
-        """Return whether the last probe is so bad that the trial must go back to its best point.
-
-        Args:
-            share: of the base model's loss, that a probe may be worse than the best one.
-        """
-        rise = share * self._pool.facts.base_loss
-        self._worse = not self.seen < math.inf or self.seen > self.best + rise
-        return self._worse
-
-    def keep(self) -> bool:
-        """Take note of the last probe; return whether none was better."""
-        lowest = self.seen <= self.best
-        self.best = min(self.best, self.seen)
-        return lowest
-
-    def decay(self, values: Values, peak: float) -> float:
-        """Train to the end with linear decay; return the rate that held.
-
-        Args:
-            values: all others.
-            peak: learning rate that the decay begins near.
-        """
-        most = self._stretches
-        count = max(1, min(most, self._steps_left(values, probes=most - 1)))
-        for k in range(count):
-            left = count - k
-            possible = self._steps_left(values, probes=left - 1)
-            steps = max(1, possible // left)
-            last = left == 1 or steps + 1 > possible
-            self.train({**values, "learning_rate": peak * (1 - (k + 0.5) / count)}, steps, last)
-            if self.ended:
-                return peak
-            if self.rose(self._last_guard if left == 2 else GUARD):
-                peak /= FALL
-            self.keep()
-        return peak
+        return math.nan if seen is None else seen
 
     def _steps_left(self, values: Values, probes: int) -> int:
         """Return the optimizer steps that the trial can still take with some probes at its cost."""
@@ -132,9 +113,9 @@ class SteeredTrial:
         affordable = self._limit - trial.cost - probes * probe_cost
         tokens = facts.trial_tokens - trial.trained_tokens
         tokens = min(tokens, int(affordable / training_cost(facts, values, 1)))
-        return max(0, tokens // self.step_tokens(values))
+        return max(0, tokens // self._step_tokens(values))
 
-    def step_tokens(self, values: Values) -> int:
+    def _step_tokens(self, values: Values) -> int:
         """Return the task tokens of an optimizer step."""
         facts, batch = self._pool.facts, values["batch_size"]
         whole = batch == WHOLE_BATCH

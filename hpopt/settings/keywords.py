@@ -24,6 +24,7 @@ class SearchKeywords(TypedDict, total=False):
     completion_column: str | None
     messages_column: str | None
     chat_template_kwargs: str | None
+    packing: bool
     chosen_column: str | None
     rejected_column: str | None
     prompt_template: str | None
@@ -34,6 +35,12 @@ class SearchKeywords(TypedDict, total=False):
     samples_per_prompt: int | None
     class_weights: str
     too_long: str
+    command: str | None
+    value: str | None
+    value_file: str | None
+    value_pattern: str | None
+    fraction: float | None
+    steps: int | None
     sequence_length: int | None
     segment_tokens: int | None
     trial_tokens: int | None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hpopt_envs import EnvironmentSettings
-from hpopt_envs.worlds import world_of
+from hpopt_envs.settings import Script
+from hpopt_envs.worlds import SCRIPT, world_of
 from hpopt_search_spaces.checks import nearest_names
 
 from ..commands import EXPERIMENT, TRACKING_URI
@@ -71,6 +72,7 @@ class Settings:
         said = _of_mlflow() | dict(values)
         if said.get("portfolio") and said.get("agent", "auto") == "auto":
             said["agent"] = "portfolio"
+        _imply_script(said)
         agent, prior, pruner = parse_label(str(said.get("agent", SearcherSettings.agent)))
         return cls.from_record({**said, "agent": agent, "prior": prior, "pruner": pruner})
 
@@ -108,7 +110,7 @@ class Settings:
     @property
     def confirm_seeds(self) -> int:
         """Fresh seeds of the final, at most; none where nothing can be trained again."""
-        if not world_of(self.environment.task).repeats:
+        if not world_of(self.environment.task).repeats or not _takes_seeds(self.environment):
             return 0
         asked = self.budget.confirm_seeds
         return FINAL_SEEDS if asked is None else asked
@@ -125,6 +127,23 @@ class Settings:
         if track == "auto":
             return "trials" if world_of(self.environment.task).trains else "parents"
         return "parents" if track == "parents" else "trials"
+
+
+def _imply_script(said: dict[str, Any]) -> None:
+    """Let a command stand for the task; refuse what is said of one that isn't there."""
+    given = [f.name for f in dataclasses.fields(Script) if said.get(f.name) is not None]
+    if "command" in given:
+        if said.get("task", SCRIPT.task) != SCRIPT.task:
+            raise StudyError(f"task: must be left out with command, but got {said['task']!r}")
+        said["task"] = SCRIPT.task
+    elif given:
+        raise StudyError(f"{given[0]}: must go with command, but there is none")
+
+
+def _takes_seeds(environment: EnvironmentSettings) -> bool:
+    """Return whether a run can be had on another seed, which a command must have a place for."""
+    script = environment.script
+    return script.command is None or "seed" in script.placeholders
 
 
 def _of_mlflow() -> dict[str, str]:

@@ -76,7 +76,7 @@ def _conduct(
     saved = True
     if history.best is not None:
         _hold_final(study, final, display)
-        if keeps_weights:
+        if keeps_weights and not study.facts.external:
             saved = _save_weights(study.folder, final, Recommended.of(history, "weights"))
     seconds = time.monotonic() - started
     result = StudyResult(study.name, study.folder.path, history, study.space, seconds)

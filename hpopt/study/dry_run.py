@@ -3,8 +3,11 @@
 import time
 
 from hpopt_envs.episode.actions import absolute_action
+from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
 from hpopt_envs.schedules import HELD_SHAPE
+from hpopt_envs.scripts.template import command_line
+from hpopt_search_spaces import Value
 
 from ..pool.budget import FinalPlan
 from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
@@ -13,7 +16,7 @@ from ..settings.study import Settings
 from ..wording import counted
 from .header import environment_settings
 from .open_study import final_plan
-from .opening import read_sources
+from .opening import check_world, read_sources
 
 
 def dry_run(settings: Settings) -> str:
@@ -27,12 +30,15 @@ def dry_run(settings: Settings) -> str:
     asked, budget, workers = settings.searcher, settings.budget, settings.machine.workers
     spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
     check_prior(asked.agent, asked.prior)
+    check_world(settings)
     read_sources(settings, spec)  # which may be missing
     arguments = environment_settings(settings, spec) | {"view": "absolute"}
     started = time.perf_counter()
     env = make_env(**arguments)
     loaded = time.perf_counter() - started
     facts = env.facts
+    if facts.external:
+        return _command(settings, env)
     agent = choose_agent(asked.agent, asked.pruner, env.space, facts.has_probe, asked.prior)
     check_space(agent, env.space, facts.has_probe)
     env.reset(seed=asked.seed, options={"fixed": HELD_SHAPE})
@@ -58,6 +64,15 @@ def dry_run(settings: Settings) -> str:
             f"about {runs * trial_seconds / workers:.0f} s on {counted(workers, 'worker')}",
         ]
     )
+
+
+def _command(settings: Settings, env: FineTuneEnv) -> str:
+    """Return what would be run; how long that takes is the script's affair."""
+    script = settings.environment.script
+    ours: dict[str, Value] = {"seed": 0, "folder": "output", "fraction": script.fraction or 1.0}
+    off = {parameter.name: parameter.default for parameter in env.space.parameters}
+    values = {**off, **env.facts.fixed, **ours, "steps": script.steps or 0}
+    return f"the default's trial: {command_line(str(script.command), values)}"
 
 
 def _trials(

@@ -20,7 +20,7 @@ def hold_final(pool: MeteredPool, entrants: Sequence[Entrant], seeds: int, purse
         seeds: most of them.
         purse: token-equivalents that all of it may cost; the first seed is run in any case.
     """
-    before, costs = pool.history.cost, {e.name: run_cost(e, pool.facts) for e in entrants}
+    before, costs = _spent(pool), {e.name: run_cost(e, pool.facts) for e in entrants}
     left = [entrant.name for entrant in entrants]
     for seed in range(seeds):
         if seed:
@@ -29,7 +29,7 @@ def hold_final(pool: MeteredPool, entrants: Sequence[Entrant], seeds: int, purse
             left = still_in(values, final.noise, DEFAULT)
             _drop(pool, final, [name for name in racing if name not in left])
             values = {name: values[name] for name in left}
-            money = purse - (pool.history.cost - before)
+            money = purse - (_spent(pool) - before)
             left = affordable(values, costs, money, final.incumbents)
             if len(left) < 2 or not pool.can_run(len(left)):
                 break
@@ -59,9 +59,20 @@ def choose_entrants(pool: MeteredPool, finalists: int, seeds: int, purse: float)
 
 
 def run_cost(entrant: Entrant, facts: RunFacts) -> float:
-    """Return the token-equivalents of a run, computed: trained, validated and tested."""
+    """Return the token-equivalents of a run, computed: trained, validated and tested.
+
+    Nobody knows what a script's will be: their runs are counted.
+    """
+    if facts.external:
+        return 1.0
     trained = (training_cost(facts, values, n) for values, n in entrant.schedule.segments)
     return sum(trained) + 2 * facts.final_validation_cost
+
+
+def _spent(pool: MeteredPool) -> float:
+    """Return what is spent so far, in the unit of `run_cost`."""
+    history = pool.history
+    return float(len(history.tests)) if pool.facts.external else history.cost
 
 
 def _drop(pool: MeteredPool, final: Final, names: Sequence[str]) -> None:

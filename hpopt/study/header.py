@@ -10,6 +10,7 @@ from typing import Any
 
 from hpopt_envs.episode.features import OBSERVATION_VERSION
 from hpopt_envs.records import RunFacts
+from hpopt_envs.worlds import world_of
 
 from ..commands import without_credentials
 from ..errors import StudyError
@@ -37,8 +38,10 @@ def environment_settings(settings: Settings, spec: AgentSpec) -> dict[str, Any]:
         # The space itself, so that a study doesn't change with the file it was read from.
         "space": None if asked.space is None else asked.load_space(asked.space).to_dict(),
         "data": asked.data.given,
+        "script": asked.script.given,
         "view": spec.view,
-        "validate_segments": spec.validates,
+        # What a script reports is there whether anybody needs it or not.
+        "validate_segments": spec.validates or world_of(asked.task).runs_commands,
         "threads": max(1, len(os.sched_getaffinity(0)) // workers),
     }
 
@@ -151,6 +154,8 @@ def check_policy(header: Event, digest: str | None) -> None:
 
 def _compare_base(header: Event, now: RunFacts) -> None:
     """Refuse to go on where the base model is judged otherwise than when the study began."""
+    if now.external:
+        return  # there is none
     facts, metric = header["facts"], now.objective_name
     before = {**facts["base_metrics"], "objective": facts["base_objective"]}
     after = {**now.base_metrics, "objective": now.base_objective}

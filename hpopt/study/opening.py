@@ -1,5 +1,6 @@
 """The journal and the workers of a study, new or taken up again."""
 
+import math
 import re
 import shutil
 import time
@@ -7,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from hpopt_envs.worlds import world_of
 
 from ..commands import resume_command, with_credentials
 from ..errors import StudyError
@@ -17,7 +20,13 @@ from ..record.folders import StudyFolder
 from ..record.history import History
 from ..record.journal import Journal
 from ..searchers.base import AgentSpec
-from ..searchers.registry import check_prior, check_space, choose_agent, find_agent
+from ..searchers.registry import (
+    check_prior,
+    check_space,
+    choose_agent,
+    find_agent,
+    find_pruner,
+)
 from ..settings.groups import EXTENSIBLE, BudgetSettings
 from ..settings.study import FIELDS, Settings
 from .header import (
@@ -39,16 +48,16 @@ def open_pool(
     settings: Settings, environment: dict[str, Any], folder: StudyFolder, factory: str
 ) -> Pool:
     """Open the pool of a study: its workers are processes where one must outlive them."""
-    machine = settings.machine
-    if machine.workers == 1 and machine.silence_limit is None:
+    machine, silence_limit = settings.machine, settings.machine.silence_limit
+    if world_of(settings.environment.task).runs_commands:
+        # Whoever runs a command ends it where it is silent, and waits for it without a limit.
+        place = {"folder": str(folder.trials.absolute()), "silence_limit": silence_limit}
+        environment = {**environment, **place}
+        silence_limit = None if machine.workers == 1 else math.inf
+    if machine.workers == 1 and silence_limit is None:
         return LocalPool(factory, environment)
     return ProcessPool(
-        factory,
-        environment,
-        machine.workers,
-        folder.workers_log,
-        machine.in_order,
-        machine.silence_limit,
+        factory, environment, machine.workers, folder.workers_log, machine.in_order, silence_limit
     )
 
 
@@ -112,6 +121,34 @@ def read_sources(settings: Settings, spec: AgentSpec) -> list[History]:
     return [StudyFolder.find(name, runs, "portfolio").read() for name in names]
 
 
+def check_world(settings: Settings) -> None:
+    """Make sure that what decides can do so where a trial is a process of the user's own.
+
+    Raises:
+        StudyError: it acts inside trials, or pauses them; or the budget is in what nobody knows.
+    """
+    asked = settings.searcher
+    if not world_of(settings.environment.task).runs_commands:
+        return
+    agent = choose_agent(asked.agent, asked.pruner)
+    spec = find_agent(agent, asked.pruner)
+    if not spec.holds or spec.needs_dynamic_rate:
+        raise StudyError(
+            f"agent: {agent} acts inside trials, but a command gets its hyperparameters once; tpe "
+            "and others hold them for a whole trial"
+        )
+    if find_pruner(asked.pruner).pauses:
+        raise StudyError(
+            f"agent: +{asked.pruner} pauses trials, but a command can't be taken up again; +median "
+            "and others end them"
+        )
+    if settings.budget.cost is not None:
+        raise StudyError(
+            "cost: must be left out with command, whose cost is known only at its end; trials and "
+            "time_limit are budgets"
+        )
+
+
 def policy_digest(settings: Settings) -> str | None:
     """Return the digest of the policy that a study's searcher goes by; None for most.
 
@@ -148,6 +185,7 @@ def begin(
     asked = settings.searcher
     spec = find_agent(choose_agent(asked.agent, asked.pruner), asked.pruner)
     check_prior(asked.agent, asked.prior)
+    check_world(settings)
     environment = environment_settings(settings, spec)
     sources = read_sources(settings, spec)
     with new_folder(settings) as folder, ExitStack() as closing:
@@ -199,6 +237,7 @@ def take_up(
         if "finalists" not in saved:  # begun before there were finals: it gets one at its end
             new["finalists"] = BudgetSettings.finalists
         settings = Settings.from_record({**saved, **new})
+        check_world(settings)
         # The study's own space: what "auto" says and what is shipped may have changed since. It is
         # where it was displaced to.
         environment = {**header["environment"], "space": header["space"], "displacement": 0.0}

@@ -179,7 +179,7 @@ def _summary(result: StudyResult) -> dict[str, Any]:
         "maximize": facts.maximize,
         "forgetting_weight": facts.forgetting_weight,
         "max_divergence": facts.max_divergence,
-        "base_value": facts.shown(facts.base_objective),
+        "base_value": None if facts.external else facts.shown(facts.base_objective),
         "best_value": result.best_value,
         "best_trial": found.trial if found else None,
         "best_metrics": found.metrics if found else None,
@@ -219,7 +219,7 @@ def _of_final(final: Final, recommended: str) -> dict[str, Any]:
     noise = final.noise
     best = final.history.best
     assert best is not None
-    won = Schedule.of(best).hyperparameters
+    won = Schedule.of(best, facts).hyperparameters
     same = [one.name for one in final.entrants if one.schedule.hyperparameters == won]
     tied = [one.name for one in final.entrants if one.name not in final.always]
     shown = {"recommended": recommended} | {name: name for name in final.always}

@@ -28,8 +28,9 @@ def answer_metrics(history: History, result: Mapping[str, Any]) -> dict[str, flo
         "total_cost": history.cost,
         "search_cost": history.search_cost,
         "ended_trials": len(history.trials) - len(history.tests),
-        "base_value": history.facts.shown(history.facts.base_objective),
     }
+    if not history.facts.external:
+        figures["base_value"] = history.facts.shown(history.facts.base_objective)
     tested = _tested(result)
     for who, value in tested.items():
         figures[f"test_value_{who}"] = value
@@ -81,7 +82,7 @@ def _described(history: History, result: Mapping[str, Any], values: Mapping[str,
         *rows,
         "",
         f"{counted(len(history.trials) - len(history.tests), 'trial')}, "
-        f"{history.cost:,.0f} token-equivalents in all.",
+        f"{history.cost:,.0f} {history.cost_unit} in all.",
         "",
         note(history),
     ]

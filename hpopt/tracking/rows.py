@@ -174,6 +174,12 @@ def note(history: History) -> str:
         return "The best schedule of each searcher, on fresh seeds, judged on the test split."
     direction = "highest" if facts.maximize else "lowest"
     unit = f" ({facts.unit})" if facts.unit else ""
+    if facts.external:
+        return (
+            f"**{header['agent']}** looks for the hyperparameters of `{facts.model}` that give the "
+            f"{direction} {objective(facts)}.\n\nSteps are the study's cost: tokens where the "
+            "script reports them, else seconds. A child run is a trial."
+        )
     return (
         f"**{header['agent']}** looks for the hyperparameters of *{facts.task}* on "
         f"`{facts.model}` ({facts.total_parameters:,} parameters, "

@@ -3,7 +3,8 @@
 HpoptError
 ├── SpaceError             a search space, or values that don't fit it
 ├── WorldError             a task, a model or a training run (hpopt_envs)
-└── StudyError             a study, its journal, its record or its settings (hpopt)
+├── StudyError             a study, its journal, its record or its settings (hpopt)
+└── ControllerError        a controller inside somebody's own training (hpopt)
 """
 
 

@@ -53,6 +53,22 @@ def bert() -> nn.Module:
     return BertForSequenceClassification(config)
 
 
+def t5() -> nn.Module:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(
+        vocab_size=VOCABULARY,
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+    )
+    return T5ForConditionalGeneration(config)
+
+
 class Bigrams(nn.Module):
     """Logits of the next token, from this one alone; nothing of transformers'."""
 

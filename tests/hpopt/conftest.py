@@ -62,6 +62,7 @@ HEADER = {
     "workers": 1,
     "experiment": "lm",
     "space": SPACE.to_dict(),
+    "environment": {"task": "lm", "data": {}, "sequence_length": None},
     "settings": {"trials": 5, "tracking_uri": SECRET, "cost": None},
     "versions": {"torch": "2"},
 }

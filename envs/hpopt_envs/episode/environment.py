@@ -17,7 +17,7 @@ from ..errors import RenderModeError, WorldError
 from ..messages import StudyFacts
 from ..records import Control, Outcome, RunFacts, Segment, Trial
 from ..schedules import AGENT_SHAPE
-from ..training_run import TrainingRun
+from ..training_run import TrainingRun, TrialProcesses
 from . import features
 from .actions import VIEWS, ActionLayout, action_space, checked_action, decode_actions
 from .carrying import carried, taken_up
@@ -116,6 +116,7 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         if seed is None:
             seed = int(self.np_random.integers(2**62))
         self._study = asked.study
+        self.close()
         self._new_trial(seed, asked)
         return self._observe(), {}
 
@@ -130,6 +131,13 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
             fixed={**AGENT_SHAPE, **asked.fixed, **self.facts.fixed},
             tests=asked.test,
         )
+        if isinstance(self.run, TrialProcesses):
+            self.run.name(self.position.state, asked.trial)
+
+    def close(self) -> None:
+        """End what runs of the trial outside this process."""
+        if isinstance(self.run, TrialProcesses):
+            self.run.end(self.position.state)
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Train one segment.

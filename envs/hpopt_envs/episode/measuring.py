@@ -37,7 +37,9 @@ class Measured:
 
 
 def reaches_horizon(facts: RunFacts, trial: Trial, progress: Progress) -> bool:
-    """Return whether a trial has trained all of its tokens."""
+    """Return whether a trial has trained all of its tokens, where it is known how many that are."""
+    if facts.external:
+        return False
     return trial.trained_tokens + progress.tokens >= facts.trial_tokens
 
 
@@ -71,7 +73,8 @@ def measure(
         reason = f"objective is {constrained} on validation"
         return Measured(Outcome.EXPLODED, reason, cost, metrics)
     measured = Measured(outcome, reason, cost, metrics, evaluation.objective)
-    return _tested(run, episode, measured) if episode.tests else measured
+    tests = episode.tests and not run.facts.external
+    return _tested(run, episode, measured) if tests else measured
 
 
 def _tested(run: TrainingRun, episode: EpisodeState, measured: Measured) -> Measured:

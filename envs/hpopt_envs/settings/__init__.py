@@ -2,7 +2,8 @@
 
 from .environment import EnvironmentSettings
 from .fields import setting
+from .script import Script
 from .source import OF_ROWS, Source
 from .values import NO_LIMIT
 
-__all__ = ["NO_LIMIT", "OF_ROWS", "EnvironmentSettings", "Source", "setting"]
+__all__ = ["NO_LIMIT", "OF_ROWS", "EnvironmentSettings", "Script", "Source", "setting"]

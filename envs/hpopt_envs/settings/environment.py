@@ -10,6 +10,7 @@ from hpopt_search_spaces.checks import shown
 
 from ..errors import WorldError
 from .fields import BUDGET, DATA, MACHINE, TUNED, check_names, setting
+from .script import Script
 from .source import Source
 from .values import check_settings
 
@@ -23,9 +24,10 @@ class EnvironmentSettings:
 
     What isn't for users of a command line has no help text: `view` (how actions are read, see
     `hpopt_envs.episode.actions`; by default relative, or absolute where nothing may move during a
-    trial), `validate_segments` (measure on validation between segments) and
-    `threads` (of the CPU for a large model; a small one always gets one). `data` may be given as a
-    mapping; `space` is a name, a TOML file, or `SearchSpace.to_dict()`.
+    trial), `validate_segments` (measure on validation between segments),
+    `threads` (of the CPU for a large model; a small one always gets one), and of a script `folder`
+    (where its trials' files are kept) and `silence_limit` (seconds). `data` and `script` may be
+    given as mappings; `space` is a name, a TOML file, or `SearchSpace.to_dict()`.
     """
 
     task: str = setting(
@@ -44,6 +46,7 @@ class EnvironmentSettings:
         group=TUNED,
     )
     data: Source = Source()  # noqa: RUF009 (it is frozen)
+    script: Script = Script()  # noqa: RUF009
     view: str | None = None
     validate_segments: bool = True
     sequence_length: int | None = setting(
@@ -129,10 +132,14 @@ class EnvironmentSettings:
         metavar="B",
     )
     threads: int = 1
+    folder: str | None = None
+    silence_limit: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Source):  # a mapping, as journals have it, or None
             object.__setattr__(self, "data", Source.of(self.data or {}))
+        if not isinstance(self.script, Script):
+            object.__setattr__(self, "script", Script.of(self.script))
         check_settings(self)
 
     @classmethod

@@ -93,6 +93,12 @@ class Source:
         group=DATA,
         metavar="JSON",
     )
+    packing: bool = setting(
+        True,
+        "lm: false: an example of plain text is a text, not a block of several (default: true)",
+        group=DATA,
+        metavar="B",
+    )
     chosen_column: str | None = setting(
         None,
         "dpo: column of the preferred responses (default: chosen)",

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import WorldError
 from ..references import call, import_attribute, is_reference
 from ..settings import Source
-from ..worlds import FINISHED_RUNS, NANO, SIMULATION
+from ..worlds import FINISHED_RUNS, NANO, SCRIPT, SIMULATION
 from .base import Task
 from .checks import check_roles
 from .data import Data, Split
@@ -75,7 +75,9 @@ def available_tasks() -> list[tuple[str, str]]:
     """Return names with one-line descriptions: built in, stand-ins, and installed ones."""
     built_in = [(name, task.description) for name, task in BUILT_IN.items()]
     others = [(name, f"Installed: {entry.value}.") for name, entry in sorted(_installed().items())]
-    stand_ins = [(world.task, world.description) for world in (SIMULATION, NANO, FINISHED_RUNS)]
+    stand_ins = [
+        (world.task, world.description) for world in (SCRIPT, SIMULATION, NANO, FINISHED_RUNS)
+    ]
     return [*built_in, *stand_ins, *others]
 
 

@@ -31,6 +31,10 @@ class Material(ABC):
         notes: what a user should be told of the data, a line each; known once it is loaded.
         prepares_reference: whether `prepare` computes what the model is compared with later, so
             that it is called in the precision of forward passes.
+        form: what an example is made of, which code that is exported makes alike: "blocks" cut from
+            texts in a row, "texts", "completions" of prompts, "chats", "chat completions",
+            "labels" of texts, "sources" of an encoder's, "pairs"; empty for anything else. Known
+            once data is loaded.
         adapter_type: of peft's `TaskType`, "" for none: which layers beside a LoRA adapter's are
             trained, such as a classifier's head.
     """
@@ -42,6 +46,7 @@ class Material(ABC):
     rate_factor: float = 1.0
     notes: Sequence[str] = ()
     prepares_reference: bool = False
+    form: str = ""
     adapter_type: str = ""
 
     @abstractmethod

@@ -45,6 +45,7 @@ class Classification(ParametricLoss, Reference):
     default_model = "embedded"
     hyperparameters = ("label_smoothing",)
     adapter_type = "SEQ_CLS"
+    form = "labels"
     settings = (
         *OF_ROWS,
         "text_column",

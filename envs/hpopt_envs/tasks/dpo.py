@@ -89,6 +89,7 @@ class PreferenceOptimization(ParametricLoss, ParametricMetrics, Reference, Writi
     default_space = "dpo"
     prepares_reference = True
     adapter_type = "CAUSAL_LM"
+    form = "pairs"
     settings = (
         *OF_ROWS,
         "prompt_column",

@@ -20,6 +20,7 @@ from ..models import length_limit
 from ..references import is_reference
 from ..settings import OF_ROWS, Source
 from .causal import check_causal, logits_of
+from .chat_data import Row
 from .data import Data, Split
 from .lm_data import (
     IGNORED,
@@ -27,6 +28,7 @@ from .lm_data import (
     cut,
     encode_rows,
     fitting_length,
+    form_of_rows,
     has_rows,
     next_tokens,
     pack,
@@ -71,6 +73,7 @@ class LanguageModeling(ParametricLoss, Reference):
         "completion_column",
         "messages_column",
         "chat_template_kwargs",
+        "packing",
     )
 
     def __init__(
@@ -91,9 +94,10 @@ class LanguageModeling(ParametricLoss, Reference):
         usual = EMBEDDED_LENGTH if small else TEXT_LENGTH
         packed = sequence_length or min(usual, limit or usual)
         tables = self._read() or self._embedded()
+        self.form = self._form(tables)
         if tables is None:
             splits = _embedded_text(model_source, packed, self.source.retain_file is None)
-        elif has_rows(tables["train"], self.source):
+        elif self.form != "blocks":
             splits = self._rows(tokenizer, tables, sequence_length, limit)
         else:
             check_no_kwargs(self.source, tables["train"].where)
@@ -116,6 +120,20 @@ class LanguageModeling(ParametricLoss, Reference):
         self.notes = notes_of(tables)
         return tables
 
+    def _form(self, tables: Mapping[str, Table] | None) -> str:
+        """Return the form of examples.
+
+        Raises:
+            WorldError: texts are not to be packed, and there are none of the user's.
+        """
+        apart = tables is not None and has_rows(tables["train"], self.source)
+        if self.source.packing:
+            return form_of_rows(tables["train"], self.source) if tables and apart else "blocks"
+        if tables is None or apart:
+            what = "rows of prompts or chats" if apart else "embedded text"
+            raise WorldError(f"packing: must be left out for {what}, but got false")
+        return "texts"
+
     def _rows(
         self,
         tokenizer: Any,
@@ -123,11 +141,8 @@ class LanguageModeling(ParametricLoss, Reference):
         sequence_length: int | None,
         limit: int | None,
     ) -> dict[str, Split]:
-        """Return prompts and completions, or chats: an example a row."""
-        rows = {
-            name: encode_rows(tokenizer, table, self.source, self._vocabulary)
-            for name, table in tables.items()
-        }
+        """Return texts, prompts and completions, or chats: an example a row."""
+        rows = {name: self._encoded(tokenizer, table) for name, table in tables.items()}
         lengths = [len(ids) for split in rows.values() for ids, _ in split]
         length = fitting_length(lengths, sequence_length, limit, self.source)
         pad = models.pad_token(
@@ -141,6 +156,13 @@ class LanguageModeling(ParametricLoss, Reference):
                     f"within {length} tokens, but one has nothing"
                 )
         return splits
+
+    def _encoded(self, tokenizer: Any, table: Table) -> list[Row]:
+        if self.form != "texts":
+            return encode_rows(tokenizer, table, self.source, self._vocabulary)
+        check_no_kwargs(self.source, table.where)
+        documents = [tokenize(tokenizer, [text]) for text in self._texts(tokenizer, table)]
+        return [(ids.tolist(), [True] * len(ids)) for ids in documents]
 
     def _retained(self, tokenizer: Any, file: str, sequence_length: int) -> dict[str, Split]:
         splits = {}

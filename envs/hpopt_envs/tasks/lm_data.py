@@ -95,7 +95,7 @@ def encode_rows(
         if not getattr(tokenizer, "chat_template", None):
             raise WorldError(f"{setting}: {columns[0]} needs a tokenizer with a chat template")
         values = [[messages] for messages in table.column(columns[0], setting)]
-    elif any(is_chat(value) for name in columns for value in table.columns.get(name, ())):
+    elif form_of_rows(table, source) == "chat completions":
         settings = zip(columns, (setting, "completion_column"), strict=True)
         values = list(map(list, zip(*(table.column(*both) for both in settings), strict=True)))
     else:
@@ -145,6 +145,14 @@ def has_rows(table: Table, source: Source) -> bool:
     both = "prompt" in table.columns and "completion" in table.columns
     plain = source.text_column is not None
     return bool(named) or has_chats(table, source) or (both and not plain)
+
+
+def form_of_rows(table: Table, source: Source) -> str:
+    """Return the form of prompts and completions, or chats; see `Task.form`."""
+    if has_chats(table, source):
+        return "chats"
+    values = (value for name in row_columns(source, table) for value in table.columns.get(name, ()))
+    return "chat completions" if any(map(is_chat, values)) else "completions"
 
 
 def row_columns(source: Source, table: Table) -> list[str]:

@@ -35,9 +35,7 @@ def fit_head(
     Returns:
         Tokens that passed forward.
     """
-    heads = [
-        m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == classes
-    ]
+    heads = find_heads(model, classes)
     if not heads:
         return 0
     head, rows, tokens = heads[-1], min(EXAMPLES, split_size(train)), 0
@@ -60,6 +58,12 @@ def fit_head(
     if bool((labels != labels[0]).any()):
         _set(head, _regression(torch.cat(features), labels, head, balanced))
     return tokens
+
+
+def find_heads(model: torch.nn.Module, classes: int) -> list[torch.nn.Linear]:
+    """Return the linear layers with so many outputs, the last of which is a classifier's head."""
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    return [layer for layer in layers if layer.out_features == classes]
 
 
 def _of_texts(

@@ -100,6 +100,7 @@ class TextToText(ParametricLoss, Reference, Writing):
         self._pad = models.pad_token(tokenizer, self._vocabulary)
         self._encoder = models.is_encoder_decoder(model_source)
         self.adapter_type = "SEQ_2_SEQ_LM" if self._encoder else "CAUSAL_LM"
+        self.form = "sources" if self._encoder else "completions"
         limit = length_limit(model_source, tokenizer, sequence_length, least=2)
         used = partial(read_pairs, source=self.source)
         answer = None if self.source.completion_template else completion_column(self.source)

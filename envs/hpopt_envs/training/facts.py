@@ -156,6 +156,9 @@ def _facts(parts: Parts, evaluator: Evaluator, base: Evaluation, subset: Evaluat
         baseline=parts.baseline,
         notes=(*task.notes, *parts.notes),
         hyperparameters=understood(task if isinstance(task, ParametricLoss) else None),
+        precision=str(parts.precision).removeprefix("torch."),
+        examples=lengths.examples,
+        form=task.form,
     )
 
 

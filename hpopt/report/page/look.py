@@ -185,6 +185,14 @@ def _thinned(values: list[float], most: int) -> list[float]:
     return values[:: 1 + (len(values) - 1) // most]
 
 
+def base(facts: RunFacts, values: Sequence[float]) -> float:
+    """Return the base model's value as shown; the worst of some where there is no base model."""
+    if not facts.external:
+        return facts.shown(facts.base_objective)
+    known = [value for value in values if math.isfinite(value)] or [0.0]
+    return min(known) if facts.maximize else max(known)
+
+
 def robust_range(values: Sequence[float], base: float, maximize: bool) -> list[float]:
     """Return the ends of an axis that a few trials close to an explosion don't flatten.
 

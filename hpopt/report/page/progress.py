@@ -40,10 +40,9 @@ def best_so_far(history: History) -> "Figure":
                     text=[about(facts, trial) for trial in here],
                     hoverinfo="text",
                 )
-    base = facts.shown(facts.base_objective)
     y_axis = {
         "title": look.objective_title(facts),
-        "range": look.robust_range(known, base, facts.maximize),
+        "range": look.robust_range(known, look.base(facts, known), facts.maximize),
         "domain": [0, 0.9 if len(known) < len(trials) else 1],
     }
     strip_axis = {
@@ -59,7 +58,7 @@ def best_so_far(history: History) -> "Figure":
     return look.dressed(
         figure,
         440,
-        xaxis={"title": "cost (token-equivalents)", "rangemode": "tozero", "tickformat": "~s"},
+        xaxis={"title": f"cost ({history.cost_unit})", "rangemode": "tozero", "tickformat": "~s"},
         yaxis=y_axis,
         yaxis2=strip_axis,
     )
@@ -67,17 +66,19 @@ def best_so_far(history: History) -> "Figure":
 
 def _add_line(figure: "Figure", history: History) -> None:
     facts = history.facts
-    base, end = facts.shown(facts.base_objective), last_cost(history)
+    end = last_cost(history)
     x = [history.trials[better.trial].segments[-1].study_cost for better in history.improvements]
     y = [facts.shown(better.value) for better in history.improvements]
-    figure.add_scatter(
-        x=[0, end],
-        y=[base, base],
-        mode="lines",
-        line={"color": look.MUTED, "width": 1.2, "dash": "dash"},
-        name=f"base model: {look.number(base)}",
-        hoverinfo="name",
-    )
+    if not facts.external:
+        base = facts.shown(facts.base_objective)
+        figure.add_scatter(
+            x=[0, end],
+            y=[base, base],
+            mode="lines",
+            line={"color": look.MUTED, "width": 1.2, "dash": "dash"},
+            name=f"base model: {look.number(base)}",
+            hoverinfo="name",
+        )
     if x:
         figure.add_scatter(
             x=[*x, end],
@@ -85,5 +86,6 @@ def _add_line(figure: "Figure", history: History) -> None:
             mode="lines",
             line={"color": look.GREEN, "width": 2.2, "shape": "hv"},
             name=f"best so far: {look.number(y[-1])}",
-            hovertemplate="best so far %{y:.4g}<br>at %{x:.4s} token-equivalents<extra></extra>",
+            hovertemplate="best so far %{y:.4g}<br>at %{x:.4s} "
+            + f"{history.cost_unit}<extra></extra>",
         )

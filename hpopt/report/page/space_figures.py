@@ -169,7 +169,7 @@ def slices(history: History) -> "Figure | str":
     if len(trials) < LEAST_TRIALS or not names:
         return _too_few(history, LEAST_TRIALS)
     values = [shown_value(facts, trial) for trial in trials]
-    ends = look.robust_range(values, facts.shown(facts.base_objective), facts.maximize)
+    ends = look.robust_range(values, look.base(facts, values), facts.maximize)
     rows = math.ceil(len(names) / COLUMNS)
     columns = min(len(names), COLUMNS)
     figure = make_subplots(

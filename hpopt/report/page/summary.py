@@ -14,7 +14,7 @@ from ...record.recommended import Recommended
 from ...record.schedule import Schedule
 from ...wording import counted, detours, duration, limit, objective, unlimited
 from ..advice import advice
-from ..words import columns, exceeded, test_verdict
+from ..words import UNTESTED, columns, exceeded, test_verdict
 from . import look
 from .importance import ENOUGH_TRIALS, Importances
 from .marks import kind
@@ -48,9 +48,10 @@ def summary(
             _schedule(recommended.schedule),
         ]
     elif history.best is not None:
-        parts += ["<h3>The best so far</h3>", _schedule(Schedule.of(history.best))]
+        parts += ["<h3>The best so far</h3>", _schedule(Schedule.of(history.best, history.facts))]
     if final is not None:
-        parts += [_validated(final), _tested(final)]
+        tested = paragraphs([UNTESTED]) if history.facts.external else _tested(final)
+        parts += [_validated(final), tested]
     return "\n".join(parts)
 
 
@@ -59,10 +60,16 @@ def _tuned(history: History) -> str:
     space = resolved_space(history)
     names = ", ".join(name.replace("_", " ") for name in space.names)
     direction = "highest" if facts.maximize else "lowest"
+    who = f"The searcher {header['agent']}{_pruner(header)} tuned {names} of"
+    if facts.external:
+        return (
+            f"{who} the command `{facts.model}` for the {direction} {objective(facts)} "
+            f"(seed {header['seed']})."
+        )
     return (
-        f"The searcher {header['agent']}{_pruner(header)} tuned {names} of {facts.model} on "
-        f"{facts.task} for the {direction} {objective(facts)}{limit(facts)}, in trials of "
-        f"{facts.trial_tokens:,} training tokens (seed {header['seed']})."
+        f"{who} {facts.model} on {facts.task} for the {direction} {objective(facts)}"
+        f"{limit(facts)}, in trials of {facts.trial_tokens:,} training tokens (seed "
+        f"{header['seed']})."
     )
 
 
@@ -74,7 +81,12 @@ def _found(history: History) -> str:
     facts, best = history.facts, history.best
     base = f"the base model has {look.number(facts.shown(facts.base_objective))}"
     if best is None or best.value is None:
-        return f"No trial ended with a value that could win; {base}."
+        return "No trial ended with a value that could win" + (
+            "." if facts.external else f"; {base}."
+        )
+    if facts.external:
+        value = look.number(facts.shown(best.value))
+        return f"The winner, trial {best.id}, came to {value} on validation."
     found = history.improvements[-1]
     divergence = best.segments[-1].metrics.get("divergence")
     at = "" if divergence is None else f" at a divergence of {look.number(divergence)} nats"
@@ -93,10 +105,10 @@ def _spent(history: History) -> str:
     judged = history.cost - history.search_cost
     final = f", {look.number(judged)} of them for the final" if judged else ""
     seconds = sum(s.wall_seconds for t in history.trials.values() for s in t.segments)
-    flops = 6.0 * facts.total_parameters * history.cost
+    flops = f" (about {6.0 * facts.total_parameters * history.cost:.2g} FLOPs)"
     return (
         f"{counted(len(trials), 'trial')} ended{_among(others)}. The study cost "
-        f"{look.number(history.cost)} token-equivalents{final} (about {flops:.2g} FLOPs), "
+        f"{look.number(history.cost)} {history.cost_unit}{final}{'' if facts.external else flops}, "
         f"{duration(seconds)} of its workers' time. {detours(trials)}"
     ).rstrip()
 
@@ -141,7 +153,13 @@ def _warnings(history: History, result: Mapping[str, Any] | None, final: Final |
     told += filter(None, [unlimited(facts)])
     if best is None and facts.max_divergence is not None and any(t.can_win for t in trials):
         told.append(f"No trial kept the limit on divergence, {facts.max_divergence:g} nats.")
-    if best is not None and best.value is not None and best.value >= facts.base_objective:
+    has_base = not facts.external
+    if (
+        has_base
+        and best is not None
+        and best.value is not None
+        and best.value >= facts.base_objective
+    ):
         told.append("The winner is no better than the base model on validation.")
     if final is not None:
         told += exceeded(facts, {"recommended": final.tested(final.recommended.name)})

@@ -11,6 +11,7 @@ from hpopt_envs.errors import WorldError
 from hpopt_envs.models import load_tokenizer
 from hpopt_envs.tasks import Source, load_task
 from hpopt_envs.tasks.lm import LanguageModeling
+from hpopt_envs.tasks.lm_data import IGNORED, next_tokens
 
 SPLITS = ("train", "validation", "test")
 
@@ -45,6 +46,45 @@ def test_a_users_text_is_packed_split_by_split(ending: str, tmp_path: Path) -> N
         packed = tokenizer("".join(f"{text}<|endoftext|>" for text in texts if text))["input_ids"]
         expected = [packed[i : i + 8] for i in range(0, len(packed) - 7, 8)]
         assert sorted(getattr(data, name)["input_ids"].tolist()) == sorted(expected)
+
+
+def test_texts_that_are_not_packed_are_examples_with_an_end_token(tmp_path: Path) -> None:
+    written = {
+        f"{name}_file": write_texts(
+            tmp_path, f"{name}.jsonl", [*functions(i, i + 1, i + 2), "", "x"]
+        )
+        for i, name in enumerate(SPLITS)
+    }
+    task = load_task("lm", written | {"packing": False})
+    data = task.load_data("embedded", None)
+    assert task.form == "texts"
+    tokenizer = load_tokenizer("embedded")
+    split = data.train
+    found = [
+        ids[:size] for ids, size in zip(split["input_ids"].tolist(), split["length"], strict=True)
+    ]
+    texts = [f"{text}<|endoftext|>" for text in [*functions(0, 1, 2), "x"]]
+    assert sorted(map(tokenizer.decode, found)) == sorted(texts)
+    targets = [row[row != IGNORED].tolist() for row in next_tokens(split)]
+    assert targets == [ids[1:] for ids in found]
+    with pytest.raises(WorldError, match="^sequence_length: examples must fit into .*=8 tokens"):
+        load_task("lm", written | {"packing": False}).load_data("embedded", 8)
+    cut = load_task("lm", written | {"packing": False, "too_long": "truncate"})
+    assert cut.load_data("embedded", 8).train["input_ids"].shape[1] == 8
+
+
+def test_packing_is_said_of_the_user_s_own_texts_alone(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{i} ", "completion": "a"} for i in range(20)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for given, what in (
+        ({}, "embedded text"),
+        ({"train_file": str(tmp_path / "rows.jsonl")}, "rows of prompts or chats"),
+    ):
+        task = load_task("lm", {"packing": False, **given})
+        with pytest.raises(WorldError, match=f"^packing: must be left out for {what}, but got"):
+            task.load_data("embedded", None)
+    with pytest.raises(WorldError, match="^packing: must be left out, since task 'classify'"):
+        load_task("classify", {"packing": False})
 
 
 def test_a_users_text_is_trained_on_and_what_the_base_model_writes_is_retained(

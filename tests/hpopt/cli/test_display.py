@@ -56,6 +56,38 @@ def play(space: SearchSpace, tmp_path: Path) -> Play:
     return show
 
 
+@pytest.mark.parametrize(
+    ("task", "data", "fixed", "said"),
+    [
+        ("lm", {}, {}, ""),
+        ("simulated", {}, {}, ""),
+        ("classify", {}, {}, ""),
+        ("dpo", {}, {}, ""),
+        ("align", {}, {}, "no trainer minimises a divergence from a target distribution"),
+        ("mine:Task", {}, {}, "the loss of task 'mine:Task' is its own"),
+        ("classify", {"class_weights": "balanced"}, {}, "Trainer's loss has no class weights"),
+        ("lm", {}, {"optimizer": "prodigy"}, "transformers has no optimizer prodigy"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_before_the_search(
+    play: Play,
+    every_ending: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    task: str,
+    data: dict[str, Any],
+    fixed: dict[str, Any],
+    said: str,
+) -> None:
+    facts = every_ending[0]["facts"] | {"task": task, "fixed": fixed}
+    header = every_ending[0] | {"facts": facts, "environment": {"data": data}}
+    play(LineDisplay(), [header])
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "exported" in line]
+    assert told == (
+        [f"What this study finds can be exported as json alone: {said}."] if said else []
+    )
+
+
 def test_lines_tell_the_study_and_how_each_trial_ended(
     play: Play, every_ending: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from hpopt.record.lines import encode_line
 
 HELD = {"learning_rate": 0.01, "batch_size": 8}
 PENALTY = {"divergence_weight": 0.5}
+FORMS = {"lm": "blocks", "classify": "labels", "text2text": "sources", "dpo": "pairs"}
 
 
 def write_study(
@@ -25,8 +26,9 @@ def write_study(
 ) -> str:
     """Write a study "mine", whose winner has such segments, of so many tokens; return `runs`."""
     tokens = tokens or [16384 // len(segments)] * len(segments)
-    script = new_script(**facts)
-    environment = {"task": facts.get("task", "lm"), "data": data or {}, "sequence_length": None}
+    task = facts.get("task", "lm")
+    script = new_script(**{"form": FORMS.get(task, ""), **facts})
+    environment = {"task": task, "data": data or {}, "sequence_length": None}
     script.events[0] |= {"name": "mine", "environment": environment}
     script.trial(0, *[3.0] * len(segments))
     done = 0

@@ -13,12 +13,13 @@ from hpopt.errors import StudyError
 from hpopt.export import export, summary
 from hpopt_envs.divergences.f_divergence import DIVERGENCES, divergence
 from hpopt_envs.training.optimizers import OPTIMIZERS, build_optimizer
+from tests.envs.tiny import llama
 from tests.hpopt.export.export_study import HELD, PENALTY, exported
 
 Study = Callable[..., str]
 
 
-@pytest.mark.usefixtures("no_text")
+@pytest.mark.usefixtures("nothing_beside")
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_every_divergence_is_the_search_s_own(study: Study, name: str) -> None:
     asked = {"divergence": name, "divergence_alpha": -0.7}
@@ -28,7 +29,7 @@ def test_every_divergence_is_the_search_s_own(study: Study, name: str) -> None:
     torch.testing.assert_close(found, divergence(name, q, p, alpha=-0.7))
 
 
-@pytest.mark.usefixtures("no_text")
+@pytest.mark.usefixtures("nothing_beside")
 @pytest.mark.parametrize("to", ["transformers", "trl"])
 def test_the_code_imports_its_trainer_and_nothing_of_hpopt(study: Study, to: str) -> None:
     runs = study([HELD | PENALTY | {"lora_rank": 2, "batch_size": size} for size in (4, 8)])
@@ -36,10 +37,42 @@ def test_the_code_imports_its_trainer_and_nothing_of_hpopt(study: Study, to: str
     tree = ast.parse(path.read_text())
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in nodes}
-    assert names == {"copy", "itertools", "math", "torch", "peft", to}
+    ours = {"copy", "itertools", "json", "math", "pathlib", "random"}
+    assert names == {*ours, "torch", "peft", to}
     said = " ".join((ast.get_docstring(tree) or "").split())
-    assert "model tiny, with runs of 16,384 training tokens and batches of 4 to 64 examples" in said
+    assert "on model tiny, with 16,384 training tokens: 16 optimizer steps" in said
+    assert "with batches of 4 to 8 examples of 64 tokens, 96 examples or 0.006144 epochs." in said
+    assert "on validation 3, base model 4. Trial 0 ended best" in said
     assert "A longer run may want a lower learning rate." in said
+
+
+@pytest.mark.usefixtures("nothing_beside")
+def test_a_winner_that_is_no_better_than_the_base_model_is_said_to_be_so(study: Study) -> None:
+    path = export("mine", study([HELD], base_objective=2.5), "trl", None)[0]
+    said = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
+    assert "on validation 3, base model 2.5. It is no better than the base model" in said
+
+
+def test_weights_that_are_not_in_float32_are_refused(study: Study) -> None:
+    from hpopt_envs.models import load_tokenizer
+
+    module = exported(study([HELD]), "trl")
+    with pytest.raises(ValueError, match="^trained weights must be torch.float32, but .* is torch"):
+        module.prepare(llama().bfloat16(), load_tokenizer("embedded"))
+
+
+def test_a_study_that_does_not_say_how_rows_were_read_has_its_data_read_again(study: Study) -> None:
+    module = exported(study([HELD], model="embedded", form="", examples=0), "trl")
+    assert module.ARGUMENTS["packing"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_precision_is_the_search_s_where_the_machine_has_it(
+    study: Study, tmp_path: Path, precision: str
+) -> None:
+    module = exported(study([HELD], precision=precision), "trl")
+    there = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    assert module.ARGUMENTS["bf16"] == (precision == "bfloat16" and there)
 
 
 def test_json_has_the_whole_schedule_even_of_what_trains_no_model(study: Study) -> None:
@@ -60,9 +93,8 @@ def test_json_has_the_whole_schedule_even_of_what_trains_no_model(study: Study) 
     [
         ("trl", {}, {"task": "simulated"}, "trains no model"),
         ("trl", {}, {"task": "table:runs.csv"}, "trains no model"),
-        ("trl", {}, {"task": "my_task"}, "the loss is task 'my_task's own|my_task"),
+        ("trl", {}, {"task": "my_task"}, "the loss of task 'my_task' is its own"),
         ("trl", {}, {"task": "classify"}, "SFTTrainer trains language models"),
-        ("transformers", PENALTY, {"task": "classify"}, "a head that was fitted"),
         (
             "transformers",
             {},

@@ -1,5 +1,6 @@
 """What `export` writes, in real trainers: each step as the search trained it."""
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -10,9 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div
 
+from hpopt_envs.models import load_tokenizer
 from hpopt_envs.schedules import divergence_weight_at, learning_rate_at, shape_factor
 from hpopt_envs.training.weights import Structure, Weights
-from tests.envs.tiny import VOCABULARY, bert, llama
+from tests.envs.tiny import VOCABULARY, bert, llama, t5
 from tests.hpopt.export.export_study import HELD, PENALTY, exported
 from tests.hpopt.export.trainers import ROWS, TRAINERS, train
 
@@ -85,7 +87,7 @@ def test_a_batch_that_changes_follows_the_schedule_step_by_step(
     assert all(rows.count(row) >= 2 for row in epoch)  # each row twice, and one more to end on
 
 
-@pytest.mark.usefixtures("no_text")
+@pytest.mark.usefixtures("nothing_beside")
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("to", TRAINERS)
 def test_the_penalty_trains_as_the_loss_that_is_written_down(
@@ -115,7 +117,7 @@ def test_the_penalty_trains_as_the_loss_that_is_written_down(
     for step in range(0, len(seen.batches), parts):
         rows = torch.tensor([row for batch in seen.batches[step : step + parts] for row in batch])
         assert len(rows) == (6 if drawn < 16 else 3)
-        retained = [RETAINED[(drawn + i) % 24]["input_ids"] for i in range(len(rows))]
+        retained = [trainer.retained[(drawn + i) % 24]["input_ids"] for i in range(len(rows))]
         weight = divergence_weight_at(drawn / 32, segments[0])
         loss = cross_entropy(mine(rows).logits[:, :-1].flatten(0, 1), rows[:, 1:].flatten())
         loss = loss + weight * mean_kl(base, mine, retained)
@@ -146,13 +148,55 @@ def mean_kl(base: Any, model: Any, texts: list[list[int]]) -> torch.Tensor:
     return total / count
 
 
-@pytest.mark.usefixtures("no_text")
+@pytest.mark.usefixtures("nothing_beside")
+@pytest.mark.parametrize("task", ["classify", "text2text"])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_penalty_is_the_mean_divergence_of_classes_and_of_target_tokens(
+    study: Study, tmp_path: Path, task: str, parts: int
+) -> None:
+    from transformers import Seq2SeqTrainingArguments
+
+    module = exported(study([HELD | PENALTY | {"dropout": 0.0}], task=task), "transformers")
+    model = bert() if task == "classify" else t5()
+    rows = [
+        row | {"labels": i % 2 if task == "classify" else row["input_ids"][::-1][: 1 + i % 3]}
+        for i, row in enumerate(RETAINED)
+    ]
+    trainer = module.PenalizedTrainer(
+        model=model,
+        args=Seq2SeqTrainingArguments(
+            str(tmp_path), max_steps=1, use_cpu=True, gradient_accumulation_steps=parts
+        ),
+        train_dataset=rows,
+        processing_class=load_tokenizer("embedded"),
+        retained_dataset=rows,
+    )
+    base = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    module.set_dropout(model, 0.0)
+    penalty = trainer._penalize(model, 0, 6)
+    total, count = torch.zeros(()), 0
+    for row in trainer.retained[:6]:
+        inputs = {"input_ids": torch.tensor([row["input_ids"]])}
+        if task == "text2text":
+            inputs["labels"] = torch.tensor([row["labels"]])
+        q, p = (m.eval()(**inputs).logits.log_softmax(-1) for m in (base, model))
+        total += kl_div(p, q, log_target=True, reduction="sum")
+        count += q.shape[:-1].numel()
+    assert total > 0.01
+    assert penalty.item() == pytest.approx(0.5 * (total / count).item(), rel=1e-4)
+    assert all(parameter.grad is not None for _, parameter in model.named_parameters())
+
+
+@pytest.mark.usefixtures("nothing_beside")
 def test_an_adapter_frozen_blocks_and_dropout_are_as_they_were(
     study: Study, tmp_path: Path
 ) -> None:
     held = HELD | PENALTY | {"lora_rank": 2, "lora_alpha": 6.0, "frozen_layers": 1, "dropout": 0.25}
     module = exported(study([held]), "transformers")
-    model = module.prepare(llama())
+    model = module.prepare(llama(), load_tokenizer("embedded"))
     trained = [p.shape for p in model.parameters() if p.requires_grad]
     weights = Weights(llama(), "CAUSAL_LM")
     weights.use_base(Structure.of(held))
@@ -175,7 +219,7 @@ def test_an_adapter_frozen_blocks_and_dropout_are_as_they_were(
 def test_retained_text_is_written_beside_the_trainer_that_takes_it(
     study: Study, tmp_path: Path
 ) -> None:
-    from hpopt_envs.models import load_model, load_tokenizer
+    from hpopt_envs.models import load_model
     from hpopt_envs.tasks import load_task
 
     runs = study([HELD | PENALTY | {"learning_rate": 1e-4}], model="embedded")
@@ -198,6 +242,7 @@ def test_retained_text_is_written_beside_the_trainer_that_takes_it(
     assert math.isfinite(trainer.state.log_history[0]["loss"])
 
 
+@pytest.mark.usefixtures("nothing_beside")
 def test_a_classifier_s_batches_and_smoothed_labels_are_trained_as_they_were(
     study: Study, tmp_path: Path
 ) -> None:

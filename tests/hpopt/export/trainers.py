@@ -57,9 +57,10 @@ def train(
 
     fixed = {"use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True}
     given = {"num_train_epochs": 2, "logging_steps": 1}
+    cut = {"packing": False} if to == "trl" else {}  # rows are sequences already
     trainer = (make or Trainer)(
         llama() if model is None else model,
-        Arguments(str(out), **fixed | given | arguments),
+        Arguments(str(out), **fixed | given | arguments | cut),
         train_dataset=Dataset.from_list(ROWS),
         processing_class=load_tokenizer("embedded"),
         data_collator=seen.collate,

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from hpopt.controllers.range_test import plan_ramp
 from hpopt.pool.budget import full_run_cost
-from hpopt.searchers.range_test import plan_ramp
+from hpopt.searchers.base import SearchPlan
+from hpopt.searchers.range_test import build
 from hpopt.wording import detours
 from hpopt_envs.episode.environment import FineTuneEnv
 from hpopt_envs.factory import make_env
@@ -151,6 +153,17 @@ def test_what_was_probed_and_rolled_back_is_told(make_pool: MakePool) -> None:
     assert f"({lost:,} training tokens)" in told
     assert lost > 0
     assert detours(trials[1:]) == ""
+
+
+def test_studies_of_before_go_on_in_ten_stretches(make_pool: MakePool) -> None:
+    pool = make_pool("range-test", trials=1, trial_tokens=65536)
+    build(SearchPlan("range-test", "none", 1, 0, "default", observation=3)).search(pool)
+    (trial,) = pool.trials
+    decay = trial.segments[len(ramp_of(trial)) :]
+    assert len(decay) == 10
+    probes = [objective_of(segment) for segment in trial.segments[:-1]]
+    back = decay[-1].control is Control.ROLL_BACK
+    assert back == (probes[-1] > min(probes[:-1]) + GUARD * pool.facts.base_loss)
 
 
 def env_with(

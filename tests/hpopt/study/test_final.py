@@ -37,8 +37,8 @@ def test_all_are_run_on_the_same_seeds_and_the_first_seed_by_all(tmp_path: Path)
 def test_finalists_are_the_best_different_trials(tmp_path: Path) -> None:
     result = search(tmp_path, trials=30, agent="random", finalists=4)
     ended = sorted((t for t in result.trials if t.can_win), key=lambda t: t.value or 0.0)
-    default = Schedule.of(result.trials[0]).hyperparameters
-    best = [t for t in ended if Schedule.of(t).hyperparameters != default][:4]
+    default = Schedule.of(result.trials[0], result.facts).hyperparameters
+    best = [t for t in ended if Schedule.of(t, result.facts).hyperparameters != default][:4]
     names = [one.name for one in finalists_of(result.history, 4)]
     assert names == [f"trial {trial.id}" for trial in best]
 
@@ -63,7 +63,7 @@ def test_none_are_run_where_none_are_asked_for(tmp_path: Path) -> None:
     result = search(tmp_path, trials=4, agent="random", confirm_seeds=0)
     assert result.final is None
     assert result.best is not None
-    assert result.recommended == Schedule.of(result.best)
+    assert result.recommended == Schedule.of(result.best, result.facts)
 
 
 def test_killed_anywhere_in_it_the_final_goes_on(tmp_path: Path) -> None:

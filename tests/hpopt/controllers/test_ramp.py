@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpopt.searchers.range_test import plan_ramp
+from hpopt.controllers.range_test import plan_ramp
 from hpopt_search_spaces import FloatParameter
 
 

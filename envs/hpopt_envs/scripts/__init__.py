@@ -1,0 +1,1 @@
+"""Trials that are processes of a user's own training script."""
