@@ -38,7 +38,7 @@ class Judge:
     """What is known of a task so far, and what the networks make of it.
 
     Args:
-        values: the networks.
+        networks: what they say is the regret expected of each configuration.
         cells: of the space.
         facts: of the training run.
 
@@ -46,9 +46,9 @@ class Judge:
         cells: of the space.
     """
 
-    def __init__(self, values: Values, cells: Cells, facts: RunFacts) -> None:
+    def __init__(self, networks: Values, cells: Cells, facts: RunFacts) -> None:
         self.cells = cells
-        self._values, self._facts = values, facts
+        self._networks, self._facts = networks, facts
         self._weight = facts.forgetting_weight / facts.objective_scale
         default = float(cells.rate.default)
         legal = cells.legal
@@ -87,7 +87,7 @@ class Judge:
         if not bool(self._open.any()):
             return None
         self._sight.left.fill_(min(left, MOST_LEFT))
-        mean, spread = self._values.predict(self._sight)
+        mean, spread = self._networks.predict(self._sight)
         expected = torch.where(self._open, mean[0], torch.inf)
         cell = int(expected.min(0).values.argmin())
         level, offset = refined(expected[:, cell])

@@ -1,9 +1,9 @@
-"""A searcher that learned: what a ramp shows, and what trials came to, read by value networks.
+"""Searchers that learned: what a ramp shows, and what trials came to, read by value networks.
 
-The first trial is that of `range_test`: it finds a learning rate by a ramp, and goes on with it;
-the second holds that rate. The next ones hold what the networks then expect the most of: a learning
-rate, a divergence weight and a batch size. Later ones are TPE's, which is told of the held ones.
-`docs/learned.md` has how the networks learned, and what they are worth.
+The first trial is that of `range_test`: it finds a learning rate by a ramp, and goes on with it.
+The next ones hold what the networks then expect the most of: a learning rate, a divergence weight
+and a batch size. Later ones are TPE's, which is told of the held ones. `docs/learned.md` has how
+the networks learned, and what they are worth.
 """
 
 from dataclasses import dataclass, replace

@@ -29,9 +29,11 @@ MakePool = Callable[..., MeteredPool]
 NANO = {"task": "nano:markov:3", "trial_tokens": None}
 
 
-def run(make_pool: MakePool, *, trials: int = 4, seed: int = 0, **settings: Any) -> MeteredPool:
-    pool = make_pool("learned", trials=trials, seed=seed, **settings)
-    make_searcher("learned", trials=trials, seed=seed).search(pool)
+def run(
+    make_pool: MakePool, agent: str = "learned", *, trials: int = 4, seed: int = 0, **settings: Any
+) -> MeteredPool:
+    pool = make_pool(agent, trials=trials, seed=seed, **settings)
+    make_searcher(agent, trials=trials, seed=seed).search(pool)
     return pool
 
 
@@ -87,8 +89,11 @@ def test_a_ramp_that_left_levels_out_is_not_shown(make_pool: MakePool) -> None:
 # ---- later trials
 
 
-def test_what_it_proposes_is_held_legal_and_never_the_same_twice(make_pool: MakePool) -> None:
-    pool = run(make_pool, trials=PROPOSED + 5, **NANO)
+@pytest.mark.parametrize("agent", ["dqn", "greedy"])
+def test_what_it_proposes_is_held_legal_and_never_the_same_twice(
+    agent: str, make_pool: MakePool
+) -> None:
+    pool = run(make_pool, agent, trials=PROPOSED + 3, **NANO)
     held = [values_of(trial) for trial in pool.trials[1:] if trial.segments]
     assert len({tuple(sorted(values.items())) for values in held}) == len(held)
     for values in held[:PROPOSED]:
@@ -107,10 +112,11 @@ def test_what_it_proposes_is_held_legal_and_never_the_same_twice(make_pool: Make
             assert row["batch_size"] == held[trial - 1]["batch_size"]
 
 
-def test_a_choice_is_the_lowest_expected_regret_of_what_is_untried() -> None:
+@pytest.mark.parametrize("networks", ["fitted", "practised"])
+def test_a_choice_is_the_lowest_expected_regret_of_what_is_untried(networks: str) -> None:
     env = make_env("nano:hmm:1", validate_segments=False)
     cells = Cells.of(env.space, env.facts)
-    judge = Judge(load_policy().fitted, cells, env.facts)
+    judge = Judge(getattr(load_policy(), networks), cells, env.facts)
     seen = set()
     for _ in range(6):
         choice = judge.choose(left=5)
@@ -126,6 +132,16 @@ def test_a_choice_is_the_lowest_expected_regret_of_what_is_untried() -> None:
         rate = choice.why["rates"][level]
         assert abs(math.log2(float(choice.values["learning_rate"]) / rate)) <= 0.5 + 1e-3
         seen.add((row, level))
+
+
+def test_how_many_trials_are_left_matters_to_networks_that_practised() -> None:
+    env = make_env("nano:hmm:1", validate_segments=False)
+    cells = Cells.of(env.space, env.facts)
+    expected = {
+        left: Judge(load_policy().practised, cells, env.facts).choose(left).why["expected"]
+        for left in (1, 3, 5)
+    }
+    assert expected[1] != expected[3] != expected[5]
 
 
 # ---- spaces
