@@ -51,6 +51,7 @@ class Controller(TrainerCallback, ExportableState):
     ) -> None:
         """Check the trainer, probe its model, and say what will be done."""
         self._trainer, checkpoint = running_trainer()
+        self._sized = False
         check_trainer(self._trainer, Controller)
         saved = self._saved(state) if state.global_step else None
         retained = (
@@ -74,6 +75,7 @@ class Controller(TrainerCallback, ExportableState):
             self._announce()
         else:
             self._run.go_on(saved, Path(str(checkpoint)) / BEST)
+            self._say(f"goes on after step {self._run.taken}")
 
     def _saved(self, state: TrainerState) -> dict[str, Any]:
         """Return what a checkpoint has of the controller."""

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
-
-from tests.envs.tiny import llama
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 FIXED = {"use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no"}
+STEPS = 60
 RATE = 0.02  # of the tiny model, about where it learns best
 
 
@@ -26,16 +25,25 @@ def words(count: int = 256, seed: int = 0) -> list[dict[str, list[int]]]:
 
 
 def tiny() -> torch.nn.Module:
-    """The tiny model with the same weights every time."""
+    """A model of one block, with the same weights every time."""
     torch.manual_seed(0)
-    return llama()
+    config = LlamaConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+        tie_word_embeddings=False,
+    )
+    return LlamaForCausalLM(config)
 
 
 def arguments(out: Path, **changes: Any) -> TrainingArguments:
     given: dict[str, Any] = {
         "per_device_train_batch_size": 4,
         "learning_rate": RATE,
-        "max_steps": 100,
+        "max_steps": STEPS,
         "logging_steps": 1,
     }
     return TrainingArguments(str(out), **(FIXED | given | changes))

@@ -37,9 +37,12 @@ def checkpoint(whole: Any, step: int, to: Path) -> str:
 
 
 @pytest.mark.parametrize("step", [3, 12, 24, 57])
-def test_the_final_weights_are_the_same_to_the_bit(step: int, whole: Any, tmp_path: Path) -> None:
+def test_the_final_weights_are_the_same_to_the_bit(
+    step: int, whole: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ran = trainer(tmp_path / "out", [controller()], **SAVED)
     ran.train(resume_from_checkpoint=checkpoint(whole, step, tmp_path))
+    assert f"goes on after step {step}" in caplog.text
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(ran)[name]), name
     assert rates(ran) == rates(whole)

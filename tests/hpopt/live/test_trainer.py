@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from hpopt.live import Controller
 from hpopt_envs.schedules import learning_rate_at
-from tests.hpopt.live.runs import RATE, probes, rates, tiny, trainer, weights, words
+from tests.hpopt.live.runs import RATE, STEPS, probes, rates, tiny, trainer, weights, words
 
 
 class Watch(TrainerCallback):
@@ -62,10 +62,10 @@ def loss_of(model: Any) -> float:
 def test_a_rate_that_is_sixteen_times_off_costs_little(off: float, tmp_path: Path) -> None:
     losses = []
     for callbacks, rate in (([], RATE), ([], off * RATE), ([Controller()], off * RATE)):
-        ran = trainer(tmp_path, callbacks, learning_rate=rate, logging_steps=100)
+        ran = trainer(tmp_path, callbacks, learning_rate=rate, max_steps=120, logging_steps=120)
         ran.train()
         losses.append(loss_of(ran.model))
-        assert ran.state.global_step == 100
+        assert ran.state.global_step == 120
     right, wrong, steered = losses
     assert steered < wrong - 0.1
     assert steered < right + 0.1
@@ -109,7 +109,7 @@ def test_the_log_and_the_optimizer_have_the_real_rates_in_their_ratios(tmp_path:
     )
     ran.train()
     assert [first for first, _ in watch.rates] == rates(ran)
-    assert [second / first for first, second in watch.rates] == pytest.approx([1 / 8] * 100)
+    assert [second / first for first, second in watch.rates] == pytest.approx([1 / 8] * STEPS)
     assert len({first for first, _ in watch.rates}) > 10
     assert watch.rates[-1][0] < 0.02 * max(first for first, _ in watch.rates)
 
@@ -216,7 +216,12 @@ def test_accumulation_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [{"bf16": True}, {"torch_compile": True, "torch_compile_backend": "eager"}]
+    "how",
+    [
+        {"bf16": True},
+        {"torch_compile": True, "torch_compile_backend": "eager"},
+        {"optim": "schedule_free_adamw"},
+    ],
 )
 def test_other_ways_of_running_a_model_end_well(how: dict[str, Any], tmp_path: Path) -> None:
     ran = trainer(tmp_path, [Controller()], learning_rate=16 * RATE, **how)
