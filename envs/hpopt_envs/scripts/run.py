@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,9 @@ class ScriptRun:
             raise
 
     def _begin(self, state: ScriptState, own: Mapping[str, Value]) -> None:
-        place = self._folder / f"trial-{state.trial:07d}"
-        shutil.rmtree(place, ignore_errors=True)  # of a try that was cut off
+        place = _new_place(self._folder, f"trial-{state.trial:07d}")
         folder, said = place / "output", place / "reports.jsonl"
-        folder.mkdir(parents=True)
+        folder.mkdir()
         script, value = self._script, self.facts.objective_name
         ours: dict[str, Value] = {
             "seed": state.seed % SEEDS,
@@ -135,8 +135,8 @@ class ScriptRun:
         state.heard = state.began, 0
         sources: list[Source] = [JsonLines(said, value), TrainerState(folder, value)]
         if script.value_file is not None:
-            lines = script.value_file.endswith(".jsonl")
-            sources.append((JsonLines if lines else JsonFile)(folder / script.value_file, value))
+            form = JsonLines if script.value_file.endswith(".jsonl") else JsonFile
+            sources.append(form(folder / script.value_file, value))
         if script.value_pattern is not None:
             sources.append(Pattern(state.process.stdout, value, script.value_pattern))
         state.reports = Reports(*sources)
@@ -183,11 +183,13 @@ class ScriptRun:
 
     def _is_silent(self, state: ScriptState, process: ScriptProcess) -> bool:
         """Return whether it has neither reported nor printed anything for too long."""
+        if self._limit is None:
+            return False
         files = (process.stdout, process.stderr, process.stdout.with_name("reports.jsonl"))
         length = sum(path.stat().st_size for path in files if path.is_file())
         if length != state.heard[1]:
             state.heard = time.monotonic(), length
-        return self._limit is not None and time.monotonic() - state.heard[0] >= self._limit
+        return time.monotonic() - state.heard[0] >= self._limit
 
     def _segment(
         self,
@@ -235,6 +237,20 @@ class ScriptRun:
 
     def save_weights(self, state: ScriptState, folder: Path) -> None:
         """Write nothing: what the script wrote stays in its trial's folder."""
+
+
+def _new_place(folder: Path, name: str) -> Path:
+    """Make a trial's folder, and delete those of tries that were cut off.
+
+    A process of such a try may still be ending, and mustn't write into this one's.
+    """
+    earlier = [path for path in folder.glob(f"{name}*") if path.is_dir()]
+    free = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    place = next(folder / one for one in free if folder / one not in earlier)
+    place.mkdir(parents=True)
+    for path in earlier:
+        shutil.rmtree(path, ignore_errors=True)
+    return place
 
 
 def _tail(path: Path) -> str:

@@ -219,6 +219,7 @@ def test_results_and_page_say_what_there_is(tmp_path: Path) -> None:
     assert schedule["command"] == result.recommendation.command
     text = write_report(StudyFolder(result.folder), result.history).read_text()
     assert "A command has no test split" in text
+    assert f"Command to paste: {schedule['command']}" in text
     assert "base model" not in text.partition("<script")[0]
     assert "cost (seconds)" in text
     assert next(iter(read_events(result.folder / "journal.jsonl")))["facts"]["external"] is True
