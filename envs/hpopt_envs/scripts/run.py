@@ -43,6 +43,7 @@ class ScriptState:
     Attributes:
         seed: of the trial.
         trial: its id.
+        own: hyperparameters that it began with.
         process: None before the first segment.
         reports: where it reports.
         waiting: reports that no segment ended at yet.
@@ -54,6 +55,7 @@ class ScriptState:
 
     seed: int
     trial: int = 0
+    own: Mapping[str, Value] = field(default_factory=dict)
     process: ScriptProcess | None = None
     reports: Reports = field(default_factory=Reports)
     waiting: deque[Report] = field(default_factory=deque)
@@ -110,7 +112,9 @@ class ScriptRun:
         try:
             if state.process is None:
                 self._begin(state, own)
-            return self._progress(state, whole, own)
+            elif own != state.own:
+                raise WorldError("hyperparameters of a command can't change during a trial")
+            return self._progress(state, whole)
         except BaseException:
             self.end(state)
             raise
@@ -131,7 +135,7 @@ class ScriptRun:
         environment.setdefault("PYTHONUNBUFFERED", "1")
         arguments = self._template.filled({**self._defaults, **own, **ours})
         state.process = ScriptProcess(arguments, place, environment)
-        state.began = time.monotonic()
+        state.own, state.began = own, time.monotonic()
         state.heard = state.began, 0
         sources: list[Source] = [JsonLines(said, value), TrainerState(folder, value)]
         if script.value_file is not None:
@@ -141,7 +145,7 @@ class ScriptRun:
             sources.append(Pattern(state.process.stdout, value, script.value_pattern))
         state.reports = Reports(*sources)
 
-    def _progress(self, state: ScriptState, whole: bool, own: Mapping[str, Value]) -> Progress:
+    def _progress(self, state: ScriptState, whole: bool) -> Progress:
         process = state.process
         assert process is not None
         while True:
@@ -153,15 +157,15 @@ class ScriptRun:
                 if not math.isfinite(value):
                     process.end()
                     reason = f"{self.facts.objective_name} is {value}"
-                    return self._segment(state, own, 0, Outcome.EXPLODED, reason)
+                    return self._segment(state, 0, Outcome.EXPLODED, reason)
                 if not whole:
-                    return self._segment(state, own, 1)
+                    return self._segment(state, 1)
             if ended:
-                return self._segment(state, own, 0, *self._how_it_ended(state, process.end()))
+                return self._segment(state, 0, *self._how_it_ended(state, process.end()))
             if self._is_silent(state, process):
                 process.end()
                 reason = f"said nothing for {self._limit:g} s ({process.stderr})"
-                return self._segment(state, own, 0, Outcome.FAILED, reason)
+                return self._segment(state, 0, Outcome.FAILED, reason)
 
     def _how_it_ended(self, state: ScriptState, status: int) -> tuple[Outcome, str]:
         process = state.process
@@ -194,7 +198,6 @@ class ScriptRun:
     def _segment(
         self,
         state: ScriptState,
-        own: Mapping[str, Value],
         reports: int,
         outcome: Outcome | None = None,
         reason: str = "",
@@ -215,7 +218,7 @@ class ScriptRun:
             cost=cost,
             outcome=outcome,
             reason=reason,
-            hyperparameters=own,
+            hyperparameters=state.own,
         )
 
     def probe(self, state: ScriptState) -> Probe:
