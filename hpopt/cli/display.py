@@ -1,5 +1,6 @@
 """What a study shows while it runs: plain lines in a pipe, a live view on a terminal."""
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -200,17 +201,28 @@ class LiveDisplay(LineDisplay):
         from rich.table import Table
 
         running = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for column in ("trial", "segment", "train loss", "hyperparameters"):
+        measured = self.facts.objective_name if self.facts.external else "train loss"
+        for column in ("trial", "segment", measured, "hyperparameters"):
             running.add_column(column, overflow="fold")
         for trial_id in sorted(list(self.history.running.values())):
             trial = self.history.trials[trial_id]
             running.add_row(
                 "fresh seed" if trial_id in self.history.tests else str(trial_id),
                 self._of_all(len(trial.segments) + 1),
-                f"{trial.segments[-1].train_loss:.4f}" if trial.segments else "–",
+                self._measured(trial),
                 self._asked.get(trial_id) or self._hyperparameters(trial),
             )
         return Group("", running, self._best(), self._progress())
+
+    def _measured(self, trial: Trial) -> str:
+        """Return what the last segment showed: a script's value, else the training loss."""
+        if not trial.segments:
+            return "–"
+        last = trial.segments[-1]
+        shown = last.train_loss
+        if self.facts.external:
+            shown = last.metrics.get(self.facts.objective_name, math.nan)
+        return f"{shown:.4f}"
 
     def _best(self) -> str:
         best = self.history.best

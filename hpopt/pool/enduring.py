@@ -157,7 +157,9 @@ class EnduringPool:
             facts = self._pool.facts
             trained = trial.trained_tokens + (request.tokens or facts.segment_tokens)
             last = request.last or trained >= facts.trial_tokens
-            path = self._snapshots.next_path(trial, last or worker in self._saves)
+            path = None  # nothing of a script can be saved
+            if not facts.external:
+                path = self._snapshots.next_path(trial, last or worker in self._saves)
             request = replace(request, snapshot=None if path is None else str(path))
         self._pool.submit(worker, request)
 

@@ -156,7 +156,8 @@ class MachineSettings:
     silence_limit: float | None = setting(
         None,
         "time after which a worker that says nothing counts as dead, such as 90, 15m or 2h "
-        "(default: 20 times the longest segment, at least 10m; one worker: only where given)",
+        "(default: 20 times the longest segment, at least 10m; one worker: only where given); with "
+        "--command, after which a script is ended (default: none)",
         group=MACHINE,
         metavar="T",
         above=0,

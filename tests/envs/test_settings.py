@@ -9,11 +9,12 @@ import gymnasium
 import pytest
 
 from hpopt_envs import EnvironmentSettings, FineTuneEnv, WorldError, make_env
-from hpopt_envs.settings import Source
+from hpopt_envs.settings import Script, Source
 from hpopt_envs.tasks.suite import BUILT_IN
 
 FIELDS = {f.name: f for f in dataclasses.fields(EnvironmentSettings)}
 DATA = {f.name: f for f in dataclasses.fields(Source)}
+SCRIPT = {f.name: f for f in dataclasses.fields(Script)}
 
 
 def test_a_journal_may_have_data_as_a_mapping_or_none() -> None:
@@ -78,8 +79,9 @@ def test_actions_move_what_may_move_and_else_say_all() -> None:
 
 def test_every_setting_of_a_users_explains_itself() -> None:
     own = {name for name, f in FIELDS.items() if not f.metadata}
-    assert own == {"data", "view", "validate_segments", "threads"}
-    for name, field in [*FIELDS.items(), *DATA.items()]:
+    ours = {"view", "validate_segments", "threads", "folder", "silence_limit"}
+    assert own == {"data", "script", *ours}
+    for name, field in [*FIELDS.items(), *DATA.items(), *SCRIPT.items()]:
         if name not in own:
             assert field.metadata["group"]
             assert "(default: " in field.metadata["help"], name

@@ -212,10 +212,8 @@ class FineTuneEnv(gymnasium.Env[NDArray[np.float32], Any]):
         position.reached(segment.id, judged(self.facts, segment) if probe or keep else None)
         gain = self._reward(segment, measured.outcome)
         episode.trial = extended(episode.trial, segment, measured)
-        info: dict[str, Any] = {"segment": segment}
         ended = measured.outcome is not None
-        if ended:
-            info["trial"] = episode.trial
+        info = {"segment": segment} | ({"trial": episode.trial} if ended else {})
         return self._observe(), gain, ended, False, info
 
     def _require_running(self) -> None:

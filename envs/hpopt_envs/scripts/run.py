@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class ScriptState:
     Attributes:
         seed: of the trial.
         trial: its id.
+        own: hyperparameters that it began with.
         process: None before the first segment.
         reports: where it reports.
         waiting: reports that no segment ended at yet.
@@ -53,6 +55,7 @@ class ScriptState:
 
     seed: int
     trial: int = 0
+    own: Mapping[str, Value] = field(default_factory=dict)
     process: ScriptProcess | None = None
     reports: Reports = field(default_factory=Reports)
     waiting: deque[Report] = field(default_factory=deque)
@@ -109,16 +112,17 @@ class ScriptRun:
         try:
             if state.process is None:
                 self._begin(state, own)
-            return self._progress(state, whole, own)
+            elif own != state.own:
+                raise WorldError("hyperparameters of a command can't change during a trial")
+            return self._progress(state, whole)
         except BaseException:
             self.end(state)
             raise
 
     def _begin(self, state: ScriptState, own: Mapping[str, Value]) -> None:
-        place = self._folder / f"trial-{state.trial:07d}"
-        shutil.rmtree(place, ignore_errors=True)  # of a try that was cut off
+        place = _new_place(self._folder, f"trial-{state.trial:07d}")
         folder, said = place / "output", place / "reports.jsonl"
-        folder.mkdir(parents=True)
+        folder.mkdir()
         script, value = self._script, self.facts.objective_name
         ours: dict[str, Value] = {
             "seed": state.seed % SEEDS,
@@ -131,17 +135,17 @@ class ScriptRun:
         environment.setdefault("PYTHONUNBUFFERED", "1")
         arguments = self._template.filled({**self._defaults, **own, **ours})
         state.process = ScriptProcess(arguments, place, environment)
-        state.began = time.monotonic()
+        state.own, state.began = own, time.monotonic()
         state.heard = state.began, 0
         sources: list[Source] = [JsonLines(said, value), TrainerState(folder, value)]
         if script.value_file is not None:
-            lines = script.value_file.endswith(".jsonl")
-            sources.append((JsonLines if lines else JsonFile)(folder / script.value_file, value))
+            form = JsonLines if script.value_file.endswith(".jsonl") else JsonFile
+            sources.append(form(folder / script.value_file, value))
         if script.value_pattern is not None:
             sources.append(Pattern(state.process.stdout, value, script.value_pattern))
         state.reports = Reports(*sources)
 
-    def _progress(self, state: ScriptState, whole: bool, own: Mapping[str, Value]) -> Progress:
+    def _progress(self, state: ScriptState, whole: bool) -> Progress:
         process = state.process
         assert process is not None
         while True:
@@ -153,15 +157,15 @@ class ScriptRun:
                 if not math.isfinite(value):
                     process.end()
                     reason = f"{self.facts.objective_name} is {value}"
-                    return self._segment(state, own, 0, Outcome.EXPLODED, reason)
+                    return self._segment(state, 0, Outcome.EXPLODED, reason)
                 if not whole:
-                    return self._segment(state, own, 1)
+                    return self._segment(state, 1)
             if ended:
-                return self._segment(state, own, 0, *self._how_it_ended(state, process.end()))
+                return self._segment(state, 0, *self._how_it_ended(state, process.end()))
             if self._is_silent(state, process):
                 process.end()
                 reason = f"said nothing for {self._limit:g} s ({process.stderr})"
-                return self._segment(state, own, 0, Outcome.FAILED, reason)
+                return self._segment(state, 0, Outcome.FAILED, reason)
 
     def _how_it_ended(self, state: ScriptState, status: int) -> tuple[Outcome, str]:
         process = state.process
@@ -183,16 +187,17 @@ class ScriptRun:
 
     def _is_silent(self, state: ScriptState, process: ScriptProcess) -> bool:
         """Return whether it has neither reported nor printed anything for too long."""
+        if self._limit is None:
+            return False
         files = (process.stdout, process.stderr, process.stdout.with_name("reports.jsonl"))
         length = sum(path.stat().st_size for path in files if path.is_file())
         if length != state.heard[1]:
             state.heard = time.monotonic(), length
-        return self._limit is not None and time.monotonic() - state.heard[0] >= self._limit
+        return time.monotonic() - state.heard[0] >= self._limit
 
     def _segment(
         self,
         state: ScriptState,
-        own: Mapping[str, Value],
         reports: int,
         outcome: Outcome | None = None,
         reason: str = "",
@@ -213,7 +218,7 @@ class ScriptRun:
             cost=cost,
             outcome=outcome,
             reason=reason,
-            hyperparameters=own,
+            hyperparameters=state.own,
         )
 
     def probe(self, state: ScriptState) -> Probe:
@@ -235,6 +240,20 @@ class ScriptRun:
 
     def save_weights(self, state: ScriptState, folder: Path) -> None:
         """Write nothing: what the script wrote stays in its trial's folder."""
+
+
+def _new_place(folder: Path, name: str) -> Path:
+    """Make a trial's folder, and delete those of tries that were cut off.
+
+    A process of such a try may still be ending, and mustn't write into this one's.
+    """
+    earlier = [path for path in folder.glob(f"{name}*") if path.is_dir()]
+    free = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    place = next(folder / one for one in free if folder / one not in earlier)
+    place.mkdir(parents=True)
+    for path in earlier:
+        shutil.rmtree(path, ignore_errors=True)
+    return place
 
 
 def _tail(path: Path) -> str:

@@ -17,29 +17,26 @@ class Script:
 
     command: str | None = setting(
         None,
-        "a training script of your own as a trial: its command, with {placeholders} for "
-        "hyperparameters, {seed}, {folder}, {fraction} and {steps} (default: none, hpopt trains)",
+        "training script of your own, with {learning_rate}, {seed}, {folder} ... where values go "
+        "(default: none)",
         group=DATA,
         metavar="TEMPLATE",
     )
     value: str | None = setting(
         None,
-        "with --command: what is tuned of what it reports, such as eval_loss, or accuracy:max "
-        "where more is better (default: none)",
+        "with --command: what it reports and is tuned: NAME, NAME:min or NAME:max (default: none)",
         group=DATA,
         metavar="NAME",
     )
     value_file: str | None = setting(
         None,
-        "with --command: file in {folder} that has the value, JSON, or JSON lines where it ends in "
-        ".jsonl (default: none)",
+        "with --command: file in {folder} that has the value, .json or .jsonl (default: none)",
         group=DATA,
         metavar="FILE",
     )
     value_pattern: str | None = setting(
         None,
-        "with --command: regular expression whose one group is the value, in lines of standard "
-        "output (default: none)",
+        "with --command: expression whose one group is the value, on its output (default: none)",
         group=DATA,
         metavar="REGEX",
     )

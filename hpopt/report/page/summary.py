@@ -47,6 +47,8 @@ def summary(
             paragraphs([recommended.why, *advice(history)]),
             _schedule(recommended.schedule),
         ]
+        if recommended.command is not None:
+            parts += [paragraphs([f"Command to paste: {recommended.command}"])]
     elif history.best is not None:
         parts += ["<h3>The best so far</h3>", _schedule(Schedule.of(history.best, history.facts))]
     if final is not None:

@@ -3,11 +3,14 @@
 import itertools
 import json
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hpopt.pool.processes import ProcessPool
 from hpopt.record.folders import StudyFolder
 from hpopt.record.journal import read_events
 from hpopt.record.lines import Event
@@ -179,6 +182,30 @@ def test_workers_run_processes_side_by_side_and_share_devices_out(
     assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))
 
 
+class KillWorker(Display):
+    """Kills a worker when its first script has reported."""
+
+    def __init__(self) -> None:
+        self.killed = False
+
+    def event(self, event: Event) -> None:
+        if event["event"] == "reply" and event["reply"]["segment"] and not self.killed:
+            self.killed = True
+            assert self.study is not None
+            pool = self.study.pool
+            assert isinstance(pool, ProcessPool)
+            os.kill(pool.process_ids()[event["worker"]], signal.SIGKILL)
+
+
+def test_a_trial_whose_worker_dies_is_run_again_and_its_script_is_ended(tmp_path: Path) -> None:
+    body = PRUNED.replace("time.sleep(60 if rate > 1e-2 or rate < 1e-4 else 0)", "time.sleep(0.3)")
+    kill = KillWorker()
+    result = search(tmp_path, kill, **settings(tmp_path, body, trials=3, workers=2))
+    assert kill.killed
+    assert [trial.outcome for trial in result.trials] == [Outcome.COMPLETED] * 3
+    assert len(list((result.folder / "trials").iterdir())) == 3  # no try that was cut off
+
+
 def trained(result: StudyResult) -> list[Any]:
     """Everything about trials but what was spent beside them."""
     trials = result.history.trials.values()
@@ -219,6 +246,7 @@ def test_results_and_page_say_what_there_is(tmp_path: Path) -> None:
     assert schedule["command"] == result.recommendation.command
     text = write_report(StudyFolder(result.folder), result.history).read_text()
     assert "A command has no test split" in text
+    assert f"Command to paste: {schedule['command']}" in text
     assert "base model" not in text.partition("<script")[0]
     assert "cost (seconds)" in text
     assert next(iter(read_events(result.folder / "journal.jsonl")))["facts"]["external"] is True
