@@ -1,4 +1,4 @@
-"""The nano table: what learning rate × divergence weight × batch come to on thousands of tasks.
+"""The nano table: what learning rate × divergence weight × batch come to on a thousand tasks.
 
     python benchmarks/nano_table.py FOLDER
 

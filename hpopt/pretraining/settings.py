@@ -16,9 +16,9 @@ class PretrainingSettings:
     """`hpopt pretrain --help` explains each."""
 
     families: int = setting(
-        48, "families of tiny models (default: 48)", group=TASK, metavar="N", least=1
+        40, "families of tiny models (default: 40)", group=TASK, metavar="N", least=1
     )
-    tasks: int = setting(48, "tasks of each family (default: 48)", group=TASK, metavar="N", least=1)
+    tasks: int = setting(24, "tasks of each family (default: 24)", group=TASK, metavar="N", least=1)
     replays: int = setting(
         250_000,
         "trials that networks practise on, replayed from tables (default: 250000)",
