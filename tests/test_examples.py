@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 REWARD = EXAMPLES / "own_reward.py"
 SCRIPT = EXAMPLES / "own_script" / "train.py"
 SEARCHER = EXAMPLES / "own_searcher.py"
-LIVE = ("live_trainer.py", "live_sft.py", "live_loop.py")
+LIVE = ("own_trainer.py", "own_trl.py", "own_loop.py")
 BUDGETS = {
     "own_task.py": ["--trials=2", "--trial-tokens=4096"],
     "own_model.py": ["--trials=1", "--trial-tokens=8192"],
@@ -120,7 +120,7 @@ def test_a_learning_rate_is_found_inside_a_run(
     monkeypatch.setattr(sys, "argv", [name, str(tmp_path)])
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     told, _ = capfd.readouterr()
-    if name == "live_loop.py":
+    if name == "own_loop.py":
         assert float(told.split()[-1]) < 0.4  # nothing learned is 0.69
         return
     schedule = json.loads((tmp_path / "schedule.json").read_text())

@@ -1,6 +1,6 @@
 """The learning rate is found inside a run of TRL's `SFTTrainer`, of an adapter.
 
-    python live_sft.py OUT
+    python own_trl.py OUT
 
 It needs TRL: `pip install hpopt[trl]`. `DPOTrainer` takes a `Controller` in the same way.
 """

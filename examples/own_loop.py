@@ -1,4 +1,4 @@
-"""The learning rate is found inside a plain PyTorch loop: `python live_loop.py`."""
+"""The learning rate is found inside a plain PyTorch loop: `python own_loop.py`."""
 
 import torch
 from torch import nn

@@ -1,6 +1,6 @@
 """The learning rate is found inside a run of transformers' `Trainer`.
 
-    python live_trainer.py OUT
+    python own_trainer.py OUT
 
 A small model learns code, and must not forget prose. The learning rate is sixteen times too low.
 """
