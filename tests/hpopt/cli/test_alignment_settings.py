@@ -151,7 +151,8 @@ def test_a_task_s_own_limit_is_told_and_warned_of_where_it_is_switched_off(
         history.apply({"name": "otter", **event})
     asked = Settings.of({"agent": "tpe"})
     budget = Budget(Limits(trials=1), history.facts, validate_segments=True)
-    study = scripted(tmp_path / "journal.jsonl", {"name": "otter"}, history, space, asked)
+    header = {"name": "otter", "environment": {"data": {}}, **script.events[0]}
+    study = scripted(tmp_path / "journal.jsonl", header, history, space, asked)
     LineDisplay().begin(study, history, budget, None)
     lines = capsys.readouterr().out.splitlines()
     (objective,) = [line for line in lines if line.startswith("objective: ")]

@@ -40,8 +40,8 @@ def test_the_page_shows_what_the_ramp_saw_and_what_was_expected(
     assert objective.y[2] - loss.y[2] == pytest.approx(weight * forgetting, abs=2e-3)
     assert len(expected.z) == len(expected.y) == 8
     assert {len(row) for row in expected.z} == {len(expected.x)} == {12}
-    assert list(trials.text) == ["2", "3"]
-    for place, trial in enumerate((2, 3)):
+    assert list(trials.text) == ["1", "2", "3"]
+    for place, trial in enumerate((1, 2, 3)):
         held = history.trials[trial].segments[0].hyperparameters
         assert trials.x[place] == held["learning_rate"]
         named = f"β {held['divergence_weight']:g}, batch {held['batch_size']}"
@@ -65,8 +65,9 @@ def test_the_terminal_says_it_before_the_trial_ends(
     search(tmp_path, LineDisplay(), **settings)
     lines = capsys.readouterr().out.splitlines()
     begun = next(k for k, line in enumerate(lines) if line.startswith("trial  used"))
-    assert [line.split()[0] for line in lines[begun + 1 : begun + 6]] == [
-        *("0", "trial", "1", "trial", "2")
+    assert [line.split()[0] for line in lines[begun + 1 : begun + 7]] == [
+        *("0", "trial", "trial", "1", "trial", "2")
     ]
     assert lines[begun + 2].startswith("       trial 0: the ramp was lowest at")
-    assert lines[begun + 4].startswith("       trial 2: expected regret")
+    assert lines[begun + 3].startswith("       trial 1: expected regret")
+    assert lines[begun + 5].startswith("       trial 2: expected regret")
