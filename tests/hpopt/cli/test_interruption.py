@@ -111,7 +111,9 @@ def test_python_comes_to_the_same_result_as_the_interrupted_command_line(
     assert result.best_value == ours["best_value"]
     assert (result.name, result.folder) == ("beaver", runs / "beaver")
     assert isinstance(result.best, Trial)
-    assert result.best.id == ours["best_trial"]
+    assert result.best.id == ours["winner"]["trial"]
+    assert result.recommendation is not None
+    assert result.recommendation.trial == ours["best_trial"]
     assert len(result.trials) == ours["trials"] == 4
     assert result.cost == ours["cost"]
     assert result.tracking_error is None
